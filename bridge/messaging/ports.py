@@ -1,0 +1,220 @@
+"""The ports between the protocols and a backend. Both backends implement all of them.
+
+The hot path is synchronous and batched: `Store.submit` takes a unit of work and answers through its
+callback, `Consumer.deliver` gets lists. Everything rare (create, delete, attributes) is a coroutine. All calls
+are made on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from bridge.messaging.model import (
+    DeadLetterReason,
+    Delivery,
+    QueueCounts,
+    QueueName,
+    QueueSettings,
+    UnitOfWork,
+)
+
+
+class Queue(Protocol):
+    """A handle on one queue; stays the same object for as long as the queue exists."""
+
+    @property
+    def name(self) -> QueueName: ...
+
+    @property
+    def settings(self) -> QueueSettings: ...
+
+    @property
+    def transient(self) -> bool:
+        """Kept in memory at this node only: gone with its owner or at a restart."""
+        ...
+
+    @property
+    def created_at(self) -> int:
+        """Epoch milliseconds."""
+        ...
+
+    @property
+    def modified_at(self) -> int:
+        """Epoch milliseconds of the last change of settings."""
+        ...
+
+    @property
+    def consumer_count(self) -> int: ...
+
+    @property
+    def deleted(self) -> bool:
+        """True once the queue is gone; a cached handle must then be looked up again."""
+        ...
+
+
+class Consumer(Protocol):
+    """What a gateway gives to `Store.consume` to be pushed into."""
+
+    def deliver(self, deliveries: list[Delivery]) -> None:
+        """Take deliveries within the granted credit; must not raise, must not block."""
+        ...
+
+    def cancelled(self) -> None:
+        """The queue was deleted or the consumer evicted; its deliveries are void."""
+        ...
+
+
+class Subscription(Protocol):
+    """One consumer at one queue."""
+
+    def add_credit(self, count: int) -> None:
+        """Allow `count` more deliveries."""
+        ...
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`; for a client that does not read."""
+        ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None:
+        """Deliver nothing more. What was delivered stays with the gateway, which settles or releases it."""
+        ...
+
+
+DeadLetterer = Callable[["Queue", Sequence[Delivery], DeadLetterReason], UnitOfWork]
+"""Makes the unit of work that dead-letters deliveries: sends to where they go and deletes, as one."""
+
+
+class Store(Protocol):
+    """Queues and the messages in them."""
+
+    # -- the hot path
+
+    def submit(self, unit: UnitOfWork) -> None:
+        """Take a unit of work; see `UnitOfWork` for when and how it is answered."""
+        ...
+
+    async def consume(  # noqa: PLR0913 - each is a feature of some protocol's consumer
+        self,
+        queue: Queue,
+        consumer: Consumer,
+        *,
+        credit: int,
+        priority: int = 0,
+        exclusive: bool = False,
+    ) -> Subscription:
+        """Push the queue's messages to `consumer`. Raises `ResourceLocked`, `QueueDoesNotExist`."""
+        ...
+
+    async def receive(
+        self,
+        queue: Queue,
+        *,
+        count: int,
+        visibility_seconds: int | None = None,
+        wait_seconds: int | None = None,
+        attempt_id: str | None = None,
+    ) -> list[Delivery]:
+        """Pull up to `count` messages under a visibility timeout (SQS ReceiveMessage).
+
+        None takes the queue's own setting. Waits at most `wait_seconds` for the first message.
+        """
+        ...
+
+    async def take(self, queue: Queue) -> Delivery | None:
+        """Pull one message without a visibility timeout (AMQP basic.get): held until it is settled."""
+        ...
+
+    # -- receipt handles (HTTP receivers)
+
+    def handle_of(self, delivery: Delivery) -> str:
+        """The receipt handle of a delivery from `receive`; survives a restart."""
+        ...
+
+    def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
+        """The delivery that a handle stands for; None when its message is gone.
+
+        Raises `ReceiptHandleInvalid` for what was never a handle of this queue.
+        """
+        ...
+
+    async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
+        """Restart a received message's visibility timeout from now; 0 makes it visible.
+
+        Raises `InvalidParameter` where SQS refuses (not in flight, beyond 12 hours in total).
+        """
+        ...
+
+    # -- queues
+
+    def queue(self, name: QueueName) -> Queue | None:
+        """Look a queue up, from memory."""
+        ...
+
+    def queues(self) -> Iterable[Queue]:
+        """All queues, in no particular order."""
+        ...
+
+    async def create_queue(
+        self, name: QueueName, settings: QueueSettings, *, transient: bool = False
+    ) -> Queue:
+        """Create a queue, durably unless `transient`; an existing one is returned as it is."""
+        ...
+
+    async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
+        """Give a queue other settings."""
+        ...
+
+    async def delete_queue(self, queue: Queue) -> int:
+        """Delete a queue with its messages; returns how many were visible. Its consumers are cancelled."""
+        ...
+
+    async def purge_queue(self, queue: Queue) -> int:
+        """Delete the messages that nobody holds and, for SQS's sake, those held by HTTP receivers."""
+        ...
+
+    async def counts(self, queue: Queue) -> QueueCounts: ...
+
+    # -- composition
+
+    def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
+        """Say who turns expired or overflowing messages into units of work."""
+        ...
+
+
+class StateStore(Protocol):
+    """Catalogue and session state: small values under (kind, key), written in units of work.
+
+    Reads answer from what was submitted, committed or not, in key order.
+    """
+
+    def get(self, kind: str, key: str) -> bytes | None: ...
+
+    def scan(self, kind: str, prefix: str = "") -> Iterable[tuple[str, bytes]]:
+        """All (key, value) of a kind whose key starts with `prefix`."""
+        ...
+
+
+class Backend(Protocol):
+    """One backend, opened and closed by the composition root."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def state(self) -> StateStore: ...
+
+    @property
+    def healthy(self) -> bool:
+        """False while the store takes nothing."""
+        ...
+
+    async def open(self) -> None:
+        """Read what is stored. Raises `StoreUnavailable` with a sentence for the user."""
+        ...
+
+    async def close(self) -> None:
+        """Commit all that was submitted, then let go of the store."""
+        ...

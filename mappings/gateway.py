@@ -1,0 +1,173 @@
+"""What the network driver and every protocol's gateway owe each other, and what a gateway is given.
+
+A gateway drives one connection: it feeds the adapter, collects each chunk's publishes and settles into units
+of work, and writes what comes back. It is called on the event loop only and never blocks; what has to wait
+(declare, bind, subscribe) runs as a barrier: later events of the connection stay queued until it is done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from bridge.auth import Accounts
+    from bridge.messaging.clock import Clock, MessageIds
+    from bridge.messaging.limits import Limits
+    from bridge.messaging.ports import StateStore, Store
+    from bridge.routing.router import Router
+    from bridge.routing.topology import Topology
+
+
+class Transport(Protocol):
+    """The gateway's side of one network connection."""
+
+    @property
+    def peer(self) -> str:
+        """`host:port`, for the log."""
+        ...
+
+    @property
+    def certificate_user(self) -> str | None:
+        """Common name of the verified client certificate, if there was one."""
+        ...
+
+    @property
+    def loopback(self) -> bool:
+        """True where the listener is bound to loopback and so lets anybody in."""
+        ...
+
+    def write(self, data: Sequence[bytes]) -> None:
+        """Send the pieces in order, joined into as few system calls as possible."""
+        ...
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def deadline_changed(self) -> None:
+        """Ask for `Gateway.next_deadline` again: it moved without data coming in."""
+        ...
+
+
+class Gateway(Protocol):
+    """One protocol's driver of one connection."""
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def eof_received(self) -> None: ...
+
+    def connection_lost(self, reason: str) -> None:
+        """The transport is gone: release what the client held, drop what belonged to it."""
+        ...
+
+    def pause_writing(self) -> None:
+        """The client does not read: deliver nothing more until `resume_writing`."""
+        ...
+
+    def resume_writing(self) -> None: ...
+
+    def next_deadline(self) -> float | None:
+        """Monotonic seconds at which `handle_deadline` is due; None for never."""
+        ...
+
+    def handle_deadline(self, now: float) -> None: ...
+
+    def shut_down(self) -> None:
+        """The broker stops: answer what was stored, tell the client in its protocol's way, close."""
+        ...
+
+
+class Log(Protocol):
+    """One line for each connect, disconnect and refusal, with what operators search for."""
+
+    def connected(self, protocol: str, peer: str, *, user: str | None, client: str | None) -> None: ...
+
+    def disconnected(
+        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
+    ) -> None: ...
+
+    def refused(
+        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
+    ) -> None: ...
+
+    def failed(self, protocol: str, peer: str, error: BaseException) -> None:
+        """A bug here: logged with its traceback."""
+        ...
+
+
+class Counters(Protocol):
+    """What gateways count, once per batch, by protocol."""
+
+    def published(self, protocol: str, count: int, size_bytes: int) -> None: ...
+
+    def delivered(self, protocol: str, count: int, size_bytes: int) -> None: ...
+
+    def settled(self, protocol: str, count: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the composition root gives to every gateway."""
+
+    store: Store
+    state: StateStore
+    router: Router
+    topology: Topology
+    accounts: Accounts
+    clock: Clock
+    message_ids: MessageIds
+    limits: Limits
+    log: Log
+    counters: Counters
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    """Run a barrier in the task group that owns this listener's connections."""
+    namespaces: frozenset[str]
+    """Those that exist; a client that names another one gets the default."""
+
+
+class OrderedAnswers:
+    """Confirms in publish order, though units of work may be answered out of order.
+
+    `expect` hands out a slot per unit; `answered` returns the answers that may now leave, in order.
+    """
+
+    __slots__ = ("_slots",)
+
+    def __init__(self) -> None:
+        self._slots: deque[AnswerSlot] = deque()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def expect(self) -> AnswerSlot:
+        slot = AnswerSlot()
+        self._slots.append(slot)
+        return slot
+
+    def answered(self, slot: AnswerSlot, answers: list[bytes]) -> list[bytes]:
+        """Note what `slot` has to say; return all that is no longer behind an open one."""
+        slot.answers = answers
+        slots = self._slots
+        if slots[0] is not slot:
+            return []
+        leaving: list[bytes] = []
+        while slots and (ready := slots[0].answers) is not None:
+            leaving += ready
+            slots.popleft()
+        return leaving
+
+
+class AnswerSlot:
+    """One unit's place in the order of answers; `answers` is None until it was answered."""
+
+    __slots__ = ("answers",)
+
+    def __init__(self) -> None:
+        self.answers: list[bytes] | None = None
