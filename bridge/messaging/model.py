@@ -65,7 +65,7 @@ class Message(msgspec.Struct, gc=False, omit_defaults=True):
     topic: str | None = None
     subject: str | None = None
     sender: str | None = None
-    priority: int = 0
+    priority: int | None = None
     expires_at: int | None = None
     visible_at: int | None = None
     group_id: str | None = None
@@ -189,6 +189,7 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
 
     `retention_seconds` None keeps messages for ever (queues of legacy clients). `attributes` are the
     SQS attributes without effect on the engine (Policy, Kms...), `tags` the queue's tags.
+    `priority_max` 0 keeps one band; messages without a priority of their own go to `priority_default`.
     `arguments` are the legacy declaration as it was, for equivalence checks and management.
     """
 
@@ -209,6 +210,7 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     dead_letter: DeadLetterTarget | None = None
     return_limit: int | None = None
     priority_max: int = 0
+    priority_default: int = 0
     single_active_consumer: bool = False
     auto_delete: bool = False
     arguments: dict[str, Value] = {}
