@@ -41,7 +41,7 @@ check: dev  ## lint, formatting, types, layers and style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(CODE)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q tests/style
 
 .PHONY: format
