@@ -79,8 +79,8 @@ LOCK = .venv-lock/bin/uv pip compile pyproject.toml --extra aws $(ARGS) --quiet 
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Landbridge needs Python 3.11 or later, as PYTHON=...; $(PYTHON) is:" \
-	    "$$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	  echo "Landbridge needs Python 3.11 or later, and $(PYTHON) is not: $$($(PYTHON) --version 2>&1)." \
+	    "Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments: Debian and Ubuntu keep that in a package" \
 	    "of its own. Install it (apt-get install python3-venv) and run make again." >&2; exit 1; }
