@@ -55,6 +55,10 @@ class ReceiptHandleInvalid(MessagingError):
     """The receipt handle was not made by this store."""
 
 
+class ReceiptHandleExpired(ReceiptHandleInvalid):
+    """The visibility timeout of a first-in-first-out message has ended, and its handle with it."""
+
+
 class AccessDenied(MessagingError):
     """The user may not do this."""
 

@@ -48,6 +48,30 @@ class Limits:
     """How long a message is held before the count of its receive is written."""
     routing_cache_entries_max: int = 10_000
     """Subjects whose queues the router remembers."""
+    listen_backlog: int = 4_096
+    """Connections that the kernel completes before the loop accepts them."""
+    handshake_seconds_max: float = 20.0
+    """From accepting to the end of the TLS handshake, and again to the end of the WebSocket's."""
+    close_seconds_max: float = 3.0
+    """How long a closing connection may make no progress: unsent bytes stay, or the peer stays."""
+    half_open_seconds_max: float = 10.0
+    """How long answers may still be written to a peer that has closed its half."""
+    http_header_bytes_max: int = 64 * 1024
+    """Request line and headers of one HTTP request."""
+    http_body_bytes_max: int = 3 * 1024 * 1024
+    """Body of one HTTP request: SQS's 1 MiB, twice over for percent-encoding, and room for attributes."""
+    http_requests_in_flight_max: int = 32
+    """Pipelined HTTP requests of one connection that are worked on at once."""
+    http_header_seconds_max: float = 20.0
+    """From the first byte of an HTTP request to the end of its headers."""
+    http_request_seconds_max: float = 60.0
+    """From the first byte of an HTTP request to its last."""
+    http_idle_seconds_max: float = 300.0
+    """How long an HTTP connection may rest between requests, or leave an answer unread."""
+    metrics_queues_max: int = 500
+    """Queues that have metrics of their own; the rest is summed up."""
+    log_value_characters_max: int = 512
+    """Characters of one value in a log line; longer ones are cut."""
 
 
 @dataclass(frozen=True, slots=True)

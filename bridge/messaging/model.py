@@ -70,7 +70,6 @@ class Message(msgspec.Struct, gc=False, omit_defaults=True):
     visible_at: int | None = None
     group_id: str | None = None
     deduplication_id: str | None = None
-    sequence_number: str | None = None
     dead_letter_source: str | None = None
     original: tuple[str, bytes] | None = None
 
@@ -80,16 +79,26 @@ class Delivery:
 
     The store owns it; the receiver reads `message` and `receive_count` and hands it back in a unit of
     work: deleted, released or returned. After that, or after its visibility ended, it must not be used.
-    `return_count` counts explicit returns (nack with requeue), which SQS's own count cannot tell apart.
+    `return_count` counts explicit returns (nack with requeue), which SQS's own count cannot tell apart;
+    `first_received_at` is in epoch milliseconds; `sequence_number` only first-in-first-out queues give.
     """
 
-    __slots__ = ("message", "queue", "receive_count", "return_count")
+    __slots__ = (
+        "first_received_at",
+        "message",
+        "queue",
+        "receive_count",
+        "return_count",
+        "sequence_number",
+    )
 
     def __init__(self, queue: Queue, message: Message) -> None:
         self.queue = queue
         self.message = message
         self.receive_count = 0
         self.return_count = 0
+        self.first_received_at: int | None = None
+        self.sequence_number: str | None = None
 
     @property
     def redelivered(self) -> bool:
@@ -104,6 +113,13 @@ class StateChange(NamedTuple):
     value: bytes | None
 
 
+class Accepted(NamedTuple):
+    """How a first-in-first-out queue took a send; a duplicate has the original's values."""
+
+    message_id: str
+    sequence_number: str
+
+
 class UnitOfWork:
     """What commits together and is answered once, through `done`.
 
@@ -113,10 +129,12 @@ class UnitOfWork:
     (transactions, QoS 2). `answered`: somebody waits for the settles, so their commit is not put off.
 
     `done` is called exactly once, on the event loop, never before `submit` returned. By then `error`
-    says why all of it failed, and `failures` which sends failed by themselves (index -> error).
+    says why all of it failed, and `failures` which sends failed by themselves (index -> error);
+    `accepted` says how first-in-first-out queues took theirs (index -> ids).
     """
 
     __slots__ = (
+        "accepted",
         "answered",
         "atomic",
         "deletes",
@@ -147,6 +165,7 @@ class UnitOfWork:
         self.done = done
         self.error: MessagingError | None = None
         self.failures: dict[int, MessagingError] = {}
+        self.accepted: dict[int, Accepted] = {}
         self.remaining = 0
         """For the store alone: what it still waits for."""
 
