@@ -1,0 +1,568 @@
+"""The catalogue in memory: topics, and what is subscribed to them; every change in the store before
+it is answered.
+
+A change is applied when its unit of work is submitted, so that later calls of the same loop see it,
+and undone if the store refuses it. Queues themselves belong to the store. What goes with this
+process (subscriptions of transient queues, topics declared non-durable) is kept in memory only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.errors import (
+    AccessDenied,
+    InvalidParameter,
+    QueueDoesNotExist,
+    SubscriptionDoesNotExist,
+    TopicDoesNotExist,
+    TopicNameExists,
+)
+from bridge.messaging.model import (
+    DEFAULT_NAMESPACE,
+    QueueName,
+    QueueSettings,
+    StateChange,
+    TopicName,
+    UnitOfWork,
+)
+from bridge.messaging.ports import Queue, StateStore, Store
+from bridge.routing.catalogue import (
+    BUILT_IN,
+    KIND_SUBSCRIPTION,
+    KIND_TOPIC,
+    TOPIC_KINDS,
+    FilterScope,
+    Subscription,
+    Topic,
+    TopicKind,
+    decode_subscription,
+    decode_topic,
+    encode,
+    topic_key,
+)
+from bridge.routing.exchanges import Entry, TopicIndex
+
+LEGACY: Final = QueueSettings()
+"""The settings of a queue that a legacy client makes by using it: nothing in it ever ends by
+itself.
+"""
+
+_Binding: TypeAlias = tuple[object, ...]
+
+
+class Topology:
+    """Topics and subscriptions of all namespaces."""
+
+    def __init__(
+        self, store: Store, state: StateStore, clock: Clock, message_ids: MessageIds
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._clock = clock
+        self._message_ids = message_ids
+        self._topics: dict[TopicName, Topic] = {}
+        self._indexes: dict[TopicName, TopicIndex] = {}
+        self._entries: dict[str, Entry] = {}
+        self._of_topic: dict[TopicName, dict[str, Subscription]] = {}
+        self._to_topic: dict[TopicName, dict[str, Subscription]] = {}
+        self._to_queue: dict[QueueName, dict[str, Subscription]] = {}
+        self._bindings: dict[_Binding, str] = {}
+        self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._stale: list[StateChange] = []
+        self.version = 0
+        """Goes up with each change; caches compare it."""
+        for name in BUILT_IN:
+            self.topic(TopicName(DEFAULT_NAMESPACE, name))
+
+    # -- reading
+
+    def load(self) -> None:
+        """Read what is stored, once, at start. Bindings whose queue went away meanwhile are
+        dropped.
+        """
+        for _, value in self._state.scan(KIND_TOPIC):
+            self._put_topic(decode_topic(value))
+        for key, value in self._state.scan(KIND_SUBSCRIPTION):
+            subscription = decode_subscription(value)
+            if self._dangles(subscription):
+                self._stale.append(StateChange(KIND_SUBSCRIPTION, key, None))
+            else:
+                self._put_subscription(subscription)
+
+    def topic(self, name: TopicName) -> Topic | None:
+        found = self._topics.get(name)
+        if found is None and name.name in BUILT_IN:
+            found = Topic(name=name, kind=BUILT_IN[name.name])
+            self._put_topic(found)
+        return found
+
+    def topics(self) -> Iterable[Topic]:
+        """All topics, the built-in ones of the namespaces in use included."""
+        return list(self._topics.values())
+
+    def index(self, name: TopicName) -> TopicIndex | None:
+        """The evaluator of one topic; for the router."""
+        return self._indexes.get(name)
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        entry = self._entries.get(subscription_id)
+        return None if entry is None else entry.subscription
+
+    def subscriptions_of(self, topic: TopicName) -> list[Subscription]:
+        """What is subscribed to a topic, oldest first."""
+        return list(self._of_topic.get(topic, {}).values())
+
+    def subscriptions_to(self, queue: QueueName) -> list[Subscription]:
+        """What fills a queue, oldest first."""
+        return list(self._to_queue.get(queue, {}).values())
+
+    def binding(
+        self,
+        topic: TopicName,
+        target: QueueName | TopicName,
+        *,
+        pattern: str | None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Subscription | None:
+        """The subscription that AMQP would name by these; what an unbind removes."""
+        queue = target if isinstance(target, QueueName) else None
+        destination = target if isinstance(target, TopicName) else None
+        for subscription in self._of_topic.get(topic, {}).values():
+            if (
+                subscription.queue == queue
+                and subscription.destination == destination
+                and subscription.pattern == pattern
+                and subscription.arguments == (arguments or {})
+            ):
+                return subscription
+        return None
+
+    # -- topics
+
+    async def declare_topic(  # noqa: PLR0913 - each is a property of a topic
+        self,
+        name: TopicName,
+        kind: TopicKind = "topic",
+        *,
+        durable: bool = True,
+        auto_delete: bool = False,
+        internal: bool = False,
+        delayed: bool = False,
+        fifo: bool = False,
+        alternate: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Topic:
+        """Create a topic; an existing one is returned as it is, for the caller to compare.
+
+        Raises `TopicNameExists` where it has another kind, `InvalidParameter` for a kind that is
+        none.
+        """
+        if kind not in TOPIC_KINDS:
+            raise InvalidParameter(
+                f"topic kind {kind!r} is unknown; expected {', '.join(sorted(TOPIC_KINDS))}"
+            )
+        existing = self.topic(name)
+        if existing is not None:
+            if existing.kind != kind:
+                raise TopicNameExists(
+                    f"topic {name.name!r} is declared as {kind!r} but exists as {existing.kind!r}"
+                )
+            await self._until_stored(KIND_TOPIC, topic_key(name))
+            return existing
+        topic = Topic(
+            name=name,
+            kind=kind,
+            durable=durable,
+            auto_delete=auto_delete,
+            internal=internal,
+            delayed=delayed,
+            fifo=fifo,
+            alternate=alternate,
+            created_at=self._clock.epoch_ms(),
+            arguments=dict(arguments or {}),
+            attributes=dict(attributes or {}),
+            tags=dict(tags or {}),
+        )
+        change = _Change()
+        self._put_topic(topic)
+        change.undo.append(lambda: self._drop_topic(topic))
+        if durable:
+            change.state.append(StateChange(KIND_TOPIC, topic_key(name), encode(topic)))
+        await self._commit(change)
+        return topic
+
+    async def change_topic(
+        self,
+        name: TopicName,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        alternate: str | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> Topic:
+        """Give a topic other attributes, tags or another alternate; what is not given stays."""
+        old = self._existing_topic(name)
+        new = msgspec.structs.replace(
+            old,
+            attributes=old.attributes if attributes is None else dict(attributes),
+            tags=old.tags if tags is None else dict(tags),
+            alternate=old.alternate if isinstance(alternate, msgspec.UnsetType) else alternate,
+        )
+        change = _Change()
+        self._topics[name] = new
+        change.undo.append(lambda: self._restore_topic(new, old))
+        if new.durable:
+            change.state.append(StateChange(KIND_TOPIC, topic_key(name), encode(new)))
+        await self._commit(change)
+        return new
+
+    async def delete_topic(self, name: TopicName) -> None:
+        """Delete a topic with all that is subscribed to it and all that it is subscribed to.
+
+        Raises `TopicDoesNotExist`, and `AccessDenied` for a built-in one.
+        """
+        topic = self._existing_topic(name)
+        if topic.built_in:
+            raise AccessDenied(f"topic {name.name!r} is built in and cannot be deleted")
+        change = _Change()
+        self._remove_topic(topic, change)
+        await self._commit(change)
+
+    # -- subscriptions
+
+    async def subscribe(  # noqa: PLR0913 - each is a property of a subscription
+        self,
+        topic: TopicName,
+        queue: QueueName | None = None,
+        *,
+        destination: TopicName | None = None,
+        protocol: str = "sqs",
+        endpoint: str | None = None,
+        pattern: str | None = None,
+        filter_policy: str | Mapping[str, Any] | None = None,
+        filter_scope: FilterScope = "MessageAttributes",
+        raw: bool = True,
+        outlives_queue: bool = False,
+        ephemeral: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str] | None = None,
+        subscription_id: str | None = None,
+    ) -> Subscription:
+        """Subscribe a queue, a topic (`destination`) or an endpoint elsewhere to `topic`.
+
+        The same subscription made again is returned as it is. A known `subscription_id` gets the
+        new contents. `ephemeral`: gone at a restart whatever the queue is. Raises
+        `TopicDoesNotExist`, `QueueDoesNotExist` (unless `outlives_queue`), and `InvalidParameter`
+        or `InvalidAddress` for what cannot be evaluated.
+        """
+        source = self._existing_topic(topic)
+        durable = (
+            source.durable
+            and not ephemeral
+            and self._target_is_durable(queue, destination, outlives_queue=outlives_queue)
+        )
+        subscription = Subscription(
+            id=subscription_id or self._message_ids.next(),
+            topic=topic,
+            queue=queue,
+            destination=destination,
+            protocol=protocol,
+            endpoint=endpoint,
+            pattern=pattern,
+            filter_policy=_policy_text(filter_policy),
+            filter_scope=filter_scope,
+            raw=raw,
+            outlives_queue=outlives_queue,
+            durable=durable,
+            created_at=self._clock.epoch_ms(),
+            arguments=dict(arguments or {}),
+            attributes=dict(attributes or {}),
+        )
+        same = self._bindings.get(_binding_of(subscription))
+        if same is not None and (existing := self.subscription(same)) is not None:
+            await self._until_stored(KIND_SUBSCRIPTION, same)
+            return existing
+        await self._commit(self._replace_subscription(subscription))
+        return subscription
+
+    async def change_subscription(
+        self,
+        subscription_id: str,
+        *,
+        filter_policy: str | Mapping[str, Any] | msgspec.UnsetType | None = msgspec.UNSET,
+        filter_scope: FilterScope | None = None,
+        raw: bool | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> Subscription:
+        """Change how a subscription filters and wraps; what is not given stays."""
+        old = self.subscription(subscription_id)
+        if old is None:
+            raise SubscriptionDoesNotExist(f"subscription {subscription_id!r} does not exist")
+        new = msgspec.structs.replace(
+            old,
+            filter_policy=(
+                old.filter_policy
+                if isinstance(filter_policy, msgspec.UnsetType)
+                else _policy_text(filter_policy)
+            ),
+            filter_scope=filter_scope or old.filter_scope,
+            raw=old.raw if raw is None else raw,
+            attributes=old.attributes if attributes is None else dict(attributes),
+        )
+        await self._commit(self._replace_subscription(new))
+        return new
+
+    async def unsubscribe(self, subscription_id: str) -> bool:
+        """End a subscription; False where there was none. An auto-delete topic goes with its last
+        one.
+        """
+        subscription = self.subscription(subscription_id)
+        if subscription is None:
+            return False
+        change = _Change()
+        self._remove_subscription(subscription, change)
+        await self._commit(change)
+        return True
+
+    # -- queues
+
+    async def ensure_queue(self, name: QueueName, settings: QueueSettings = LEGACY) -> Queue:
+        """The queue, created durably if it is not there."""
+        queue = self._store.queue(name)
+        return await self._store.create_queue(name, settings) if queue is None else queue
+
+    async def remove_queue(self, queue: Queue) -> int:
+        """Delete a queue with its bindings; returns how many messages were visible."""
+        await self._commit(self._forget(queue.name))
+        return await self._store.delete_queue(queue)
+
+    def forget_queue(self, name: QueueName) -> None:
+        """Drop the bindings of a queue that the store removed by itself (idle expiry). Waits for
+        nothing.
+        """
+        change = self._forget(name)
+        if change.state:
+            unit = UnitOfWork()
+            unit.state += change.state
+            self._store.submit(unit)
+
+    # -- what changes are made of
+
+    def _existing_topic(self, name: TopicName) -> Topic:
+        topic = self.topic(name)
+        if topic is None:
+            raise TopicDoesNotExist(
+                f"topic {name.name!r} does not exist in namespace {name.namespace!r}"
+            )
+        return topic
+
+    def _target_is_durable(
+        self, queue: QueueName | None, destination: TopicName | None, *, outlives_queue: bool
+    ) -> bool:
+        if destination is not None:
+            return self._existing_topic(destination).durable
+        if queue is None:
+            return True
+        found = self._store.queue(queue)
+        if found is not None:
+            return not found.transient
+        if not outlives_queue:
+            raise QueueDoesNotExist(
+                f"queue {queue.name!r} does not exist in namespace {queue.namespace!r}"
+            )
+        return True
+
+    def _dangles(self, subscription: Subscription) -> bool:
+        queue = subscription.queue
+        if queue is None or subscription.outlives_queue:
+            return False
+        return self._store.queue(queue) is None
+
+    def _forget(self, name: QueueName) -> _Change:
+        change = _Change()
+        for subscription in self.subscriptions_to(name):
+            if not subscription.outlives_queue:
+                self._remove_subscription(subscription, change)
+        return change
+
+    def _put_topic(self, topic: Topic) -> None:
+        self._topics[topic.name] = topic
+        self._indexes[topic.name] = TopicIndex(topic)
+        self.version += 1
+
+    def _drop_topic(self, topic: Topic) -> None:
+        if self._topics.get(topic.name) is topic:
+            del self._topics[topic.name]
+            del self._indexes[topic.name]
+            self.version += 1
+
+    def _restore_topic(self, new: Topic, old: Topic) -> None:
+        if self._topics.get(new.name) is new:
+            self._topics[new.name] = old
+            self.version += 1
+
+    def _remove_topic(self, topic: Topic, change: _Change) -> None:
+        change.removing.add(topic.name)
+        for subscription in [
+            *self.subscriptions_of(topic.name),
+            *self._to_topic.get(topic.name, {}).values(),
+        ]:
+            if subscription.id in self._entries:
+                self._remove_subscription(subscription, change)
+        self._drop_topic(topic)
+        change.undo.append(lambda: self._revive_topic(topic))
+        if topic.durable:
+            change.state.append(StateChange(KIND_TOPIC, topic_key(topic.name), None))
+
+    def _replace_subscription(self, subscription: Subscription) -> _Change:
+        change = _Change()
+        old = self.subscription(subscription.id)
+        self._put_subscription(subscription)
+        change.undo.append(lambda: self._drop_subscription(subscription))
+        if old is not None:
+            change.undo.append(lambda: self._revive_subscription(old))
+        if subscription.durable:
+            change.state.append(
+                StateChange(KIND_SUBSCRIPTION, subscription.id, encode(subscription))
+            )
+        elif old is not None and old.durable:
+            change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
+        return change
+
+    def _put_subscription(self, subscription: Subscription) -> None:
+        """Put it into the indexes in place of one of the same id; refuses before anything
+        changed.
+        """
+        topic = self._existing_topic(subscription.topic)
+        entry = Entry(subscription, topic)
+        self._indexes[topic.name].add(entry)
+        old = self.subscription(subscription.id)
+        if old is not None:
+            self._drop_subscription(old)
+        self._entries[subscription.id] = entry
+        self._bindings[_binding_of(subscription)] = subscription.id
+        self._of_topic.setdefault(topic.name, {})[subscription.id] = subscription
+        if subscription.queue is not None:
+            self._to_queue.setdefault(subscription.queue, {})[subscription.id] = subscription
+        if subscription.destination is not None:
+            self._to_topic.setdefault(subscription.destination, {})[subscription.id] = subscription
+        self.version += 1
+
+    def _drop_subscription(self, subscription: Subscription) -> None:
+        entry = self._entries.get(subscription.id)
+        if entry is None or entry.subscription is not subscription:
+            return
+        del self._entries[subscription.id]
+        self._bindings.pop(_binding_of(subscription), None)
+        self._indexes[subscription.topic].remove(entry)
+        _discard(self._of_topic, subscription.topic, subscription.id)
+        if subscription.queue is not None:
+            _discard(self._to_queue, subscription.queue, subscription.id)
+        if subscription.destination is not None:
+            _discard(self._to_topic, subscription.destination, subscription.id)
+        self.version += 1
+
+    def _remove_subscription(self, subscription: Subscription, change: _Change) -> None:
+        self._drop_subscription(subscription)
+        change.undo.append(lambda: self._revive_subscription(subscription))
+        if subscription.durable:
+            change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
+        source = self._topics[subscription.topic]
+        if (
+            source.auto_delete
+            and source.name not in change.removing
+            and not self._of_topic.get(source.name)
+        ):
+            self._remove_topic(source, change)
+
+    def _revive_topic(self, topic: Topic) -> None:
+        if topic.name not in self._topics:
+            self._put_topic(topic)
+
+    def _revive_subscription(self, subscription: Subscription) -> None:
+        if subscription.topic in self._topics and subscription.id not in self._entries:
+            self._put_subscription(subscription)
+
+    # -- the store's answer
+
+    async def _commit(self, change: _Change) -> None:
+        """Submit a change and wait for the store; raises its error after everything was undone."""
+        if not change.state:
+            return
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        keys = [(each.kind, each.key) for each in change.state]
+        for key in keys:
+            self._pending[key] = answer
+
+        def done(unit: UnitOfWork) -> None:
+            for key in keys:
+                if self._pending.get(key) is answer:
+                    del self._pending[key]
+            if unit.error is None:
+                answer.set_result(None)
+                return
+            for undo in reversed(change.undo):
+                undo()
+            answer.set_exception(unit.error)
+            answer.exception()  # It counts as seen though whoever waited may be gone.
+
+        unit = UnitOfWork(done, answered=True)
+        unit.state = [*self._stale, *change.state]
+        self._stale = []
+        self._store.submit(unit)
+        await asyncio.shield(answer)
+
+    async def _until_stored(self, kind: str, key: str) -> None:
+        """Wait for what another caller submitted, so that no answer is earlier than the store's."""
+        pending = self._pending.get((kind, key))
+        if pending is not None:
+            await asyncio.shield(pending)
+
+
+class _Change:
+    """What one change writes, and how to take it back."""
+
+    __slots__ = ("removing", "state", "undo")
+
+    def __init__(self) -> None:
+        self.removing: set[TopicName] = set()
+        self.state: list[StateChange] = []
+        self.undo: list[Callable[[], None]] = []
+
+
+def _binding_of(subscription: Subscription) -> _Binding:
+    """What makes two subscriptions the same."""
+    return (
+        subscription.topic,
+        subscription.queue,
+        subscription.destination,
+        subscription.protocol,
+        subscription.endpoint,
+        subscription.pattern,
+        subscription.filter_policy,
+        subscription.filter_scope,
+        subscription.raw,
+        subscription.durable,
+        encode(Subscription(id="", topic=subscription.topic, arguments=subscription.arguments)),
+    )
+
+
+def _policy_text(policy: str | Mapping[str, Any] | None) -> str | None:
+    if policy is None or isinstance(policy, str):
+        return policy
+    return msgspec.json.encode(policy).decode()
+
+
+def _discard(table: dict[Any, dict[str, Subscription]], key: object, subscription_id: str) -> None:
+    entries = table.get(key)
+    if entries is not None:
+        entries.pop(subscription_id, None)
+        if not entries:
+            del table[key]
