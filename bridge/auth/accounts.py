@@ -1,0 +1,189 @@
+"""Whether credentials are a user's.
+
+Slow hashes are verified on a small pool of threads. A verified password is remembered under a
+keyed hash (the key lives as long as the process), so that a thousand devices that reconnect do not
+each cost an argon2. An unknown user costs what a wrong password costs. With users configured,
+credentials are always checked; without any, an open listener (loopback, or one that says so) lets
+everybody in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from bridge.auth.password_hashes import PasswordHash, parse_password_hash
+from bridge.messaging.errors import AuthenticationFailed
+
+ANONYMOUS: Final = "anonymous"
+_THREADS: Final = 2
+_REMEMBERED_MAX: Final = 4_096
+_PASSWORD_LENGTH_MAX: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a connection belongs to. `verified` is False for those let in without being checked."""
+
+    name: str
+    verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A configured user; without a hash only a certificate proves to be it."""
+
+    name: str
+    password_hash: str | None = None
+
+
+class Accounts:
+    """The configured users, replaceable as a whole while connections live on."""
+
+    def __init__(self, accounts: Iterable[Account] = (), *, secret: bytes) -> None:
+        """`secret` is random and keys the memory of verified passwords."""
+        self._book = _Book(secret)
+        self._anonymous = False
+        self.replace(accounts)
+
+    @property
+    def configured(self) -> bool:
+        """True where there are users, so that everybody must be one."""
+        return bool(self._book.hashes)
+
+    def for_anonymous(self) -> Accounts:
+        """The same users, for a listener that also lets in who gives no credentials."""
+        view = copy(self)
+        view._anonymous = True  # noqa: SLF001 - of its own class
+        return view
+
+    def replace(self, accounts: Iterable[Account]) -> None:
+        """Take other users; those who are connected stay."""
+        book = self._book
+        book.hashes = {
+            account.name: parse_password_hash(account.password_hash)
+            if account.password_hash is not None
+            else None
+            for account in accounts
+        }
+        book.decoy = next((known for known in book.hashes.values() if known is not None), None)
+        book.verified.forget()
+
+    def close(self) -> None:
+        """Let go of the threads; logins under way are refused."""
+        self._book.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def authenticate(
+        self,
+        user: str | None,
+        password: bytes | None,
+        *,
+        loopback: bool,
+        certificate_user: str | None = None,
+    ) -> User:
+        """The user that the credentials belong to. Raises `AuthenticationFailed`.
+
+        `loopback`: nobody else can reach the listener. `certificate_user`: the common name of a
+        client certificate that the TLS handshake has verified.
+        """
+        if certificate_user is not None and user in {None, "", certificate_user} and not password:
+            return self._certificate_holder(certificate_user)
+        if not self.configured and (loopback or self._anonymous):
+            return User(user or certificate_user or ANONYMOUS, verified=False)
+        if not user and not password:
+            if self._anonymous:
+                return User(ANONYMOUS, verified=False)
+            raise AuthenticationFailed("no user name was given, and this broker has users")
+        return await self._checked(user or "", password or b"", certificate_user)
+
+    def _certificate_holder(self, name: str) -> User:
+        if name not in self._book.hashes:
+            raise AuthenticationFailed(f"the certificate's name {name!r} is no user's")
+        return User(name)
+
+    async def _checked(self, name: str, password: bytes, certificate_user: str | None) -> User:
+        book = self._book
+        if certificate_user == name and name in book.hashes:
+            return User(name)
+        refusal = AuthenticationFailed(f"wrong user name or password for {name!r}")
+        if len(password) > _PASSWORD_LENGTH_MAX:
+            raise refusal
+        stored = book.hashes.get(name)
+        against = stored or book.decoy
+        if against is None:
+            raise refusal
+        matches = await self._verify(name, password, against)
+        if stored is None or not matches:
+            raise refusal
+        return User(name)
+
+    async def _verify(self, name: str, password: bytes, stored: PasswordHash) -> bool:
+        if not stored.slow:
+            return stored.verify(password)
+        book = self._book
+        key = book.verified.key(name, password, stored)
+        if key in book.verified:
+            return True
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(book.threads, book.verify_slowly, key, password, stored)
+
+
+class _Book:
+    """What all views of the accounts share."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.hashes: dict[str, PasswordHash | None] = {}
+        self.decoy: PasswordHash | None = None
+        self.verified = _VerifiedPasswords(secret)
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="password")
+
+    def verify_slowly(self, key: bytes, password: bytes, stored: PasswordHash) -> bool:
+        """On a thread; asks the memory again, since many may have waited for the same answer."""
+        if key in self.verified:
+            return True
+        if not stored.verify(password):
+            return False
+        self.verified.add(key)
+        return True
+
+
+class _VerifiedPasswords:
+    """The passwords that were right lately, as keyed hashes."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._keys: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = Lock()
+
+    def __contains__(self, key: bytes) -> bool:
+        with self._lock:
+            if key not in self._keys:
+                return False
+            self._keys.move_to_end(key)
+            return True
+
+    def key(self, name: str, password: bytes, stored: PasswordHash) -> bytes:
+        """Bound to the stored hash: a user whose password was changed is not remembered."""
+        parts = [name.encode("utf-8", "surrogatepass"), password, repr(stored).encode()]
+        digest = hashlib.blake2b(key=self._secret, digest_size=32)
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+        return digest.digest()
+
+    def add(self, key: bytes) -> None:
+        with self._lock:
+            self._keys[key] = None
+            if len(self._keys) > _REMEMBERED_MAX:
+                self._keys.popitem(last=False)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._keys.clear()

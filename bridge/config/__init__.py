@@ -1,0 +1,35 @@
+"""The configuration: schema, loading with every mistake at its place, and the generated reference.
+
+`load` is the way in. The table of protocols is passed to it, since what can be spoken is decided
+above.
+"""
+
+from bridge.config.listeners import ListenerOptions, ProtocolPorts
+from bridge.config.load import (
+    ENVIRONMENT_VARIABLE,
+    Loaded,
+    Sources,
+    effective,
+    find_file,
+    limits_of,
+    load,
+)
+from bridge.config.mistakes import ConfigInvalid, Mistake
+from bridge.config.schema import Config, Queue, Tls
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "Config",
+    "ConfigInvalid",
+    "ListenerOptions",
+    "Loaded",
+    "Mistake",
+    "ProtocolPorts",
+    "Queue",
+    "Sources",
+    "Tls",
+    "effective",
+    "find_file",
+    "limits_of",
+    "load",
+]

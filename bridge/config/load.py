@@ -1,0 +1,256 @@
+"""From a file and the command line to a checked configuration, or to all of its mistakes.
+
+Order: find the file, read it (environment put in), apply `--set`, validate every section, then
+check what concerns several sections. A mistake in one section does not hide those in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bridge.config.document import Document, parse_document
+from bridge.config.listeners import (
+    ListenerOptions,
+    ProtocolPorts,
+    complete_listeners,
+    listener_as_config,
+    tls_files,
+)
+from bridge.config.mistakes import ConfigInvalid, Mistake
+from bridge.config.overrides import apply_override
+from bridge.config.routes import compile_routes
+from bridge.config.schema import Config
+from bridge.config.validation import mistakes_from
+from bridge.messaging.limits import Limits
+from bridge.net.tls import TlsError, context_from_files
+from bridge.routing.rules import Rules
+
+ENVIRONMENT_VARIABLE: Final = "LANDBRIDGE_CONFIG"
+_FILES: Final = ("landbridge.yaml", "/etc/landbridge/landbridge.yaml")
+_FILE_SIZE_MAX: Final = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a configuration comes from; loading them again is a reload."""
+
+    file: Path | None
+    """None: the search order of `find_file`."""
+    overrides: tuple[str, ...]
+    port_offset: int
+    environment: Mapping[str, str]
+    protocols: Mapping[str, ProtocolPorts]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that passed every check."""
+
+    config: Config
+    listeners: tuple[ListenerOptions, ...]
+    rules: Rules
+    file: Path | None
+
+
+def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The file to read: the given one, the environment's, or the first of the usual ones."""
+    if given is not None:
+        return given
+    if named := environment.get(ENVIRONMENT_VARIABLE):
+        return Path(named)
+    return next((path for path in map(Path, _FILES) if path.is_file()), None)
+
+
+def load(sources: Sources) -> Loaded:
+    """Read and check everything. Raises `ConfigInvalid` with all mistakes."""
+    file = find_file(sources.file, sources.environment)
+    document = _read(file, sources)
+    for override in sources.overrides:
+        try:
+            _seed_listeners(document, override, sources)
+            apply_override(document, override)
+        except ConfigInvalid as invalid:
+            document.mistakes += invalid.mistakes
+    return _validated(document, sources, file)
+
+
+def _read(file: Path | None, sources: Sources) -> Document:
+    if file is None:
+        return Document(source="defaults")
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(_FILE_SIZE_MAX + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        message = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        raise ConfigInvalid([Mistake(str(file), (), message)]) from None
+    except UnicodeDecodeError:
+        raise ConfigInvalid([Mistake(str(file), (), "is not UTF-8 text")]) from None
+    if len(raw) > _FILE_SIZE_MAX:
+        raise ConfigInvalid([Mistake(str(file), (), f"is over {_FILE_SIZE_MAX} bytes")])
+    return parse_document(text, str(file), sources.environment)
+
+
+def _seed_listeners(document: Document, override: str, sources: Sources) -> None:
+    """Let `--set listeners.stomp.port=0` change one default listener and keep the others."""
+    if override.startswith("listeners.") and document.data.get("listeners") is None:
+        document.data["listeners"] = {name: {} for name in sources.protocols}
+
+
+def _validated(document: Document, sources: Sources, file: Path | None) -> Loaded:
+    mistakes = document.mistakes
+    wrong = {mistake.path[0] for mistake in mistakes if mistake.path}
+    try:
+        config = Config.model_validate(document.data)
+    except ValidationError as error:
+        mistakes += mistakes_from(error, document)
+        locations = [found["loc"] for found in error.errors(include_input=False)]
+        config, unsound = _sound_part(document.data, locations)
+        wrong |= unsound
+    listeners, found = _cross_checked(config, wrong, sources)
+    rules, more = compile_routes(config, limits_of(config))
+    mistakes += [
+        mistake._replace(place=document.place(mistake.path)) for mistake in [*found, *more]
+    ]
+    if mistakes:
+        raise ConfigInvalid(mistakes)
+    return Loaded(config, tuple(listeners), rules, file)
+
+
+def _sound_part(
+    data: Mapping[str, Any], locations: Sequence[tuple[str | int, ...]]
+) -> tuple[Config, set[str | int]]:
+    """The configuration without what is wrong, and the sections that it lacks.
+
+    Of the listeners only the wrong ones are left out, so that the others are still checked.
+    """
+    sound = dict(data)
+    unsound: set[str | int] = set()
+    for section, *inside in locations:
+        if section == "listeners" and inside:
+            sound[section] = {
+                name: item for name, item in sound[section].items() if name != inside[0]
+            }
+        else:
+            sound.pop(str(section), None)
+            unsound.add(section)
+    return Config.model_validate(sound), unsound
+
+
+def _cross_checked(
+    config: Config, wrong: set[str | int], sources: Sources
+) -> tuple[list[ListenerOptions], list[Mistake]]:
+    """What concerns several sections; those in `wrong` have mistakes of their own."""
+    mistakes = _doubles(config)
+    if "listeners" in wrong:
+        return [], mistakes
+    listeners, found = complete_listeners(config, sources.protocols, sources.port_offset)
+    mistakes += found + _certificates(listeners)
+    if not wrong & {"users", "aws_api"}:
+        mistakes += _closed_doors(config, listeners, sources.protocols)
+    if "namespaces" not in wrong:
+        mistakes += _namespaces(config, listeners)
+    return listeners, mistakes
+
+
+def _certificates(listeners: Sequence[ListenerOptions]) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    for options in listeners:
+        if options.tls is None:
+            continue
+        try:
+            context_from_files(tls_files(options.tls))
+        except TlsError as error:
+            mistakes.append(Mistake("", ("listeners", options.name, "tls"), str(error)))
+    return mistakes
+
+
+def _closed_doors(
+    config: Config, listeners: Sequence[ListenerOptions], protocols: Mapping[str, ProtocolPorts]
+) -> list[Mistake]:
+    """Listeners that others can reach, while nothing says who may come in."""
+    mistakes: list[Mistake] = []
+    for options in listeners:
+        path = ("listeners", options.name)
+        if options.tls and options.tls.client_ca and not config.users:
+            message = "client_ca needs users: the names of the certificates that may connect"
+            mistakes.append(Mistake("", (*path, "tls"), message))
+        if options.loopback or options.anonymous or not protocols[options.protocol].authenticated:
+            continue
+        if options.protocol == "aws":
+            if not config.aws_api.access_keys:
+                mistakes.append(Mistake("", path, _without_keys(options)))
+        elif not config.users:
+            mistakes.append(Mistake("", path, _without_users(options)))
+    return mistakes
+
+
+def _without_users(options: ListenerOptions) -> str:
+    return (
+        f"{options.address} is not loopback and there are no users, so anybody could connect."
+        " Add a user (landbridge user hash --name orders-service prints these lines):\n"
+        "    users:\n"
+        "      - name: orders-service\n"
+        '        password_hash: "$argon2id$..."\n'
+        f"or keep it on this machine: --set listeners.{options.name}.bind=127.0.0.1\n"
+        f"or let everybody in: --set listeners.{options.name}.anonymous=true"
+    )
+
+
+def _without_keys(options: ListenerOptions) -> str:
+    return (
+        f"{options.address} is not loopback and there are no access keys, so anybody could call"
+        " the SQS and SNS API. Add a pair:\n"
+        "    aws_api:\n"
+        "      access_keys:\n"
+        '        - {id: orders-service, secret: "${ORDERS_SERVICE_SECRET}"}\n'
+        f"or keep it on this machine: --set listeners.{options.name}.bind=127.0.0.1\n"
+        f"or let everybody in: --set listeners.{options.name}.anonymous=true"
+    )
+
+
+def _namespaces(config: Config, listeners: Sequence[ListenerOptions]) -> list[Mistake]:
+    known = ["/", *config.namespaces]
+    allowed = f"(known: {', '.join(known)}; others go under namespaces)"
+    return [
+        Mistake("", ("listeners", options.name, "namespace"), f"{options.namespace!r} {allowed}")
+        for options in listeners
+        if options.namespace not in known
+    ] + [
+        Mistake("", ("queues", index, "namespace"), f"{queue.namespace!r} {allowed}")
+        for index, queue in enumerate(config.queues)
+        if queue.namespace not in known
+    ]
+
+
+def _doubles(config: Config) -> list[Mistake]:
+    """Names given twice where a name must be one thing."""
+    named: list[tuple[str, Sequence[Any]]] = [
+        ("users", [user.name for user in config.users]),
+        ("queues", [(queue.namespace, queue.name) for queue in config.queues]),
+        ("namespaces", ["/", *config.namespaces]),
+    ]
+    return [
+        Mistake(
+            "", (section, index - (section == "namespaces")), f"{names[index]!r} is given twice"
+        )
+        for section, names in named
+        for index in range(len(names))
+        if names[index] in names[:index]
+    ]
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds with what the configuration changes."""
+    return Limits(**dict(config.limits))
+
+
+def effective(loaded: Loaded) -> Config:
+    """The configuration with the listeners that it amounts to."""
+    listeners = {options.name: listener_as_config(options) for options in loaded.listeners}
+    return loaded.config.model_copy(update={"listeners": listeners})

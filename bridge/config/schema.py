@@ -1,0 +1,433 @@
+"""Every option of the configuration, declared once: type, default, bounds and help.
+
+The reference page, the JSON schema, the checks and the effective file all come from here. Names
+have their unit last. What a listener leaves out (protocol, port) is completed in `listeners.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from bridge.auth import PasswordHashInvalid, parse_password_hash
+from bridge.config.mistakes import suggestion
+from bridge.messaging.limits import Limits
+from bridge.messaging.model import DEFAULT_NAMESPACE
+
+_LIMITS: Final = Limits()
+_SECRET: Final[dict[str, Any]] = {"writeOnly": True}
+"""Marks an option whose value is not shown in messages or by `landbridge config`."""
+
+NOT_SPOKEN: Final = {
+    "openwire": "openwire is not spoken yet; ActiveMQ clients can use stomp",
+    "amqp10": "amqp 1.0 is not spoken yet",
+    "amqp1": "amqp 1.0 is not spoken yet",
+    "amqp1.0": "amqp 1.0 is not spoken yet",
+    "mqtt": "mqtt is not spoken yet",
+    "amqp": "amqp is not spoken yet",
+    "amqp091": "amqp is not spoken yet",
+    "management": "there is no management listener yet",
+    "kafka": "kafka is not spoken",
+}
+"""Protocols that are refused by name, unless the table of protocols has them."""
+
+
+def _backend_kind(value: object) -> object:
+    if value == "aws":
+        raise PydanticCustomError(
+            "refused", "the aws backend is not offered yet (allowed: embedded)"
+        )
+    return value
+
+
+def _password_hash(value: str) -> str:
+    try:
+        parse_password_hash(value)
+    except PasswordHashInvalid as error:
+        raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from None
+    return value
+
+
+def _namespace(value: str) -> str:
+    if not value or len(value) > 255 or not value.isprintable():
+        raise PydanticCustomError("refused", "must be 1 to 255 printable characters")
+    return value
+
+
+FilePath = Annotated[Path, Field(strict=False)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are mistakes, types are not guessed, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Backend(Section):
+    """Where queues and messages are kept."""
+
+    kind: Annotated[Literal["embedded"], BeforeValidator(_backend_kind)] = Field(
+        "embedded",
+        description="`embedded` keeps everything in one data directory of this machine.",
+    )
+    path: FilePath = Field(
+        Path("landbridge-data"),
+        description="The data directory, made if it is absent. One broker at a time can use it.",
+    )
+    durability: Literal["fsync", "os", "memory"] = Field(
+        "fsync",
+        description="What a confirm promises. `fsync`: the message survives power loss. `os`: it"
+        " survives the death of the process, not of the machine. `memory`: nothing is written to"
+        " disk, a restart begins empty.",
+    )
+
+
+class User(Section):
+    """Somebody who may connect."""
+
+    name: Name = Field(description="The name that clients log in with, or their certificate's CN.")
+    password_hash: Annotated[str, AfterValidator(_password_hash)] | None = Field(
+        None,
+        description="What `landbridge user hash` prints (argon2id). Hashes that RabbitMQ exports"
+        " (salted SHA-256 and SHA-512) and `mosquitto_passwd` writes (`$6$`, `$7$`) are taken too."
+        " Without one, the user can only log in with a client certificate.",
+        json_schema_extra=_SECRET,
+    )
+
+
+class Tls(Section):
+    """Encryption of a listener. The files are read again at a reload."""
+
+    certificate: FilePath = Field(description="PEM file: the certificate, then its chain.")
+    key: FilePath | None = Field(
+        None,
+        description="PEM file with the certificate's private key; by default it stands in the"
+        " certificate's file.",
+    )
+    client_ca: FilePath | None = Field(
+        None,
+        description="PEM file with the authorities whose client certificates are trusted. A client"
+        " with such a certificate is logged in as the user of its common name.",
+    )
+    require_client_certificate: bool = Field(
+        default=False,
+        description="Refuse clients without a certificate of `client_ca`.",
+    )
+
+    @field_validator("require_client_certificate")
+    @classmethod
+    def _needs_an_authority(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("client_ca", "mistaken") is None:
+            raise PydanticCustomError("refused", "needs client_ca: whose certificates to trust")
+        return value
+
+
+class Listener(Section):
+    """One address on which clients of one protocol are answered."""
+
+    protocol: str | None = Field(
+        None, description="The protocol spoken; by default the listener's own name."
+    )
+    bind: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine: `127.0.0.1` for programs on it, `0.0.0.0` or `::` for"
+        " all its interfaces.",
+    )
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="By default the protocol's usual one (see below). 0 lets the system choose; the"
+        " start-up text says what it chose.",
+    )
+    tls: Tls | None = Field(None, description="Encrypts the listener.")
+    websocket: bool = Field(default=False, description="Speak the protocol inside WebSocket.")
+    namespace: Namespace = Field(
+        DEFAULT_NAMESPACE,
+        description="Namespace (virtual host) of clients that name none.",
+    )
+    anonymous: bool = Field(
+        default=False,
+        description="Let clients in that give no credentials, although there are users; and let"
+        " a listener that is not on loopback start without users.",
+    )
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _attribute_values(value: dict[str, Any]) -> dict[str, Any]:
+    for name, item in value.items():
+        if not isinstance(item, str | int | float | bool):
+            reason = f"the attribute {name!r} must be text, a number, true or false"
+            raise PydanticCustomError("refused", "{reason}", {"reason": reason})
+    return value
+
+
+class RouteSet(Section):
+    """What a route changes in the messages that it sends on."""
+
+    attributes: Annotated[dict[str, Any], AfterValidator(_attribute_values)] = Field(
+        {}, description="Attributes that the messages get; text may be a template."
+    )
+
+
+class Route(Section):
+    """Where messages go that should not go where their address says.
+
+    Every route that matches applies. A message that no route matches keeps its default mapping; a
+    matching route replaces that, unless `default` is among its targets.
+    """
+
+    name: str = Field("", description="For the log and `landbridge explain`.")
+    source: str = Field(
+        alias="from",
+        description="`protocol:address`, matching only what comes in by that protocol, with its"
+        " wildcards; `{line}` captures a level.",
+    )
+    filter: dict[str, Any] | None = Field(
+        None, description="An SNS filter policy: only messages that it accepts."
+    )
+    filter_scope: Literal["attributes", "body"] = Field(
+        "attributes", description="What the filter looks at: attributes, or a JSON body."
+    )
+    to: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        min_length=1,
+        description="Targets: `sqs:queue`, `sns:topic`, an address of another protocol, `default`."
+        " Templates over captures (`{line}`), attributes (`{header:unit}`), `{subject}`,"
+        " `{address}`, `{client_id}`, `{user}`. A message without such a value is"
+        " dead-lettered.",
+    )
+    set: RouteSet = Field(RouteSet(), description="Changes to the messages.")
+
+
+class DeadLetter(Section):
+    """Where a queue's dead letters go; a queue's name alone stands for `{queue: name}`."""
+
+    queue: Name | None = Field(None, description="A queue of the same namespace.")
+    topic: Name | None = Field(None, description="Or a topic (exchange) to publish to.")
+    subject: str | None = Field(
+        None, description="Subject for the topic; by default the message's own."
+    )
+
+    @field_validator("topic")
+    @classmethod
+    def _one_target(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("queue") is not None:
+            raise PydanticCustomError("refused", "goes to a queue or to a topic, not to both")
+        return value
+
+    @model_validator(mode="after")
+    def _some_target(self) -> DeadLetter:
+        if self.queue is None and self.topic is None:
+            raise PydanticCustomError("refused", "needs a queue or a topic")
+        return self
+
+
+def _dead_letter(value: object) -> object:
+    return {"queue": value} if isinstance(value, str) else value
+
+
+class Redrive(Section):
+    """SQS's own dead-lettering (RedrivePolicy)."""
+
+    queue: Name = Field(description="The dead-letter queue.")
+    receive_count_max: int = Field(ge=1, le=1000, description="Receives before a message moves.")
+
+
+class Queue(Section):
+    """A queue that exists from the start; others are made when clients first use them."""
+
+    name: Name = Field(description="As legacy clients call it.")
+    namespace: Namespace = Field(DEFAULT_NAMESPACE, description="Its namespace (virtual host).")
+    dead_letter: Annotated[DeadLetter | None, BeforeValidator(_dead_letter)] = Field(
+        None,
+        description="Where rejected, expired and too often returned messages go: a queue's name, or"
+        " `{topic: ..., subject: ...}`. By default the queue of `dead_letters`.",
+    )
+    return_limit: int | None = Field(
+        None, ge=1, description="Explicit returns (nack) after which a message is dead-lettered."
+    )
+    message_ttl_ms: int | None = Field(
+        None, ge=0, description="Age at which messages expire. By default they do not."
+    )
+    length_max: int | None = Field(None, ge=1, description="Messages that the queue holds at most.")
+    bytes_max: int | None = Field(None, ge=1, description="Bytes that the queue holds at most.")
+    overflow: Literal["drop-head", "reject-publish"] = Field(
+        "drop-head", description="What a full queue does: dead-letter its oldest, or refuse."
+    )
+    fifo: bool = Field(
+        default=False, description="An SQS FIFO queue: ordered and deduplicated. Fixed once made."
+    )
+    priority_max: int = Field(0, ge=0, le=255, description="Highest priority told apart.")
+    single_active_consumer: bool = Field(
+        default=False, description="Only one consumer at a time gets messages."
+    )
+    visibility_timeout_seconds: int = Field(
+        30, ge=0, le=43_200, description="For SQS receivers: how long a message is theirs."
+    )
+    delay_seconds: int = Field(0, ge=0, le=900, description="Delay of each message.")
+    retention_seconds: int | None = Field(
+        None,
+        ge=60,
+        le=1_209_600,
+        description="Age at which messages are deleted. By default they are kept.",
+    )
+    redrive: Redrive | None = Field(None, description="SQS's own dead-lettering, by receives.")
+
+
+class DeadLetters(Section):
+    """Where messages go that nothing else says where to put."""
+
+    queue: Name = Field(
+        "DLQ",
+        description="In each namespace, the queue of messages that were rejected, expired or could"
+        " not be routed, with the reason in their headers. Made when first needed.",
+    )
+
+
+class AccessKey(Section):
+    """A key pair with which programs sign their calls."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{3,128}$")] = Field(
+        description="Access key id (AWS_ACCESS_KEY_ID of the program)."
+    )
+    secret: Annotated[str, Field(min_length=8, max_length=256)] = Field(
+        description="Secret access key.", json_schema_extra=_SECRET
+    )
+
+
+class AwsApi(Section):
+    """The SQS and SNS API that boto3 and other SDKs call."""
+
+    access_keys: list[AccessKey] = Field(
+        [],
+        description="Who may call; every call must be signed with one of these. None: anybody may,"
+        " on loopback.",
+    )
+    name_reuse_seconds: int = Field(
+        60, ge=0, le=60, description="Wait after a queue's deletion before its name is free again."
+    )
+    purge_interval_seconds: int = Field(
+        60, ge=0, le=60, description="Least time between two purges of one queue."
+    )
+
+
+class LimitsSection(Section):
+    """Bounds of the broker. The others are fixed."""
+
+    message_size_max: int = Field(
+        _LIMITS.message_size_max, ge=1024, le=512 * 1024**2, description="Bytes of one body."
+    )
+    prefetch_default: int = Field(
+        _LIMITS.prefetch_default,
+        ge=1,
+        le=65_535,
+        description="Unsettled deliveries of a consumer that names no prefetch.",
+    )
+    prefetch_max: int = Field(
+        _LIMITS.prefetch_max,
+        ge=1,
+        le=65_535,
+        description="Unsettled deliveries of any consumer, whatever it asks for.",
+    )
+    connections_max: int = Field(
+        _LIMITS.connections_max, ge=1, le=1_000_000, description="Open connections of one listener."
+    )
+    consumers_per_connection_max: int = Field(
+        _LIMITS.consumers_per_connection_max, ge=1, le=100_000, description="Of one connection."
+    )
+    unanswered_bytes_max: int = Field(
+        _LIMITS.unanswered_bytes_max,
+        ge=64 * 1024,
+        le=1024**3,
+        description="Published bytes of one connection that are not stored yet; above it the broker"
+        " stops reading from that connection.",
+    )
+    unanswered_messages_max: int = Field(
+        _LIMITS.unanswered_messages_max, ge=1, le=1_000_000, description="The same in messages."
+    )
+    write_buffer_bytes_max: int = Field(
+        _LIMITS.write_buffer_bytes_max,
+        ge=16 * 1024,
+        le=1024**3,
+        description="Unsent bytes of one connection above which its consumers pause.",
+    )
+    transaction_messages_max: int = Field(
+        _LIMITS.transaction_messages_max,
+        ge=1,
+        le=1_000_000,
+        description="Sends and acknowledgements that one open transaction may hold.",
+    )
+    transaction_bytes_max: int = Field(
+        _LIMITS.transaction_bytes_max,
+        ge=64 * 1024,
+        le=1024**3,
+        description="Bytes that one open transaction may hold.",
+    )
+
+
+class Log(Section):
+    """What the broker writes to standard error: a line for each connect, disconnect and refusal."""
+
+    format: Literal["text", "json"] = Field("text", description="`json`: one object per line.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least serious lines that are written."
+    )
+
+
+class Config(Section):
+    """The whole file."""
+
+    backend: Backend = Field(Backend(), description="Where queues and messages are kept.")
+    users: list[User] = Field(
+        [],
+        description="Who may connect. With users, every client must log in as one of them, on every"
+        " listener (unless the listener says `anonymous: true`). Without users, listeners on"
+        " loopback let everybody in with any credentials, and listeners elsewhere do not start.",
+    )
+    listeners: dict[Name, Listener | None] | None = Field(
+        None,
+        description="Addresses to answer on, by a free name. Giving this replaces the defaults: one"
+        " listener on loopback for each protocol at its usual port, the AWS API and metrics."
+        " A listener that is `null` is left out.",
+    )
+    routes: list[Route] = Field(
+        [], description="Where messages go that should not go where their address says."
+    )
+    queues: list[Queue] = Field(
+        [], description="Queues that exist from the start, with their settings."
+    )
+    namespaces: list[Namespace] = Field(
+        [],
+        description=f"Namespaces (virtual hosts) besides the default one, `{DEFAULT_NAMESPACE}`.",
+    )
+    dead_letters: DeadLetters = Field(DeadLetters(), description="The queue of last resort.")
+    aws_api: AwsApi = Field(AwsApi(), description="The SQS and SNS API.")
+    limits: LimitsSection = Field(LimitsSection(), description="Bounds that can be changed.")
+    log: Log = Field(Log(), description="Log lines.")
+
+
+def refusal_of_protocol(name: str, known: list[str]) -> str:
+    """Why a protocol cannot be spoken, for the place that names it."""
+    if reason := NOT_SPOKEN.get(name.lower()):
+        return f"{reason} (spoken: {', '.join(known)})"
+    return (
+        f"{name!r} is no protocol; {suggestion(name, known)} (as the listener's name or protocol)"
+    )
