@@ -30,7 +30,10 @@ class Connection(Protocol[Event_co]):
     """One protocol connection in the server role (or, where links need it, the client role)."""
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take in what the transport read; `now` is in monotonic seconds. Never raises for bad input."""
+        """Take in what the transport read; `now` is in monotonic seconds. Never raises for bad input.
+
+        Empty data is a sign of life: reading was paused, so the silence was not the peer's.
+        """
         ...
 
     def receive_eof(self, now: float) -> None:

@@ -59,9 +59,16 @@ class Transport(Protocol):
 class Gateway(Protocol):
     """One protocol's driver of one connection."""
 
-    def data_received(self, data: bytes) -> None: ...
+    def data_received(self, data: bytes) -> None:
+        """Take in a chunk. An empty one is the driver's sign of life for a client that was not read."""
+        ...
 
-    def eof_received(self) -> None: ...
+    def eof_received(self) -> bool | None:
+        """The client has closed its half. True: answers are still owed, `Transport.close` follows.
+
+        Anything else lets the driver send what was written, and close.
+        """
+        ...
 
     def connection_lost(self, reason: str) -> None:
         """The transport is gone: release what the client held, drop what belonged to it."""

@@ -1,0 +1,244 @@
+"""From the bytes of an HTTP/1.1 connection (RFC 9112) to whole requests, on httptools and sans-IO.
+
+The parser's callbacks that run per header are C functions of a dictionary, so that a request costs
+four Python calls here. All bounds in bytes are held here; what passes one is answered by a last
+response, after which nothing more is read. Bounds in time belong to the connection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import httptools
+
+from bridge.net.http_messages import HttpRequest, HttpResponse, lower_case_headers
+
+_METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+}
+_KEEP_ALIVE = "Connection: keep-alive\r\n"
+_CLOSE = "Connection: close\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Received(NamedTuple):
+    """What is to be answered next: a request, or (then `request` is None) `response`, or `interim`
+    bytes.
+
+    `connection` is the header line that the answer carries; `last`: the connection ends with it.
+    """
+
+    request: HttpRequest | None
+    connection: str = ""
+    last: bool = False
+    response: HttpResponse | None = None
+    interim: bytes = b""
+
+
+class _BodyTooLong(Exception):
+    """Stops the parser."""
+
+
+class HttpReader:
+    """Reads one connection's requests; `begun` tells whether one is incomplete."""
+
+    __slots__ = (
+        "_begun_bytes",
+        "_body",
+        "_body_bytes",
+        "_body_bytes_max",
+        "_expectation_met",
+        "_fields",
+        "_header_bytes_max",
+        "_parser",
+        "_peer",
+        "_raw",
+        "_received",
+        "_scheme",
+        "_stopped",
+        "_target",
+        "on_header",
+        "on_message_begin",
+    )
+
+    def __init__(
+        self, *, peer: str, scheme: str, header_bytes_max: int, body_bytes_max: int
+    ) -> None:
+        self._peer = peer
+        self._scheme = scheme
+        self._header_bytes_max = header_bytes_max
+        self._body_bytes_max = body_bytes_max
+        self._raw: dict[bytes, bytes] = {}
+        self.on_header = self._raw.__setitem__
+        self.on_message_begin = self._raw.clear
+        self._parser = httptools.HttpRequestParser(self)
+        self._received: list[Received] = []
+        self._target = b""
+        self._fields: dict[bytes, bytes] | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._begun_bytes = 0
+        self._expectation_met = False
+        self._stopped = False
+
+    @property
+    def begun(self) -> bool:
+        """A request was begun and is not complete."""
+        return bool(self._target)
+
+    @property
+    def headers_complete(self) -> bool:
+        """Of the request that is begun."""
+        return self._fields is not None
+
+    def close(self) -> None:
+        """Untie the parser, which refers back to this reader."""
+        self._stopped = True
+        del self._parser
+
+    def feed(self, data: bytes) -> list[Received]:
+        """Take in bytes; return what they completed, in order. Nothing follows a `last` one."""
+        if self._stopped:
+            return []
+        received = self._received = []
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._ignore_upgrade(data[upgrade.args[0] :], received)
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _BodyTooLong):
+                raise
+            self._reject(413, f"the body is longer than {self._body_bytes_max} bytes")
+        except httptools.HttpParserError as error:
+            if not self._stopped:
+                self._reject(400, f"malformed request: {str(error).lower()}")
+        if not self._stopped:
+            if self._target:
+                self._check_begun(len(data))
+            if len(data) > self._header_bytes_max:
+                self._check_header_bytes()
+        return received
+
+    # -- the parser's callbacks
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_headers_complete(self) -> None:
+        self._fields = self._raw.copy()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_bytes_max:
+            raise _BodyTooLong
+
+    def on_message_complete(self) -> None:
+        if self._stopped:
+            return
+        fields = self._fields
+        assert fields is not None
+        parser = self._parser
+        method = parser.get_method()
+        body = b""
+        if self._body:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body = []
+        request = HttpRequest(
+            _METHODS.get(method) or method.decode("latin-1"),
+            self._target.decode("latin-1"),
+            None,
+            body,
+            self._peer,
+            self._scheme,
+            raw=fields,
+        )
+        self._target = b""
+        self._fields = None
+        self._body_bytes = 0
+        self._begun_bytes = 0
+        self._expectation_met = False
+        connection = ""
+        last = not parser.should_keep_alive()
+        if last:
+            self._stopped = True
+            connection = _CLOSE
+        elif b"Connection" in fields or b"connection" in fields:
+            # RFC 9112, 9.3: only to a client of 1.0 must it be said.
+            connection = _KEEP_ALIVE if parser.get_http_version() == "1.0" else ""
+        if b"Host" not in fields and b"host" not in fields and self._host_is_missing(request):
+            self._reject(400, "the Host header is missing")
+        else:
+            self._received.append(Received(request, connection, last))
+
+    # -- bounds and rare cases
+
+    def _host_is_missing(self, request: HttpRequest) -> bool:
+        """RFC 9112, 3.2: who speaks 1.1 names the host."""
+        return self._parser.get_http_version() == "1.1" and "host" not in request.headers
+
+    def _check_begun(self, size_bytes: int) -> None:
+        """A request did not fit into its chunk: watch its size, and answer an expectation."""
+        fields = self._fields
+        self._begun_bytes += size_bytes
+        if fields is None:
+            if self._begun_bytes > self._header_bytes_max:
+                self._reject_header_bytes()
+            return
+        if self._expectation_met:
+            return
+        self._expectation_met = True
+        headers = lower_case_headers(fields)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._body_bytes_max:
+            self._reject(413, f"the body is longer than {self._body_bytes_max} bytes")
+        elif (
+            headers.get("expect", "").lower() == "100-continue"
+            and not self._body
+            and self._parser.get_http_version() == "1.1"
+        ):
+            self._received.append(Received(None, interim=CONTINUE))
+
+    def _check_header_bytes(self) -> None:
+        """A chunk longer than the bound may have held headers longer than it."""
+        for index, item in enumerate(self._received):
+            request = item.request
+            if request is None:
+                continue
+            size_bytes = len(request.target) + sum(
+                len(name) + len(value) + 4 for name, value in request.headers.items()
+            )
+            if size_bytes > self._header_bytes_max:
+                del self._received[index:]
+                self._reject_header_bytes()
+                return
+
+    def _reject_header_bytes(self) -> None:
+        self._reject(431, f"the headers are longer than {self._header_bytes_max} bytes")
+
+    def _reject(self, status: int, reason: str) -> None:
+        self._stopped = True
+        self._target = b""
+        response = HttpResponse(status, {"Content-Type": "text/plain"}, f"{reason}\n".encode())
+        self._received.append(Received(None, _CLOSE, last=True, response=response))
+
+    def _ignore_upgrade(self, rest: bytes, received: list[Received]) -> list[Received]:
+        """RFC 9110, 7.8: a server may ignore the wish to change the protocol and go on.
+
+        The parser cannot, so the rest goes to a new one. After CONNECT there is no HTTP to come.
+        """
+        if self._stopped or (received and received[-1].request is None):
+            return received
+        request = received[-1].request if received else None
+        if request is not None and request.method == "CONNECT":
+            self._stopped = True
+            received[-1] = Received(request, _CLOSE, last=True)
+            return received
+        self._parser = httptools.HttpRequestParser(self)
+        return received + self.feed(rest) if rest else received
+
+
+def timed_out() -> Received:
+    """The answer to a request that does not end."""
+    response = HttpResponse(408, {"Content-Type": "text/plain"}, b"the request took too long\n")
+    return Received(None, _CLOSE, last=True, response=response)
