@@ -13,7 +13,8 @@ import re
 from typing import Final, NamedTuple
 
 from bridge.messaging.errors import InvalidAddress
-from bridge.messaging.model import DEFAULT_NAMESPACE, TOPIC_TREE, QueueName, TopicName
+from bridge.messaging.model import TOPIC_TREE, QueueName, TopicName
+from bridge.messaging.names import queue_from_sqs_name, topic_from_sns_name
 from bridge.messaging.subjects import literal_level, subject_from_dotted, subject_from_slashed
 
 PROTOCOLS: Final = ("mqtt", "amqp", "stomp", "sqs", "sns")
@@ -104,7 +105,7 @@ def compiled_source(source: str) -> SourcePattern:
 
 
 def destination(protocol: str, address: str, namespace: str) -> Destination:
-    """Where an address leads by default. SQS's and SNS's names are those of the default namespace.
+    """Where an address leads by default. SQS's and SNS's names are as cloud code would write them.
 
     Raises `InvalidAddress`.
     """
@@ -114,9 +115,9 @@ def destination(protocol: str, address: str, namespace: str) -> Destination:
             f"{ADDRESS_LENGTH_MAX} are allowed"
         )
     if protocol == "sqs":
-        return Destination(queue=QueueName(DEFAULT_NAMESPACE, _named(address)))
+        return Destination(queue=queue_from_sqs_name(_named(address)))
     if protocol == "sns":
-        return Destination(topic=TopicName(DEFAULT_NAMESPACE, _named(address)))
+        return Destination(topic=topic_from_sns_name(_named(address)))
     if protocol == "mqtt":
         return _in_tree(namespace, subject_from_slashed(_named(address)))
     if protocol == "amqp":

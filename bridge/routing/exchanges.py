@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.messaging.errors import InvalidParameter
+from bridge.messaging.filters import FilterPolicy, FilterScope
 from bridge.messaging.matcher import PatternIndex
 from bridge.messaging.model import TOPIC_TREE, Message, Value
 from bridge.routing.catalogue import Subscription, Topic
-
-if TYPE_CHECKING:
-    from bridge.messaging.filters import FilterPolicy
 
 X_MATCH: Final = frozenset({"all", "any", "all-with-x", "any-with-x"})
 """How a binding of a headers topic may combine its headers."""
@@ -50,7 +48,7 @@ class Entry:
     def accepts(self, message: Message) -> bool:
         """Whether the filter policy, if there is one, lets `message` through."""
         policy = self.policy
-        return policy is None or policy_accepts(policy, self.subscription.filter_scope, message)
+        return policy is None or policy.matches(message.headers, message.body)
 
 
 class TopicIndex:
@@ -141,18 +139,7 @@ class HeadersMatch:
 
 def compiled_policy(policy: str | None, scope: str) -> FilterPolicy | None:
     """Compile the JSON text of a filter policy. Raises `InvalidParameter`."""
-    if policy is None:
-        return None
-    from bridge.messaging.filters import FilterPolicy  # noqa: PLC0415
-
-    return FilterPolicy.parse(policy, scope)
-
-
-def policy_accepts(policy: FilterPolicy, scope: str, message: Message) -> bool:
-    """Whether the policy lets the message through, asked in its scope."""
-    if scope == "MessageBody":
-        return policy.matches_body(message.body)
-    return policy.matches_attributes(message.headers)
+    return None if policy is None else FilterPolicy(policy, FilterScope(scope))
 
 
 def _same(wanted: Value, value: Value) -> bool:

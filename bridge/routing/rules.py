@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from bridge.messaging.errors import InvalidAddress, MessagingError
+from bridge.messaging.filters import FilterPolicy
 from bridge.messaging.limits import Limits
 from bridge.messaging.matcher import PatternIndex
 from bridge.messaging.model import DEFAULT_NAMESPACE, Message, Origin, QueueName, TopicName, Value
@@ -28,7 +29,7 @@ from bridge.routing.addresses import (
     subject_of,
 )
 from bridge.routing.catalogue import FilterScope
-from bridge.routing.exchanges import compiled_policy, policy_accepts
+from bridge.routing.exchanges import compiled_policy
 from bridge.routing.templates import (
     RESERVED,
     MissingValue,
@@ -36,9 +37,6 @@ from bridge.routing.templates import (
     TemplateInvalid,
     Values,
 )
-
-if TYPE_CHECKING:
-    from bridge.messaging.filters import FilterPolicy
 
 DEFAULT_TARGET: Final = "default"
 """The target that keeps the default mapping beside the others."""
@@ -108,13 +106,12 @@ class CompiledRule:
     position: int
     source: SourcePattern
     policy: FilterPolicy | None
-    scope: FilterScope
     targets: tuple[Target, ...]
     attributes: tuple[tuple[str, Template | Value], ...]
 
     def accepts(self, message: Message) -> bool:
         """Whether the rule's filter lets the message through."""
-        return self.policy is None or policy_accepts(self.policy, self.scope, message)
+        return self.policy is None or self.policy.matches(message.headers, message.body)
 
     def with_attributes(self, values: Values) -> Message:
         """The message that the rule's targets get. Raises `MissingValue`."""
@@ -162,7 +159,7 @@ class Rules:
         return found
 
     def topics(self) -> frozenset[TopicName]:
-        """The topics of the default namespace that targets without values name; to be declared at
+        """The SNS topics that targets without values name; to be declared at
         start.
         """
         return frozenset(
@@ -170,7 +167,7 @@ class Rules:
         )
 
     def queues(self) -> frozenset[QueueName]:
-        """The queues that targets without values name in the default namespace."""
+        """The SQS queues that targets without values name."""
         return frozenset(
             each.queue for each in self._constant_destinations("sqs") if each.queue is not None
         )
@@ -229,7 +226,7 @@ def _compiled(rule: Rule, position: int, mistakes: list[RuleInvalid]) -> Compile
     if source is None or scope is None:
         return None
     kept = tuple(target for target in targets if target is not None)
-    return CompiledRule(rule, position, source, policy, scope, kept, attributes)
+    return CompiledRule(rule, position, source, policy, kept, attributes)
 
 
 _Captures: TypeAlias = Mapping[str, int] | None
