@@ -2,8 +2,8 @@
 
 A `Message` is immutable once it was sent and may stand in many queues at once. A `Delivery` is one
 message in one queue; the store hands it out and takes it back in a `UnitOfWork`, which commits as a
-whole and is answered once. This file is on the hot path: plain slotted classes, `gc=False` where no cycle
-can arise, because a collector that walks a million messages stalls every connection.
+whole and is answered once. This file is on the hot path: plain slotted classes, `gc=False` where no
+cycle can arise, because a collector that walks a million messages stalls every connection.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -51,10 +51,10 @@ TOPIC_TREE = "amq.topic"
 class Message(msgspec.Struct, gc=False, omit_defaults=True):
     """One message; never changed after it was sent.
 
-    `properties` are the standard ones, under the names of `bridge.messaging.properties`; `headers` are
-    the application's own. `topic` and `subject` say where it was published (None for a plain send to a
-    queue). Times are epoch milliseconds. `original` holds the publisher's own encoding of what the
-    neutral form would lose, as (protocol, bytes); only that protocol's mapping reads it.
+    `properties` are the standard ones, under the names of `bridge.messaging.properties`; `headers`
+    are the application's own. `topic` and `subject` say where it was published (None for a plain
+    send to a queue). Times are epoch milliseconds. `original` holds the publisher's own encoding of
+    what the neutral form would lose, as (protocol, bytes); only that protocol's mapping reads it.
     """
 
     message_id: str
@@ -77,10 +77,11 @@ class Message(msgspec.Struct, gc=False, omit_defaults=True):
 class Delivery:
     """One message in one queue, handed out to one receiver.
 
-    The store owns it; the receiver reads `message` and `receive_count` and hands it back in a unit of
-    work: deleted, released or returned. After that, or after its visibility ended, it must not be used.
-    `return_count` counts explicit returns (nack with requeue), which SQS's own count cannot tell apart;
-    `first_received_at` is in epoch milliseconds; `sequence_number` only first-in-first-out queues give.
+    The store owns it; the receiver reads `message` and `receive_count` and hands it back in a unit
+    of work: deleted, released or returned. After that, or after its visibility ended, it must not
+    be used. `return_count` counts explicit returns (nack with requeue), which SQS's own count
+    cannot tell apart; `first_received_at` is in epoch milliseconds; `sequence_number` only
+    first-in-first-out queues give.
     """
 
     __slots__ = (
@@ -123,14 +124,15 @@ class Accepted(NamedTuple):
 class UnitOfWork:
     """What commits together and is answered once, through `done`.
 
-    `sends` are (queue, message) in publish order. `deletes` acknowledge; `releases` give back what was
-    not worked on (connection lost, consumer cancelled) and `returns` what the client returned itself, which
-    counts against a queue's return limit. `atomic`: nothing of it is visible or elided before the commit
-    (transactions, QoS 2). `answered`: somebody waits for the settles, so their commit is not put off.
+    `sends` are (queue, message) in publish order. `deletes` acknowledge; `releases` give back what
+    was not worked on (connection lost, consumer cancelled) and `returns` what the client returned
+    itself, which counts against a queue's return limit. `atomic`: nothing of it is visible or
+    elided before the commit (transactions, QoS 2). `answered`: somebody waits for the settles, so
+    their commit is not put off.
 
-    `done` is called exactly once, on the event loop, never before `submit` returned. By then `error`
-    says why all of it failed, and `failures` which sends failed by themselves (index -> error);
-    `accepted` says how first-in-first-out queues took theirs (index -> ids).
+    `done` is called exactly once, on the event loop, never before `submit` returned. By then
+    `error` says why all of it failed, and `failures` which sends failed by themselves (index ->
+    error); `accepted` says how first-in-first-out queues took theirs (index -> ids).
     """
 
     __slots__ = (
@@ -187,7 +189,9 @@ class DeadLetterReason(Enum):
 
 
 class RedrivePolicy(msgspec.Struct, frozen=True):
-    """SQS's own dead-lettering: on receive number `receive_count_max` + 1 a message moves to `queue`."""
+    """SQS's own dead-lettering: on receive number `receive_count_max` + 1 a message moves to
+    `queue`.
+    """
 
     queue: str
     receive_count_max: int
@@ -196,7 +200,8 @@ class RedrivePolicy(msgspec.Struct, frozen=True):
 class DeadLetterTarget(msgspec.Struct, frozen=True):
     """Landbridge's dead-lettering: where rejected, expired and over-returned messages are published.
 
-    `topic` "" is the default exchange: `subject` then names a queue. `subject` None keeps the message's own.
+    `topic` "" is the default exchange: `subject` then names a queue. `subject` None keeps the
+    message's own.
     """
 
     topic: str
@@ -206,10 +211,11 @@ class DeadLetterTarget(msgspec.Struct, frozen=True):
 class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """All that decides how a queue behaves. SQS's attributes keep their SQS meaning and unit.
 
-    `retention_seconds` None keeps messages for ever (queues of legacy clients). `attributes` are the
-    SQS attributes without effect on the engine (Policy, Kms...), `tags` the queue's tags.
-    `priority_max` 0 keeps one band; messages without a priority of their own go to `priority_default`.
-    `arguments` are the legacy declaration as it was, for equivalence checks and management.
+    `retention_seconds` None keeps messages for ever (queues of legacy clients). `attributes` are
+    the SQS attributes without effect on the engine (Policy, Kms...), `tags` the queue's tags.
+    `priority_max` 0 keeps one band; messages without a priority of their own go to
+    `priority_default`. `arguments` are the legacy declaration as it was, for equivalence checks and
+    management.
     """
 
     visibility_timeout_seconds: int = 30
@@ -232,7 +238,7 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     priority_default: int = 0
     single_active_consumer: bool = False
     auto_delete: bool = False
-    arguments: dict[str, Value] = {}
+    arguments: dict[str, Any] = {}
     attributes: dict[str, str] = {}
     tags: dict[str, str] = {}
 
@@ -246,7 +252,9 @@ class QueueCounts(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a publish came from; what routing rules match on. `address` is in the protocol's own syntax."""
+    """Where a publish came from; what routing rules match on. `address` is in the protocol's own
+    syntax.
+    """
 
     protocol: str
     address: str

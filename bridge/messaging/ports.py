@@ -1,8 +1,8 @@
 """The ports between the protocols and a backend. Both backends implement all of them.
 
 The hot path is synchronous and batched: `Store.submit` takes a unit of work and answers through its
-callback, `Consumer.deliver` gets lists. Everything rare (create, delete, attributes) is a coroutine. All calls
-are made on the event loop's thread.
+callback, `Consumer.deliver` gets lists. Everything rare (create, delete, attributes) is a
+coroutine. All calls are made on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Queue(Protocol):
 class Consumer(Protocol):
     """What a gateway gives to `Store.consume` to be pushed into."""
 
-    def deliver(self, deliveries: list[Delivery]) -> None:
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Take deliveries within the granted credit; must not raise, must not block."""
         ...
 
@@ -79,12 +79,15 @@ class Subscription(Protocol):
     def resume(self) -> None: ...
 
     def cancel(self) -> None:
-        """Deliver nothing more. What was delivered stays with the gateway, which settles or releases it."""
+        """Deliver nothing more. What was delivered stays with the gateway, which settles or
+        releases it.
+        """
         ...
 
 
 DeadLetterer = Callable[["Queue", Sequence[Delivery], DeadLetterReason], UnitOfWork]
-"""Makes the unit of work that dead-letters deliveries: sends to where they go and deletes, as one."""
+"""Makes the unit of work that dead-letters deliveries: sends to where they go and deletes, as one.
+"""
 
 
 class Store(Protocol):
@@ -96,7 +99,7 @@ class Store(Protocol):
         """Take a unit of work; see `UnitOfWork` for when and how it is answered."""
         ...
 
-    async def consume(  # noqa: PLR0913 - each is a feature of some protocol's consumer
+    async def consume(
         self,
         queue: Queue,
         consumer: Consumer,
@@ -124,7 +127,8 @@ class Store(Protocol):
         ...
 
     async def take(self, queue: Queue) -> Delivery | None:
-        """Pull one message without a visibility timeout (AMQP basic.get): held until it is settled."""
+        """Pull one message without a visibility timeout (AMQP basic.get): held until it is settled.
+        """
         ...
 
     # -- receipt handles (HTTP receivers)
@@ -168,11 +172,14 @@ class Store(Protocol):
         ...
 
     async def delete_queue(self, queue: Queue) -> int:
-        """Delete a queue with its messages; returns how many were visible. Its consumers are cancelled."""
+        """Delete a queue with its messages; returns how many were visible. Its consumers are
+        cancelled.
+        """
         ...
 
     async def purge_queue(self, queue: Queue) -> int:
-        """Delete the messages that nobody holds and, for SQS's sake, those held by HTTP receivers."""
+        """Delete the messages that nobody holds and, for SQS's sake, those held by HTTP receivers.
+        """
         ...
 
     async def counts(self, queue: Queue) -> QueueCounts: ...

@@ -1,8 +1,9 @@
 """The names of a message's standard properties, and the type that each carries.
 
-They are the common ground of AMQP's basic properties, MQTT 5's PUBLISH properties and the headers that STOMP
-brokers share; each mapping has one table from its own names to these. What is not here is an application
-header. Priority, expiry and delay are fields of `Message`, since the store acts on them.
+They are the common ground of AMQP's basic properties, MQTT 5's PUBLISH properties and the headers
+that STOMP brokers share; each mapping has one table from its own names to these. What is not here
+is an application header. Priority, expiry and delay are fields of `Message`, since the store acts
+on them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TYPE: Final = "type"  # str
 USER_ID: Final = "user-id"  # str
 APP_ID: Final = "app-id"  # str
 PERSISTENT: Final = "persistent"  # bool
-PAYLOAD_IS_TEXT: Final = "payload-is-text"  # bool: MQTT 5 payload format indicator; STOMP without content-length
+PAYLOAD_IS_TEXT: Final = "payload-is-text"  # bool: the body is UTF-8 text
 
 STANDARD: Final = frozenset(
     {

@@ -1,0 +1,65 @@
+"""Opening and closing the embedded backend."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.backends.embedded.engine import Engine
+from bridge.backends.embedded.state import EmbeddedState
+from bridge.backends.embedded.store import EmbeddedStore
+from bridge.messaging.errors import StoreUnavailable
+from bridge.storage import Database, Durability
+from bridge.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
+    from bridge.messaging.limits import Limits
+    from bridge.messaging.ports import StateStore, Store
+
+
+class EmbeddedBackend:
+    """See `bridge.messaging.ports.Backend`. `durability` is a value of `bridge.storage.Durability`."""
+
+    def __init__(self, path: Path, *, durability: str, clock: Clock, limits: Limits) -> None:
+        self.database = Database(path, Durability(durability))
+        self._clock = clock
+        self._limits = limits
+        self._engine: Engine | None = None
+        self._store: EmbeddedStore | None = None
+        self._state: EmbeddedState | None = None
+
+    @property
+    def store(self) -> Store:
+        assert self._store is not None, "open comes first"
+        return self._store
+
+    @property
+    def state(self) -> StateStore:
+        assert self._state is not None, "open comes first"
+        return self._state
+
+    @property
+    def healthy(self) -> bool:
+        return self._engine is not None and not self._engine.committer.failing
+
+    async def open(self) -> None:
+        try:
+            self.database.open()
+        except StorageError as error:
+            raise StoreUnavailable(str(error)) from error
+        self._engine = engine = Engine(self.database, self._clock, self._limits)
+        self._store = EmbeddedStore(engine, self._clock, self._limits)
+        self._state = EmbeddedState(self.database, engine.committer)
+        queues, contents, orphans = engine.loader.recover()
+        engine.continue_contents(contents)
+        self._store.adopt(queues)
+        for first, last in orphans:
+            engine.committer.purge(first, last)
+
+    async def close(self) -> None:
+        if self._engine is None:
+            return
+        await self._engine.close()
+        await asyncio.to_thread(self.database.close)

@@ -1,0 +1,104 @@
+"""A lane: one ordered band of one queue, its head in memory and its tail on disk. On the hot path.
+
+Messages are handed out by id. What was handed out and came back has a lower id than all that waits,
+so it goes to a small heap that is served first: that is its old place. When the head is full, new
+entries are written and forgotten; the tail is read back in id order once the head has run low. A
+lane never holds more than its bound, however long the queue is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+
+from bridge.backends.embedded.entry import LANE_BITS, Entry
+from bridge.messaging.limits import Limits
+
+
+class Lane:
+    """Entries that wait, in order. Counting them is the queue's business."""
+
+    __slots__ = (
+        "cursor",
+        "first_id",
+        "generation",
+        "head_bytes",
+        "last_id",
+        "loading",
+        "next_id",
+        "number",
+        "ready",
+        "returned",
+        "skipped",
+        "tail_count",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.first_id = number << LANE_BITS
+        self.last_id = self.first_id | ((1 << LANE_BITS) - 1)
+        self.next_id = self.first_id + 1
+        self.ready: deque[Entry] = deque()
+        self.returned: list[tuple[int, Entry]] = []
+        self.head_bytes = 0
+        self.tail_count = 0
+        self.cursor = self.first_id
+        self.loading = False
+        self.generation = 0
+        self.skipped: set[int] = set()
+
+    def full(self, limits: Limits) -> bool:
+        """True if the next entry belongs to the tail."""
+        return (
+            self.tail_count > 0
+            or len(self.ready) >= limits.queue_head_messages_max
+            or self.head_bytes >= limits.queue_head_bytes_max
+        )
+
+    def append(self, entry: Entry) -> None:
+        """Put a new entry behind all others, in memory."""
+        self.ready.append(entry)
+        self.head_bytes += len(entry.message.body)
+
+    def append_to_tail(self, entry_id: int) -> None:
+        """Note that an entry is on disk only, or on its way there."""
+        if self.tail_count == 0:
+            self.cursor = max(self.cursor, entry_id - 1)
+        self.tail_count += 1
+
+    def put_back(self, entry: Entry) -> None:
+        """Give an entry its old place again."""
+        heappush(self.returned, (entry.id, entry))
+
+    def pop(self) -> Entry | None:
+        """Take the next entry that is in memory."""
+        if self.returned:
+            return heappop(self.returned)[1]
+        if self.ready:
+            entry = self.ready.popleft()
+            self.head_bytes -= len(entry.message.body)
+            return entry
+        return None
+
+    def hungry(self, limits: Limits) -> bool:
+        """True if the tail should be read now."""
+        return (
+            self.tail_count > 0
+            and not self.loading
+            and len(self.ready) < limits.queue_refill_messages // 2
+        )
+
+    def in_memory(self) -> list[Entry]:
+        """All entries of the head, for purges."""
+        return [entry for _, entry in self.returned] + list(self.ready)
+
+    def clear(self) -> None:
+        """Forget every entry; what is being read from disk is void."""
+        self.ready.clear()
+        self.returned.clear()
+        self.skipped.clear()
+        self.head_bytes = 0
+        self.tail_count = 0
+        self.cursor = self.next_id - 1
+        self.generation += 1
+        self.loading = False

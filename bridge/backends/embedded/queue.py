@@ -1,0 +1,285 @@
+"""A queue of the embedded store: its lanes, its receivers and who gets what. On the hot path.
+
+Taking is one loop over entries in memory; the settings that make it slower (expiry, redrive,
+first-in- first-out) are looked at once per batch. Whoever takes receives a list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
+from bridge.backends.embedded.lane import Lane
+from bridge.messaging.model import Overflow
+
+if TYPE_CHECKING:
+    from bridge.messaging.limits import Limits
+    from bridge.messaging.model import Message, QueueName, QueueSettings
+
+BANDS_MAX = 16
+"""Priority bands of one queue; a queue's lanes are numbered queue id * BANDS_MAX + band."""
+DELIVERY_BATCH_MAX = 512
+"""Deliveries handed to one receiver before the next one has its turn."""
+
+
+class Receiver(Protocol):
+    """Who waits for deliveries: a pushed consumer or a pull that waits."""
+
+    credit: int
+    paused: bool
+    priority: int
+    pulls: bool
+
+    def hand(self, entries: list[Entry]) -> None:
+        """Take over entries that are already marked as held."""
+        ...
+
+
+class Keeper(Protocol):
+    """What a queue asks of the engine while entries are taken."""
+
+    def taken(self, unwritten: int) -> None:
+        """So many of the entries taken have not been handed to the writer yet."""
+        ...
+
+    def expired(self, entry: Entry) -> None:
+        """The entry's time to live is over; it has left its lane."""
+        ...
+
+    def redriven(self, entry: Entry) -> bool:
+        """The entry was received too often and has left its lane; False if it has nowhere to go."""
+        ...
+
+    def refill(self, queue: EmbeddedQueue, lane: Lane) -> None:
+        """Read more of the lane's tail."""
+        ...
+
+
+class EmbeddedQueue:
+    """See `bridge.messaging.ports.Queue`."""
+
+    def __init__(
+        self, name: QueueName, settings: QueueSettings, queue_id: int, limits: Limits
+    ) -> None:
+        self.name = name
+        self.id = queue_id
+        self.settings = settings
+        self.transient = False
+        self.created_at = 0
+        self.modified_at = 0
+        self.deleted = False
+        self.receivers: list[Receiver] = []
+        self.visible = 0
+        self.held: dict[int, Entry] = {}
+        """By id, those that a receiver has."""
+        self.spilled = False
+        """The queue is transient, and part of it has been written all the same."""
+        self.received: dict[int, Entry] = {}
+        """By id, those that were received under a visibility timeout: receipt handles name them."""
+        self.delayed: dict[int, Entry] = {}
+        self.delayed_on_disk = 0
+        self.bytes = 0
+        self._limits = limits
+        self._bands: dict[int, Lane] = {}
+        self._order: list[Lane] = []
+        self._turn = 0
+        self.careful = False
+        """Taking has to look at retention or receive counts."""
+        self.particular = False
+        """Sending and settling have to look at more than the order."""
+        self.apply(settings)
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Take over other settings; messages that wait keep their place."""
+        self.settings = settings
+        self.careful = settings.redrive is not None or settings.retention_seconds is not None
+        self.particular = (
+            settings.fifo
+            or settings.length_max is not None
+            or settings.bytes_max is not None
+            or settings.message_ttl_ms is not None
+            or settings.delay_seconds > 0
+        )
+
+    @property
+    def consumer_count(self) -> int:
+        return sum(not receiver.pulls for receiver in self.receivers)
+
+    # -- lanes
+
+    def lane_of(self, priority: int | None) -> Lane:
+        """The lane for a priority; made when it is first used."""
+        settings = self.settings
+        band = settings.priority_default if priority is None else priority
+        band = min(band, settings.priority_max, BANDS_MAX - 1)
+        lane = self._bands.get(band)
+        return lane if lane is not None else self._add_lane(band)
+
+    def _add_lane(self, band: int) -> Lane:
+        lane = self._bands[band] = Lane(self.id * BANDS_MAX + band)
+        self._order = [self._bands[number] for number in sorted(self._bands, reverse=True)]
+        return lane
+
+    def lane_of_entry(self, entry_id: int) -> Lane:
+        """The lane that an id belongs to."""
+        band = (entry_id >> LANE_BITS) % BANDS_MAX
+        lane = self._bands.get(band)
+        return lane if lane is not None else self._add_lane(band)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Highest band first."""
+        return self._order
+
+    def id_range(self) -> tuple[int, int]:
+        """First and last id that entries of this queue can have."""
+        first = self.id * BANDS_MAX
+        return first << LANE_BITS, ((first + BANDS_MAX) << LANE_BITS) - 1
+
+    def full(self, lane: Lane) -> bool:
+        """True if the lane's next entry belongs to its tail."""
+        return lane.full(self._limits)
+
+    def append(self, lane: Lane, entry: Entry) -> None:
+        """Put a new entry that is visible behind all others of its lane, in memory."""
+        lane.append(entry)
+
+    def put_back(self, entry: Entry) -> None:
+        """Give a returned entry its place again."""
+        self.lane_of_entry(entry.id).put_back(entry)
+
+    def settled(self, entry: Entry) -> None:
+        """A held entry has left the queue or was put back."""
+
+    def recover_held(self, entry: Entry) -> None:
+        """An entry was in flight when the store was closed, and still is."""
+
+    # -- length
+
+    def refuses(self, message: Message) -> bool:
+        """True if the queue is full and refuses what is published to it."""
+        settings = self.settings
+        if settings.overflow is not Overflow.REJECT_PUBLISH:
+            return False
+        length_max, bytes_max = settings.length_max, settings.bytes_max
+        return (length_max is not None and self.visible >= length_max) or (
+            bytes_max is not None and self.bytes + len(message.body) > bytes_max
+        )
+
+    def over_length(self) -> bool:
+        """True if the oldest message has to go."""
+        length_max, bytes_max = self.settings.length_max, self.settings.bytes_max
+        return (length_max is not None and self.visible > length_max) or (
+            bytes_max is not None and self.bytes > bytes_max and self.visible > 0
+        )
+
+    def waiting(self) -> list[Entry]:
+        """All entries in memory that wait."""
+        return [entry for lane in self._order for entry in lane.in_memory()]
+
+    def forget(self) -> None:
+        """Forget every entry that waits, in memory and on disk."""
+        self.visible = 0
+        self.delayed.clear()
+        self.delayed_on_disk = 0
+        for lane in self._order:
+            lane.clear()
+
+    def pop_oldest(self) -> Entry | None:
+        """Take the oldest entry of the lowest band out of its lane."""
+        for lane in reversed(self._order):
+            while (entry := lane.pop()) is not None:
+                if entry.status != GONE and not entry.held:
+                    return entry
+        return None
+
+    # -- taking
+
+    def take(self, count: int, now_ms: int, keeper: Keeper) -> list[Entry]:
+        """Take up to `count` visible entries, in order, and mark them as held and received."""
+        taken: list[Entry] = []
+        for lane in self._order:
+            self._take_from(lane, count - len(taken), now_ms, keeper, taken)
+            if lane.tail_count and lane.hungry(self._limits):
+                keeper.refill(self, lane)
+            if len(taken) == count:
+                break
+        self.hold(taken, keeper)
+        return taken
+
+    def hold(self, taken: list[Entry], keeper: Keeper) -> None:
+        """Mark entries that have left their lane as received."""
+        unwritten = 0
+        held = self.held
+        for entry in taken:
+            entry.held = True
+            held[entry.id] = entry
+            entry.receive_count += 1
+            if entry.status == NEW:
+                unwritten += 1
+        self.visible -= len(taken)
+        if unwritten:
+            keeper.taken(unwritten)
+
+    def _take_from(
+        self, lane: Lane, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]
+    ) -> None:
+        while count > 0:
+            entry = lane.pop()
+            if entry is None:
+                return
+            if entry.status == GONE or entry.held:
+                continue
+            if entry.blocked:
+                lane.put_back(entry)
+                return
+            if (entry.expires_at is not None and entry.expires_at <= now_ms) or (
+                self.careful and self.overdue(entry, now_ms)
+            ):
+                keeper.expired(entry)
+            elif not (self.careful and self.over_received(entry) and keeper.redriven(entry)):
+                taken.append(entry)
+                count -= 1
+
+    def overdue(self, entry: Entry, now_ms: int) -> bool:
+        """True if the queue's retention period has ended for this entry."""
+        retention = self.settings.retention_seconds
+        return retention is not None and entry.message.sent_at + retention * 1000 <= now_ms
+
+    def over_received(self, entry: Entry) -> bool:
+        """True if one more receive moves the entry to the dead-letter queue instead."""
+        redrive = self.settings.redrive
+        return redrive is not None and entry.receive_count >= redrive.receive_count_max
+
+    def dispatch(self, now_ms: int, keeper: Keeper) -> list[tuple[Receiver, list[Entry]]]:
+        """Share what is visible among the receivers that want it, in equal parts by turns."""
+        handed: list[tuple[Receiver, list[Entry]]] = []
+        while self.visible > 0:
+            eligible = self._eligible()
+            if not eligible:
+                break
+            share = min(-(-self.visible // len(eligible)), DELIVERY_BATCH_MAX)
+            progress = False
+            for receiver in eligible:
+                entries = self.take(min(share, receiver.credit), now_ms, keeper)
+                if not entries:
+                    break
+                receiver.credit -= len(entries)
+                handed.append((receiver, entries))
+                progress = True
+            self._turn += 1
+            if not progress:
+                break
+        return handed
+
+    def _eligible(self) -> list[Receiver]:
+        receivers = self.receivers
+        if self.settings.single_active_consumer:
+            receivers = [each for each in receivers if not each.pulls][:1]
+        eligible = [each for each in receivers if each.credit > 0 and not each.paused]
+        if len(eligible) > 1:
+            highest = max(each.priority for each in eligible)
+            eligible = [each for each in eligible if each.priority == highest]
+            start = self._turn % len(eligible)
+            eligible = eligible[start:] + eligible[:start]
+        return eligible

@@ -1,0 +1,48 @@
+"""The state store's port: small values in the same file, read where they are, with what is not
+committed yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bridge.backends.embedded.committer import Committer
+    from bridge.storage import Database
+
+PREFIX_END = "\U0010ffff"
+"""Sorts behind every character that keys have."""
+
+
+class EmbeddedState:
+    """See `bridge.messaging.ports.StateStore`."""
+
+    def __init__(self, database: Database, committer: Committer) -> None:
+        self._database = database
+        self._committer = committer
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        changed, value = self._committer.uncommitted_value(kind, key)
+        if changed:
+            return value
+        rows = self._database.query_now(
+            "SELECT value FROM state WHERE kind = ? AND key = ?", (kind, key)
+        )
+        return rows[0][0] if rows else None
+
+    def scan(self, kind: str, prefix: str = "") -> Iterable[tuple[str, bytes]]:
+        rows = dict(
+            self._database.query_now(
+                "SELECT key, value FROM state WHERE kind = ? AND key >= ? AND key < ?",
+                (kind, prefix, prefix + PREFIX_END),
+            )
+        )
+        for key, value in self._committer.uncommitted(kind).items():
+            if not key.startswith(prefix):
+                continue
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+        return sorted(rows.items())

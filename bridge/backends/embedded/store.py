@@ -1,0 +1,297 @@
+"""The store's port over the engine: what is rare, as coroutines, and what is received by pulling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bridge.backends.embedded.engine import Engine
+from bridge.backends.embedded.entry import GONE, Entry
+from bridge.backends.embedded.fifo import FifoQueue
+from bridge.backends.embedded.handles import handle_from_entry, parse_handle
+from bridge.backends.embedded.loader import QueueRecord
+from bridge.backends.embedded.queue import EmbeddedQueue
+from bridge.backends.embedded.receivers import PullReceiver, PushReceiver
+from bridge.messaging.errors import (
+    InvalidParameter,
+    OverLimit,
+    QueueDoesNotExist,
+    ReceiptHandleExpired,
+    ReceiptHandleInvalid,
+    ResourceLocked,
+)
+from bridge.messaging.model import (
+    Delivery,
+    QueueCounts,
+    QueueName,
+    QueueSettings,
+    UnitOfWork,
+)
+from bridge.storage.batch import QueueRow
+
+if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
+    from bridge.messaging.limits import Limits
+    from bridge.messaging.ports import Consumer, DeadLetterer, Queue, Subscription
+
+QUEUES_MAX = 2**17
+"""Queues that the store can number."""
+VISIBILITY_SECONDS_MAX = 43_200
+"""SQS: total of a message's visibility timeouts since it was received."""
+
+
+class EmbeddedStore:
+    """See `bridge.messaging.ports.Store`."""
+
+    def __init__(self, engine: Engine, clock: Clock, limits: Limits) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._limits = limits
+        self._next_id = 1
+        self.submit = engine.submit
+
+    def adopt(self, queues: Iterable[EmbeddedQueue]) -> None:
+        """Take over the queues that were stored."""
+        for queue in queues:
+            self._engine.queues[queue.name] = queue
+            self._engine.by_id[queue.id] = queue
+            self._next_id = max(self._next_id, queue.id + 1)
+
+    def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
+        self._engine.dead_letterer = dead_letterer
+
+    # -- receiving
+
+    async def consume(
+        self,
+        queue: Queue,
+        consumer: Consumer,
+        *,
+        credit: int,
+        priority: int = 0,
+        exclusive: bool = False,
+    ) -> Subscription:
+        own = _own(queue)
+        pushed = [each for each in own.receivers if isinstance(each, PushReceiver)]
+        if any(each.exclusive for each in pushed) or (exclusive and pushed):
+            raise ResourceLocked(f"queue '{own.name.name}' is in exclusive use")
+        receiver = PushReceiver(
+            own, consumer, credit, priority, exclusive=exclusive, wake=self._engine.wake
+        )
+        own.receivers.append(receiver)
+        self._engine.wake(own)
+        return receiver
+
+    async def receive(
+        self,
+        queue: Queue,
+        *,
+        count: int,
+        visibility_seconds: int | None = None,
+        wait_seconds: int | None = None,
+        attempt_id: str | None = None,
+    ) -> list[Delivery]:
+        own = _own(queue)
+        if attempt_id is not None and isinstance(own, FifoQueue):
+            repeated = own.attempts.again(attempt_id, self._clock.epoch_ms())
+            if repeated:
+                self._hide(repeated, visibility_seconds)
+                return list(repeated)
+        entries = own.take(count, self._clock.epoch_ms(), self._engine)
+        wait = own.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+        if not entries and wait:
+            entries = await self._wait(own, count, wait)
+        now = self._clock.epoch_ms()
+        for entry in entries:
+            entry.received_at = now
+            if entry.first_received_at is None:
+                entry.first_received_at = now
+        self._hide(entries, visibility_seconds)
+        if attempt_id is not None and isinstance(own, FifoQueue) and entries:
+            own.attempts.note(attempt_id, entries, now)
+        return list(entries)
+
+    async def _wait(self, queue: EmbeddedQueue, count: int, seconds: int) -> list[Entry]:
+        receiver = PullReceiver(count)
+        queue.receivers.append(receiver)
+        self._engine.wake(queue)
+        try:
+            async with asyncio.timeout(seconds):
+                return await receiver.future
+        except TimeoutError:
+            return []
+        except asyncio.CancelledError:
+            if receiver.future.done() and not receiver.future.cancelled():
+                for entry in receiver.future.result():
+                    self._engine.release(entry)
+                self._engine.wake(queue)
+            raise
+        finally:
+            if receiver in queue.receivers:
+                queue.receivers.remove(receiver)
+
+    def _hide(self, entries: list[Entry], seconds: int | None) -> None:
+        now = self._clock.epoch_ms()
+        for entry in entries:
+            timeout = (
+                entry.queue.settings.visibility_timeout_seconds if seconds is None else seconds
+            )
+            self._engine.hold_until(entry, now + timeout * 1000)
+            if timeout == 0:
+                self._engine.release(entry)
+        if entries:
+            self._engine.wake(entries[0].queue)
+
+    async def take(self, queue: Queue) -> Delivery | None:
+        entries = _own(queue).take(1, self._clock.epoch_ms(), self._engine)
+        return entries[0] if entries else None
+
+    # -- receipt handles
+
+    def handle_of(self, delivery: Delivery) -> str:
+        return handle_from_entry(_entry(delivery))
+
+    def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
+        own = _own(queue)
+        parsed = parse_handle(handle)
+        first, last = own.id_range()
+        if not first <= parsed.entry_id <= last:
+            raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
+        entry = own.received.get(parsed.entry_id)
+        if entry is None or entry.message.message_id != parsed.message_id or entry.status == GONE:
+            return None
+        if isinstance(own, FifoQueue) and not (
+            entry.held and entry.receive_count == parsed.receive_count
+        ):
+            raise ReceiptHandleExpired("the receipt handle has expired")
+        return entry
+
+    async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
+        entry = _entry(delivery)
+        now = self._clock.epoch_ms()
+        if not entry.held:
+            return
+        if seconds and now + seconds * 1000 > entry.received_at + VISIBILITY_SECONDS_MAX * 1000:
+            raise InvalidParameter(
+                "total visibility timeout for the message is beyond the limit"
+                f" [{VISIBILITY_SECONDS_MAX} seconds]"
+            )
+        self._engine.hold_until(entry, now + seconds * 1000)
+        if isinstance(entry.queue, FifoQueue):
+            entry.queue.attempts.void(entry)
+        if seconds == 0:
+            self._engine.release(entry)
+        self._engine.wake(entry.queue)
+
+    # -- queues
+
+    def queue(self, name: QueueName) -> Queue | None:
+        return self._engine.queues.get(name)
+
+    def queues(self) -> Iterable[Queue]:
+        return list(self._engine.queues.values())
+
+    async def create_queue(
+        self, name: QueueName, settings: QueueSettings, *, transient: bool = False
+    ) -> Queue:
+        existing = self._engine.queues.get(name)
+        if existing is not None:
+            return existing
+        make = FifoQueue if settings.fifo else EmbeddedQueue
+        queue = make(name, settings, self._allocate(), self._limits)
+        queue.transient = transient
+        queue.created_at = queue.modified_at = self._clock.epoch_ms()
+        self.adopt([queue])
+        if not transient:
+            self._save(queue)
+            await self._durable()
+        return queue
+
+    def _allocate(self) -> int:
+        """A number above all in use; once these are spent, one whose queue has been gone longest."""
+        if self._next_id < QUEUES_MAX:
+            return self._next_id
+        for number in range(1, QUEUES_MAX):
+            if number not in self._engine.by_id:
+                return number
+        raise OverLimit(f"the store has {QUEUES_MAX} queues, which is all it can hold")
+
+    async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
+        own = _own(queue)
+        own.apply(settings)
+        own.modified_at = self._clock.epoch_ms()
+        self._engine.wake(own)
+        if not own.transient:
+            self._save(own)
+            await self._durable()
+
+    def _save(self, queue: EmbeddedQueue) -> None:
+        record = QueueRecord(queue.settings, queue.created_at, queue.modified_at)
+        self._engine.committer.save_queue(
+            QueueRow(queue.id, *queue.name, msgspec.msgpack.encode(record))
+        )
+
+    async def delete_queue(self, queue: Queue) -> int:
+        own = _own(queue)
+        if own.deleted:
+            return 0
+        count = own.visible
+        own.deleted = True
+        del self._engine.queues[own.name]
+        receivers, own.receivers = own.receivers, []
+        self._engine.forget(own, held=True)
+        if not own.transient:
+            self._engine.committer.delete_queue(own.id)
+        for receiver in receivers:
+            if isinstance(receiver, PushReceiver):
+                receiver.evict()
+            elif isinstance(receiver, PullReceiver) and not receiver.future.done():
+                receiver.future.set_exception(
+                    QueueDoesNotExist(f"queue '{own.name.name}' was deleted")
+                )
+        if not own.transient or own.spilled:
+            await self._durable()
+        self._engine.by_id.pop(own.id, None)
+        return count
+
+    async def purge_queue(self, queue: Queue) -> int:
+        own = _own(queue)
+        count = own.visible
+        self._engine.forget(own, held=False)
+        if isinstance(own, FifoQueue):
+            own.accepted.clear()
+            self._engine.committer.forget_deduplications(own.id)
+        await self._durable()
+        return count
+
+    async def counts(self, queue: Queue) -> QueueCounts:
+        own = _own(queue)
+        return QueueCounts(own.visible, len(own.held), len(own.delayed) + own.delayed_on_disk)
+
+    async def _durable(self) -> None:
+        """Return once everything submitted so far is durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answer(unit: UnitOfWork) -> None:
+            if done.cancelled():
+                return
+            if unit.error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(unit.error)
+
+        self._engine.barrier(UnitOfWork(answer))
+        await done
+
+
+def _own(queue: Queue) -> EmbeddedQueue:
+    assert isinstance(queue, EmbeddedQueue), "a queue of another store"
+    return queue
+
+
+def _entry(delivery: Delivery) -> Entry:
+    assert isinstance(delivery, Entry), "a delivery of another store"
+    return delivery

@@ -1,0 +1,98 @@
+"""What one commit writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+
+class EntryRow(NamedTuple):
+    """A row of table `entry`; times are epoch milliseconds. `body` None: it stands in `content`."""
+
+    id: int
+    visible_at: int | None
+    expires_at: int | None
+    receive_count: int
+    return_count: int
+    first_received_at: int | None
+    content: int | None
+    head: bytes
+    body: bytes | None
+
+
+class ReceiveRow(NamedTuple):
+    """What receiving changed of an entry."""
+
+    visible_at: int | None
+    receive_count: int
+    return_count: int
+    first_received_at: int | None
+    id: int
+
+
+class ContentRow(NamedTuple):
+    """A shared body and how many entries of this commit point to it."""
+
+    id: int
+    body: bytes
+    copies: int
+
+
+class DeduplicationRow(NamedTuple):
+    """An id that a first-in-first-out queue has accepted."""
+
+    queue: int
+    key: str
+    message_id: str
+    sequence_number: str
+    expires_at: int
+
+
+class QueueRow(NamedTuple):
+    """A row of table `queue`."""
+
+    id: int
+    namespace: str
+    name: str
+    record: bytes
+
+
+class WriteBatch:
+    """One commit: all of it becomes durable together, or `committed` is called with the error.
+
+    `entries` may be a lazy iterable: the writer thread runs through it once, so encoding happens
+    there. Deletes name entries that are stored by the time this batch runs; `released` names the
+    contents that lose one copy for each time they stand in it. `committed` is called on the
+    writer's thread.
+    """
+
+    __slots__ = (
+        "committed",
+        "contents",
+        "deduplications",
+        "deletes",
+        "entries",
+        "forced",
+        "forgotten_deduplications",
+        "purges",
+        "queue_deletes",
+        "queues",
+        "receives",
+        "released",
+        "state",
+    )
+
+    def __init__(self, committed: Callable[[Exception | None], None]) -> None:
+        self.entries: Iterable[EntryRow] = ()
+        self.contents: list[ContentRow] = []
+        self.deletes: list[int] = []
+        self.released: list[int] = []
+        self.receives: list[ReceiveRow] = []
+        self.queues: list[QueueRow] = []
+        self.queue_deletes: list[int] = []
+        self.purges: list[tuple[int, int]] = []
+        self.deduplications: list[DeduplicationRow] = []
+        self.forgotten_deduplications: list[int] = []
+        self.state: Sequence[tuple[str, str, bytes | None]] = ()
+        self.forced = True
+        self.committed = committed

@@ -1,0 +1,204 @@
+"""One SQLite file in WAL mode behind three threads, so that nothing blocks the event loop.
+
+The writer commits batches one after another; the reader answers queries on a connection of its own;
+the checkpointer moves the WAL into the file, so that a commit never pays for it. Callbacks come on
+these threads: callers hop back to their loop themselves. The small reads of `state` run on the
+caller's thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from bridge.storage.batch import WriteBatch
+from bridge.storage.directory import STORE_FILE, DirectoryLock, migrate
+from bridge.storage.errors import StorageError
+from bridge.storage.statements import purge_some, write
+
+CACHE_KIB = 8 * 1024
+"""Page cache of each connection."""
+CHECKPOINT_COMMITS = 200
+"""Commits between two runs of the checkpointer."""
+WAL_PAGES_MAX = 16 * 1024
+"""Pages in the WAL (4 KiB each) from which the writer itself waits for a full checkpoint."""
+
+ReadDone = Callable[[list[Any], Exception | None], None]
+
+
+class Durability(Enum):
+    """When a commit counts: after fsync, once the operating system has it, or never."""
+
+    FSYNC = "fsync"
+    OS = "os"
+    MEMORY = "memory"
+
+
+_SYNCHRONOUS = {Durability.FSYNC: "FULL", Durability.OS: "NORMAL", Durability.MEMORY: "OFF"}
+
+
+class Database:
+    """The store's file. `open` before anything else; `close` commits what was submitted."""
+
+    def __init__(self, directory: Path, durability: Durability) -> None:
+        self._directory = directory
+        self._durability = durability
+        self._lock: DirectoryLock | None = None
+        self._batches: SimpleQueue[WriteBatch | None] = SimpleQueue()
+        self._reads: SimpleQueue[tuple[str, Sequence[Any], ReadDone] | None] = SimpleQueue()
+        self._checkpoint = threading.Event()
+        self._wal_over = False
+        self._synced = True
+        self._closing = False
+        self._threads: list[threading.Thread] = []
+        self.commits = 0
+
+    @property
+    def path(self) -> Path:
+        return self._directory / STORE_FILE
+
+    def open(self) -> None:
+        """Lock the directory, migrate the store and start the threads. Raises `StorageError`."""
+        self._lock = DirectoryLock(self._directory)
+        try:
+            if self._durability is Durability.MEMORY:
+                self._forget()
+            with self._connect() as connection:
+                migrate(connection)
+                while purge_some(connection):
+                    connection.commit()
+            connection.close()
+            self._state = self._connect()
+        except (sqlite3.Error, OSError, StorageError) as error:
+            self._lock.release()
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"cannot open the store {self.path}: {error}") from error
+        for target in (self._write_loop, self._read_loop, self._checkpoint_loop):
+            thread = threading.Thread(target=target, name=f"store{target.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _forget(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    def close(self) -> None:
+        """Commit every batch that was submitted, checkpoint, let go of the directory."""
+        self._closing = True
+        self._batches.put(None)
+        self._reads.put(None)
+        self._checkpoint.set()
+        for thread in self._threads:
+            thread.join()
+        self._state.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    # -- reading
+
+    def query_now(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run a small read on the caller's thread; for the state and for recovery."""
+        return self._state.execute(sql, parameters).fetchall()
+
+    def query(self, sql: str, parameters: Sequence[Any], done: ReadDone) -> None:
+        """Run a read on the reader's thread, where `done` is called with the rows or the error."""
+        self._reads.put((sql, parameters, done))
+
+    def _read_loop(self) -> None:
+        connection = self._connect()
+        while (request := self._reads.get()) is not None:
+            sql, parameters, done = request
+            try:
+                rows = connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                done([], error)
+            else:
+                done(rows, None)
+        connection.close()
+
+    # -- writing
+
+    def submit(self, batch: WriteBatch) -> None:
+        """Commit a batch, after those submitted before it."""
+        self._batches.put(batch)
+
+    def _write_loop(self) -> None:
+        connection = self._connect()
+        purging = True
+        while True:
+            try:
+                batch = self._batches.get(block=not purging)
+            except Empty:
+                purging = self._purge(connection)
+                continue
+            if batch is None:
+                break
+            self._commit(connection, batch)
+            purging = purging or bool(batch.purges)
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: WriteBatch) -> None:
+        error: Exception | None = None
+        try:
+            self._synchronise(connection, forced=batch.forced)
+            connection.execute("BEGIN IMMEDIATE")
+            write(connection, batch)
+            connection.execute("COMMIT")
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the batch was not stored
+            error = failure
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        self.commits += 1
+        batch.committed(error)
+        self._tend_wal(connection)
+
+    def _purge(self, connection: sqlite3.Connection) -> bool:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            more = purge_some(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            # The purge stays noted in its table; the next start finishes it.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            return False
+        self._tend_wal(connection)
+        return more
+
+    def _synchronise(self, connection: sqlite3.Connection, *, forced: bool) -> None:
+        """Sync this commit or leave that to the next one that somebody waits for."""
+        if self._durability is Durability.FSYNC and forced is not self._synced:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
+            self._synced = forced
+
+    def _tend_wal(self, connection: sqlite3.Connection) -> None:
+        if self._wal_over:
+            self._wal_over = False
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        elif self.commits % CHECKPOINT_COMMITS == 0:
+            self._checkpoint.set()
+
+    def _checkpoint_loop(self) -> None:
+        connection = self._connect()
+        while not self._closing:
+            self._checkpoint.wait()
+            self._checkpoint.clear()
+            _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._wal_over = pages > WAL_PAGES_MAX
+        connection.close()

@@ -1,0 +1,124 @@
+"""The SQL of the writer, on the hot path: inserts of many rows at once, deletes of ranges.
+
+Measured on 100,000 rows of 256 bytes, commits of 1,000: statements of 64 rows take 0.8 of the time
+of ``executemany``, because each step of a statement gives up and takes back the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from itertools import chain, islice
+
+from bridge.storage.batch import EntryRow, WriteBatch
+
+ROWS_PER_STATEMENT = 64
+PURGE_ROWS_PER_COMMIT = 10_000
+
+_COLUMNS = len(EntryRow._fields)
+_ROW = "(" + ",".join("?" * _COLUMNS) + ")"
+_INSERT = f"INSERT INTO entry ({','.join(EntryRow._fields)}) VALUES "
+_INSERT_ONE = _INSERT + _ROW
+_INSERT_MANY = _INSERT + ",".join([_ROW] * ROWS_PER_STATEMENT)
+
+
+def write(connection: sqlite3.Connection, batch: WriteBatch) -> None:
+    """Run all of a batch inside the open transaction."""
+    _insert_entries(connection, batch.entries)
+    if batch.contents:
+        connection.executemany(
+            "INSERT INTO content (id, body, copies) VALUES (?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET copies = copies + excluded.copies",
+            batch.contents,
+        )
+    if batch.receives:
+        connection.executemany(
+            "UPDATE entry SET visible_at = ?, receive_count = ?, return_count = ?,"
+            " first_received_at = ? WHERE id = ?",
+            batch.receives,
+        )
+    if batch.deletes:
+        connection.executemany(
+            "DELETE FROM entry WHERE id BETWEEN ? AND ?", ranges_of(batch.deletes)
+        )
+    if batch.released:
+        _release_contents(connection, batch.released)
+    _write_rare(connection, batch)
+
+
+def _insert_entries(connection: sqlite3.Connection, entries: Iterable[EntryRow]) -> None:
+    rows = iter(entries)
+    while block := list(islice(rows, ROWS_PER_STATEMENT)):
+        if len(block) == ROWS_PER_STATEMENT:
+            connection.execute(_INSERT_MANY, list(chain.from_iterable(block)))
+        else:
+            connection.executemany(_INSERT_ONE, block)
+
+
+def ranges_of(ids: list[int]) -> list[tuple[int, int]]:
+    """Join ids into (first, last) runs without holes; ids of a lane are dense, so runs are long."""
+    ids.sort()
+    ranges = []
+    first = last = ids[0]
+    for number in ids:
+        if number > last + 1:
+            ranges.append((first, last))
+            first = number
+        last = number
+    ranges.append((first, last))
+    return ranges
+
+
+def _release_contents(connection: sqlite3.Connection, released: Iterable[int]) -> None:
+    connection.executemany(
+        "UPDATE content SET copies = copies - 1 WHERE id = ?", [(number,) for number in released]
+    )
+    connection.execute("DELETE FROM content WHERE copies <= 0")
+
+
+def _write_rare(connection: sqlite3.Connection, batch: WriteBatch) -> None:
+    if batch.queues:
+        connection.executemany(
+            "INSERT INTO queue (id, namespace, name, record) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            batch.queues,
+        )
+    for number in batch.queue_deletes:
+        connection.execute("DELETE FROM queue WHERE id = ?", (number,))
+    for number in (*batch.queue_deletes, *batch.forgotten_deduplications):
+        connection.execute("DELETE FROM deduplication WHERE queue = ?", (number,))
+    if batch.purges:
+        connection.executemany("INSERT INTO purge (first, last) VALUES (?, ?)", batch.purges)
+    if batch.deduplications:
+        connection.executemany(
+            "INSERT OR REPLACE INTO deduplication VALUES (?, ?, ?, ?, ?)", batch.deduplications
+        )
+    for kind, key, value in batch.state:
+        if value is None:
+            connection.execute("DELETE FROM state WHERE kind = ? AND key = ?", (kind, key))
+        else:
+            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (kind, key, value))
+
+
+def purge_some(connection: sqlite3.Connection) -> bool:
+    """Delete up to `PURGE_ROWS_PER_COMMIT` rows of the oldest purge; True while there is more to
+    do.
+    """
+    purge = connection.execute(
+        "SELECT rowid, first, last FROM purge ORDER BY rowid LIMIT 1"
+    ).fetchone()
+    if purge is None:
+        return False
+    number, first, last = purge
+    rows = connection.execute(
+        "SELECT id, content FROM entry WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+        (first, last, PURGE_ROWS_PER_COMMIT),
+    ).fetchall()
+    if rows:
+        connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (first, rows[-1][0]))
+        released = [content for _, content in rows if content is not None]
+        if released:
+            _release_contents(connection, released)
+    if len(rows) < PURGE_ROWS_PER_COMMIT:
+        connection.execute("DELETE FROM purge WHERE rowid = ?", (number,))
+    return True
