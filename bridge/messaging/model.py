@@ -198,7 +198,7 @@ class RedrivePolicy(msgspec.Struct, frozen=True):
 
 
 class DeadLetterTarget(msgspec.Struct, frozen=True):
-    """Landbridge's dead-lettering: where rejected, expired and over-returned messages are published.
+    """Landbridge's dead-lettering: where rejected, expired and over-returned messages go.
 
     `topic` "" is the default exchange: `subject` then names a queue. `subject` None keeps the
     message's own.
@@ -264,7 +264,7 @@ class Origin(NamedTuple):
 
 @dataclass(slots=True)
 class Publish:
-    """One publish on its way in: to the queue `queue`, or to `message.topic` with `message.subject`.
+    """One publish on its way in: to `queue`, or to `message.topic` with `message.subject`.
 
     `create` makes an absent `queue` on demand.
     """

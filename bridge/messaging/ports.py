@@ -127,8 +127,7 @@ class Store(Protocol):
         ...
 
     async def take(self, queue: Queue) -> Delivery | None:
-        """Pull one message without a visibility timeout (AMQP basic.get): held until it is settled.
-        """
+        """Pull one message to hold until it is settled, without a timeout (AMQP basic.get)."""
         ...
 
     # -- receipt handles (HTTP receivers)
@@ -178,8 +177,7 @@ class Store(Protocol):
         ...
 
     async def purge_queue(self, queue: Queue) -> int:
-        """Delete the messages that nobody holds and, for SQS's sake, those held by HTTP receivers.
-        """
+        """Delete all messages but those that a connection holds; returns how many were visible."""
         ...
 
     async def counts(self, queue: Queue) -> QueueCounts: ...

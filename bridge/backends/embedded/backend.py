@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedBackend:
-    """See `bridge.messaging.ports.Backend`. `durability` is a value of `bridge.storage.Durability`."""
+    """See `bridge.messaging.ports.Backend`; `durability` is a value of `storage.Durability`."""
 
     def __init__(self, path: Path, *, durability: str, clock: Clock, limits: Limits) -> None:
         self.database = Database(path, Durability(durability))

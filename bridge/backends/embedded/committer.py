@@ -97,9 +97,7 @@ class Committer:
         self.unheld += 1
 
     def settle(self, entry: Entry, *, atomic: bool = False) -> None:
-        """An entry leaves its queue: forget it where it was not written yet, delete it where it
-        was.
-        """
+        """An entry leaves its queue: forgotten if it was not written yet, else deleted."""
         status = entry.status
         if status == NEW:
             if atomic:

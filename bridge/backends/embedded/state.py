@@ -1,6 +1,4 @@
-"""The state store's port: small values in the same file, read where they are, with what is not
-committed yet.
-"""
+"""The state store's port: small values in the same file, overlaid by what is uncommitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store's port over the engine: what is rare, as coroutines, and what is received by pulling."""
+"""The store's port over the engine: rare operations as coroutines, and receiving by pull."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class EmbeddedStore:
         return queue
 
     def _allocate(self) -> int:
-        """A number above all in use; once these are spent, one whose queue has been gone longest."""
+        """A number above all in use; once these are spent, a free one."""
         if self._next_id < QUEUES_MAX:
             return self._next_id
         for number in range(1, QUEUES_MAX):
