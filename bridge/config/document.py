@@ -82,7 +82,7 @@ class _Reader:
     ) -> None:
         self._document = document
         self._source = source
-        self._environment = environment
+        self._environment = environment  # None for a value of the command line
         self._mistakes = document.mistakes
         self._references: list[tuple[str, str]] = []
         self._values = 0
@@ -96,6 +96,8 @@ class _Reader:
             node = self._yaml.compose(text)
         except MarkedYAMLError as error:
             raise ConfigInvalid([self._syntax_mistake(error)]) from None
+        except RecursionError:
+            raise ConfigInvalid([Mistake(self._source, (), "is nested too deeply")]) from None
         except YAMLError as error:
             reason = str(error).splitlines()[0]
             raise ConfigInvalid([Mistake(self._source, (), f"is not YAML: {reason}")]) from None
@@ -192,7 +194,7 @@ class _Reader:
         text = self._substituted(node.value, place, path)
         tag = str(node.tag)
         if text != node.value and node.style is None:
-            tag = self._yaml.resolver.resolve(ScalarNode, text, (True, False))
+            tag = str(self._yaml.resolver.resolve(ScalarNode, text, (True, False)))
         return self._typed(tag.removeprefix(_TAG), text, place, path)
 
     def _typed(self, kind: str, text: str, place: str, path: Path) -> Any:
@@ -212,11 +214,14 @@ class _Reader:
     # -- places
 
     def _place(self, node: Node) -> str:
+        if self._environment is None:
+            return self._source
         return f"{self._source}:{node.start_mark.line + 1}"
 
     def _syntax_mistake(self, error: MarkedYAMLError) -> Mistake:
         mark = error.problem_mark or error.context_mark
-        place = self._source if mark is None else f"{self._source}:{mark.line + 1}"
+        lines = self._environment is not None
+        place = f"{self._source}:{mark.line + 1}" if mark and lines else self._source
         problem = error.problem or "unreadable"
         return Mistake(place, (), f"is not YAML: {_HIDDEN.sub('${...}', problem)}")
 

@@ -6,6 +6,7 @@ check what concerns several sections. A mistake in one section does not hide tho
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,22 +105,27 @@ def _seed_listeners(document: Document, override: str, sources: Sources) -> None
 
 def _validated(document: Document, sources: Sources, file: Path | None) -> Loaded:
     mistakes = document.mistakes
-    wrong = {mistake.path[0] for mistake in mistakes if mistake.path}
+    locations = [mistake.path for mistake in mistakes if mistake.path]
     try:
-        config = Config.model_validate(document.data)
+        Config.model_validate(document.data)
     except ValidationError as error:
         mistakes += mistakes_from(error, document)
-        locations = [found["loc"] for found in error.errors(include_input=False)]
-        config, unsound = _sound_part(document.data, locations)
-        wrong |= unsound
+        locations += [found["loc"] for found in error.errors(include_input=False)]
+    config, wrong = _sound_part(document.data, locations)
     listeners, found = _cross_checked(config, wrong, sources)
     rules, more = compile_routes(config, limits_of(config))
     mistakes += [
         mistake._replace(place=document.place(mistake.path)) for mistake in [*found, *more]
     ]
     if mistakes:
-        raise ConfigInvalid(mistakes)
+        raise ConfigInvalid(sorted(mistakes, key=_in_reading_order))
     return Loaded(config, tuple(listeners), rules, file)
+
+
+def _in_reading_order(mistake: Mistake) -> tuple[int, str]:
+    """By line; what was given on the command line comes after the file."""
+    line = mistake.place.rpartition(":")[2]
+    return (int(line), "") if line.isdecimal() else (sys.maxsize, mistake.place)
 
 
 def _sound_part(
@@ -132,7 +138,7 @@ def _sound_part(
     sound = dict(data)
     unsound: set[str | int] = set()
     for section, *inside in locations:
-        if section == "listeners" and inside:
+        if section == "listeners" and inside and isinstance(sound.get(section), dict):
             sound[section] = {
                 name: item for name, item in sound[section].items() if name != inside[0]
             }

@@ -428,6 +428,4 @@ def refusal_of_protocol(name: str, known: list[str]) -> str:
     """Why a protocol cannot be spoken, for the place that names it."""
     if reason := NOT_SPOKEN.get(name.lower()):
         return f"{reason} (spoken: {', '.join(known)})"
-    return (
-        f"{name!r} is no protocol; {suggestion(name, known)} (as the listener's name or protocol)"
-    )
+    return f"{name!r} is no protocol; {suggestion(name, known)}"

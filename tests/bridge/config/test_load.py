@@ -1,0 +1,272 @@
+"""From a file to a checked configuration: defaults, mistakes, the doors that stay shut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from bridge.auth import make_password_hash
+from bridge.config import (
+    ConfigInvalid,
+    Loaded,
+    ProtocolPorts,
+    Sources,
+    effective,
+    find_file,
+    limits_of,
+    load,
+)
+from bridge.config.reference import HIDDEN, effective_yaml, json_schema, reference_page
+from bridge.messaging.limits import Limits
+from bridge.protocols import PROTOCOLS
+
+HASH = make_password_hash(b"secret")
+TABLE = {
+    ports.name: ports
+    for ports in (
+        ProtocolPorts("stomp", "STOMP", 61613, 61614, 15674),
+        ProtocolPorts("aws", "SQS and SNS API", 4566, 4566),
+        ProtocolPorts("metrics", "Metrics", 15692, 15692, authenticated=False),
+    )
+}
+
+Load: TypeAlias = Callable[..., Loaded]
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    monkeypatch.chdir(tmp_path)
+
+    def run(text: str | None = None, *overrides: str, port_offset: int = 0, **env: str) -> Loaded:
+        file = None
+        if text is not None:
+            file = Path("f.yaml")
+            file.write_text(text)
+        return load(Sources(file, overrides, port_offset, env, TABLE))
+
+    return run
+
+
+def mistakes_of(loaded: Load, *arguments: Any, **env: Any) -> list[str]:
+    with pytest.raises(ConfigInvalid) as refused:
+        loaded(*arguments, **env)
+    return [str(mistake) for mistake in refused.value.mistakes]
+
+
+def test_no_file_at_all_is_valid(loaded: Load) -> None:
+    result = loaded()
+    assert [(each.name, each.address) for each in result.listeners] == [
+        ("stomp", "127.0.0.1:61613"),
+        ("aws", "127.0.0.1:4566"),
+        ("metrics", "127.0.0.1:15692"),
+    ]
+    assert result.config.backend.durability == "fsync"
+    assert limits_of(result.config) == Limits()
+
+
+def test_an_empty_file_is_the_defaults(loaded: Load) -> None:
+    assert loaded("# nothing\n").listeners == loaded().listeners
+
+
+def test_listeners_of_the_file_replace_the_defaults(loaded: Load) -> None:
+    result = loaded(
+        "listeners:\n"
+        "  stomp:\n"
+        "  local: {protocol: stomp, port: 0}\n"
+        "  ws: {protocol: stomp, websocket: true}\n"
+        "  v6: {protocol: aws, bind: '::1'}\n"
+    )
+    assert [(each.name, each.address) for each in result.listeners] == [
+        ("local", "127.0.0.1:0"),
+        ("ws", "127.0.0.1:15674"),
+        ("v6", "[::1]:4566"),
+    ]
+
+
+def test_overrides_change_the_default_listeners(loaded: Load) -> None:
+    result = loaded(None, "listeners.stomp.port=0", "listeners.metrics=null", port_offset=10)
+    assert [(each.name, each.port) for each in result.listeners] == [("stomp", 0), ("aws", 4576)]
+
+
+def test_the_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_file(None, {}) in {None, Path("/etc/landbridge/landbridge.yaml")}
+    Path("landbridge.yaml").touch()
+    assert find_file(None, {}) == Path("landbridge.yaml")
+    assert find_file(None, {"LANDBRIDGE_CONFIG": "e.yaml"}) == Path("e.yaml")
+    assert find_file(Path("c.yaml"), {"LANDBRIDGE_CONFIG": "e.yaml"}) == Path("c.yaml")
+
+
+def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> None:
+    text = (
+        "backend: {kind: aws}\n"
+        "user: []\n"
+        "users:\n"
+        "  - {name: 7, password_hash: hunter2}\n"
+        "  - {password_hash: $argon2id$cut}\n"
+        "listeners:\n"
+        "  stomp: {prt: 1, port: 70000}\n"
+        "  openwire: {port: 61616}\n"
+        "  w: {protocol: stmp}\n"
+        "  aws: {bind: 0.0.0.0, port: ${PORT}}\n"
+        "routes:\n"
+        "  - {from: stomp:/queue/a, to: sqs:b, filter_scope: head}\n"
+        "log: {level: loud}\n"
+        "limits: {prefetch_max: true}\n"
+        "queues: [{name: a, dead_letter: {}}, {name: b, namespace: staging}]\n"
+    )
+    found = mistakes_of(loaded, text)
+    for start in (
+        "f.yaml:1: backend.kind: the aws backend is not offered yet",
+        "f.yaml:2: user: is no option; did you mean 'users'?",
+        "f.yaml:4: users[0].name: must be text",
+        "f.yaml:4: users[0].password_hash: is not a password hash",
+        "f.yaml:5: users[1].name: is missing",
+        "f.yaml:5: users[1].password_hash: is cut off",
+        "f.yaml:7: listeners.stomp.prt: is no option; did you mean 'port'?",
+        "f.yaml:7: listeners.stomp.port: must be 0 to 65535, not 70000",
+        "f.yaml:8: listeners.openwire: openwire is not spoken yet",
+        "f.yaml:9: listeners.w.protocol: 'stmp' is no protocol; did you mean 'stomp'?",
+        "f.yaml:10: listeners.aws.port: the environment has no PORT",
+        "f.yaml:12: routes[0].filter_scope: must be 'attributes' or 'body', not 'head'",
+        "f.yaml:13: log.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'",
+        "f.yaml:14: limits.prefetch_max: must be a whole number, not true",
+        "f.yaml:15: queues[0].dead_letter: needs a queue or a topic",
+    ):
+        assert any(line.startswith(start) for line in found), (start, found)
+    assert "hunter2" not in "".join(found)
+    assert len(found) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("routes: [{from: foo, to: sqs:b}]", "f.yaml:1: routes[0].from: "),
+        ("routes: [{from: stomp:/queue/a, to: [sqs:b, x]}]", "f.yaml:1: routes[0].to[1]: "),
+        ("routes: [{from: stomp:/queue/a, to: []}]", "f.yaml:1: routes[0].to: "),
+        ("routes: [{to: sqs:a}]", "f.yaml:1: routes[0].from: is missing"),
+        ("routes: [{from: 'stomp:/queue/a', to: 'sqs:{b}'}]", "f.yaml:1: routes[0].to[0]: "),
+        (
+            "routes: [{from: stomp:/queue/a, to: sqs:b, set: {attributes: {a: [1]}}}]",
+            "f.yaml:1: routes[0].set.attributes: ",
+        ),
+        ("users: [{name: a}, {name: a}]", "f.yaml:1: users[1]: 'a' is given twice"),
+        ("queues: [{name: q}, {name: q}]", "f.yaml:1: queues[1]: "),
+        ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
+        ("listeners: {stomp: {namespace: x}}", "f.yaml:1: listeners.stomp.namespace: "),
+        ("listeners: {stomp: {}, b: {protocol: stomp}}", "f.yaml:1: listeners.b.port: "),
+        ("listeners: {aws: {websocket: true, port: 1}}", "f.yaml:1: listeners.aws.websocket: "),
+        ("queues: [{name: q, dead_letter: {queue: a, topic: b}}]", "f.yaml:1: queues[0].dead"),
+        ("backend: {kind: embedded, durability: sync}", "f.yaml:1: backend.durability: "),
+        ("aws_api: {access_keys: [{id: a b, secret: s}]}", "f.yaml:1: aws_api.access_keys[0].id"),
+        (
+            "listeners: {stomp: {tls: {certificate: no.pem, require_client_certificate: true}}}",
+            "f.yaml:1: listeners.stomp.tls.require_client_certificate: needs client_ca",
+        ),
+        (
+            "listeners: {stomp: {tls: {certificate: no.pem}}}",
+            "f.yaml:1: listeners.stomp.tls: certificate file no.pem cannot be read",
+        ),
+    ],
+)
+def test_a_mistake(loaded: Load, text: str, message: str) -> None:
+    found = mistakes_of(loaded, text)
+    assert any(line.startswith(message) for line in found), found
+
+
+def test_secrets_are_not_shown_in_mistakes(loaded: Load) -> None:
+    found = mistakes_of(loaded, "aws_api: {access_keys: [{id: AKIA1, secret: shorty}]}")
+    assert "shorty" not in "".join(found)
+
+
+def test_a_file_that_is_not_there(loaded: Load, tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"no\.yaml: cannot be read: no such file"):
+        load(Sources(tmp_path / "no.yaml", (), 0, {}, TABLE))
+    with pytest.raises(ConfigInvalid, match="is a directory"):
+        load(Sources(tmp_path, (), 0, {}, TABLE))
+    (tmp_path / "b.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(ConfigInvalid, match="not UTF-8"):
+        load(Sources(tmp_path / "b.yaml", (), 0, {}, TABLE))
+
+
+def test_ports_are_bounded_after_the_offset(loaded: Load) -> None:
+    assert loaded(None, port_offset=65535 - 61613).listeners[0].port == 65535
+    found = mistakes_of(loaded, None, port_offset=65535 - 61613 + 1)
+    assert found == [
+        "defaults: listeners.stomp.port: port 65536 after --port-offset 3923 (allowed: 0 to 65535)"
+    ]
+
+
+class TestDoors:
+    """A listener that others can reach needs somebody to let in."""
+
+    def test_without_users_it_does_not_open_and_the_mending_is_printed(self, loaded: Load) -> None:
+        (found,) = mistakes_of(loaded, None, "listeners.stomp.bind=0.0.0.0")
+        assert "users:\n      - name:" in found
+        assert "landbridge user hash" in found
+        assert "--set listeners.stomp.bind=127.0.0.1" in found
+
+    @pytest.mark.parametrize("bind", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])
+    def test_loopback_opens(self, loaded: Load, bind: str) -> None:
+        assert loaded(None, f"listeners.stomp.bind={bind!r}").listeners[0].loopback
+
+    def test_with_users_it_opens(self, loaded: Load) -> None:
+        loaded(f"users: [{{name: a, password_hash: '{HASH}'}}]", "listeners.stomp.bind=0.0.0.0")
+
+    def test_whoever_says_anonymous_gets_it(self, loaded: Load) -> None:
+        loaded(None, "listeners.stomp={bind: 0.0.0.0, anonymous: true}")
+
+    def test_the_api_needs_keys_and_metrics_need_nothing(self, loaded: Load) -> None:
+        (found,) = mistakes_of(loaded, None, "listeners.aws.bind=0.0.0.0")
+        assert "access_keys:" in found
+        keys = "aws_api.access_keys=[{id: AKIA1, secret: verysecret}]"
+        loaded(None, "listeners.aws.bind=0.0.0.0", keys)
+        loaded(None, "listeners.metrics.bind=0.0.0.0")
+
+
+class TestShown:
+    """What `landbridge config` prints."""
+
+    def test_the_effective_file_means_the_same(self, loaded: Load) -> None:
+        text = (
+            f"users: [{{name: a, password_hash: '{HASH}'}}]\n"
+            "listeners: {x: {protocol: stomp}}\n"
+            "routes: [{from: stomp:/queue/a, to: sqs:b, set: {attributes: {site: berlin}}}]\n"
+            "queues: [{name: q, dead_letter: failed}]\n"
+            "aws_api: {access_keys: [{id: AKIA1, secret: verysecret}]}\n"
+        )
+        first = loaded(text)
+        printed = effective_yaml(effective(first), secrets=True)
+        second = loaded(printed)
+        assert second.listeners == first.listeners
+        assert effective(second) == effective(first)
+
+    def test_secrets_are_hidden(self, loaded: Load) -> None:
+        text = (
+            f"users: [{{name: a, password_hash: '{HASH}'}}]\n"
+            "aws_api: {access_keys: [{id: AKIA1, secret: verysecret}]}\n"
+        )
+        printed = effective_yaml(effective(loaded(text)), secrets=False)
+        assert HASH not in printed
+        assert "verysecret" not in printed
+        assert printed.count(HIDDEN) == 2
+
+    def test_the_reference_is_the_one_in_docs(self) -> None:
+        page = Path(__file__).parents[3] / "docs" / "configuration.md"
+        assert page.read_text() == reference_page(PROTOCOLS), (
+            "run: landbridge config --reference > docs/configuration.md"
+        )
+
+    def test_every_option_has_help(self) -> None:
+        assert '"description"' in json_schema()
+        for line in reference_page(PROTOCOLS).splitlines():
+            if line.startswith("| `"):
+                assert not line.endswith("|  |") or "| `aws`" in line or "metrics" in line, line
+
+    def test_the_environment_is_only_what_was_given(self, loaded: Load) -> None:
+        assert "HOME" in os.environ
+        assert mistakes_of(loaded, "backend: {path: '${HOME}'}")
