@@ -8,6 +8,7 @@ line feed, as RabbitMQ's and ActiveMQ's do; old clients wait for both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 
@@ -60,6 +61,7 @@ END = b"\0\n"
 
 HEARTBEAT = b"\n"
 
+_ESCAPED = re.compile(r"[\\:\n\r]")
 _UNESCAPES_1_1 = {"n": "\n", "c": ":", "\\": "\\"}
 _UNESCAPES = {
     Version.V1_1: _UNESCAPES_1_1,
@@ -156,8 +158,9 @@ def encode_connected(headers: Iterable[tuple[str, str]]) -> bytes:
     return f"CONNECTED\n{lines}\n".encode() + END
 
 
-def encode_receipt(receipt: str, version: Version) -> bytes:
-    """The RECEIPT frame for a header `receipt` as the client gave it."""
-    if "\\" in receipt or ":" in receipt or "\n" in receipt or "\r" in receipt:
-        receipt = receipt.translate(_VALUE_ESCAPES[version])
-    return f"RECEIPT\nreceipt-id:{receipt}\n\n\0\n".encode()
+def encode_receipts(receipts: list[str], version: Version) -> bytes:
+    """RECEIPT frames for headers `receipt` as the client gave them; all of them in one piece."""
+    if _ESCAPED.search("".join(receipts)):
+        escapes = _VALUE_ESCAPES[version]
+        receipts = [receipt.translate(escapes) for receipt in receipts]
+    return "".join([f"RECEIPT\nreceipt-id:{receipt}\n\n\0\n" for receipt in receipts]).encode()

@@ -25,7 +25,6 @@ class HeartBeats:
         "_next_check",
         "_received_at",
         "_silence_seconds_max",
-        "_suspended",
         "_was_quiet",
         "receive_ms",
         "send_ms",
@@ -39,7 +38,6 @@ class HeartBeats:
         self._next_check: float | None = None
         self._received_at = 0.0
         self._was_quiet = True
-        self._suspended = False
 
     def negotiate(self, header: str | None) -> None:
         """Take the client's header `heart-beat`. Raises `FrameError` for a malformed one."""
@@ -66,28 +64,16 @@ class HeartBeats:
     def sent(self) -> None:
         self._was_quiet = False
 
-    def suspend(self) -> None:
-        """We do not read: the client's silence is ours."""
-        self._suspended = True
-
-    def resume(self, now: float) -> None:
-        self._suspended = False
-        self._received_at = now
-
     def next_deadline(self) -> float | None:
         check = self._next_check
-        if self.receive_ms and not self._suspended:
+        if self.receive_ms:
             silence = self._received_at + self._silence_seconds_max
             return silence if check is None else min(check, silence)
         return check
 
     def is_silent(self, now: float) -> bool:
         """Whether the client has been silent for too long."""
-        return (
-            bool(self.receive_ms)
-            and not self._suspended
-            and now >= self._received_at + self._silence_seconds_max
-        )
+        return bool(self.receive_ms) and now >= self._received_at + self._silence_seconds_max
 
     def is_due(self, now: float) -> bool:
         """Whether to send a heart-beat now; schedules the next check."""

@@ -36,7 +36,7 @@ from adapters.stomp.frames import (
     Version,
     encode_connected,
     encode_frame,
-    encode_receipt,
+    encode_receipts,
 )
 from adapters.stomp.heartbeat import HeartBeats
 from adapters.stomp.subscription import AckMode, Subscription
@@ -108,7 +108,7 @@ class ServerConnection:
     # The contract of every connection.
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take in what the transport read; see `adapters.connection.Connection`."""
+        """Take in a chunk; an empty one says that the client's silence is not its own."""
         self._heartbeats.received(now)
         decoder = self._decoder
         frames = decoder.decode(data)
@@ -198,20 +198,13 @@ class ServerConnection:
             error.append(("receipt-id", receipt))
         self._output.append(encode_frame("ERROR", error, self.version, detail.encode()))
 
-    def receipt(self, receipt: str) -> bytes:
-        """Encode a RECEIPT; the gateway writes it and says so by `sent`."""
-        return encode_receipt(receipt, self.version)
+    def receipts(self, receipts: list[str]) -> bytes:
+        """Encode RECEIPTs; the gateway writes them and says so by `sent`."""
+        return encode_receipts(receipts, self.version)
 
     def sent(self) -> None:
         """The gateway wrote frames itself, so no heart-beat is due for now."""
         self._heartbeats.sent()
-
-    def reading_paused(self) -> None:
-        """The gateway stopped reading: the client's silence does not count."""
-        self._heartbeats.suspend()
-
-    def reading_resumed(self, now: float) -> None:
-        self._heartbeats.resume(now)
 
     def add_subscription(
         self, subscription_id: str, destination: str, ack_mode: AckMode, *, named: bool = True

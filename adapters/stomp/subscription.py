@@ -88,6 +88,10 @@ class Subscription:
             self.unsettled[key] = token
             ack = f"ack:{key}\n"
         else:
+            if message_id in self.unsettled:
+                # A copy that came back another way, as dead letters do.
+                self._count += 1
+                message_id = f"{message_id}-{self._count}"
             self.unsettled[message_id] = token
             ack = ""
         flag = "true" if redelivered else "false"

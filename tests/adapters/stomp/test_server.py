@@ -193,13 +193,12 @@ def test_a_silent_client_is_given_up_after_two_intervals() -> None:
     assert "message:Heart-beat missed" in transcript.answers()
 
 
-def test_silence_does_not_count_while_we_do_not_read() -> None:
+def test_an_empty_chunk_says_that_we_did_not_read() -> None:
     transcript = connected("1.2", "heart-beat:1000,0")
-    transcript.connection.reading_paused()
-    assert transcript.connection.next_deadline() is None
+    transcript.now = 100.0
+    transcript.send("")
     transcript.connection.handle_deadline(100.0)
     assert transcript.connection.next_events() == []
-    transcript.connection.reading_resumed(100.0)
     assert transcript.connection.next_deadline() == 102.0
 
 
@@ -271,6 +270,13 @@ def test_older_versions_ack_by_message(version: str, frame: str) -> None:
     transcript = connected(version)
     delivered(subscribed(transcript), ["m1", "m2"])
     assert transcript.send_one(AckReceived, frame).deliveries == ["m2"]
+
+
+def test_two_copies_of_a_message_are_told_apart() -> None:
+    transcript = connected("1.1")
+    first, second = delivered(subscribed(transcript), ["m1", "m1"])
+    assert "message-id:m1\n" in first
+    assert "message-id:m1-1\n" in second
 
 
 def test_nack_may_ask_for_rejection() -> None:
@@ -346,7 +352,7 @@ def test_nothing_is_taken_after_disconnect() -> None:
     transcript = connected()
     events = transcript.send("DISCONNECT\nreceipt:bye\n\n^@", "SEND\ndestination:/queue/a\n\n^@")
     assert events == [DisconnectRequested("bye")]
-    assert transcript.connection.receipt("bye:") == b"RECEIPT\nreceipt-id:bye\\c\n\n\0\n"
+    assert transcript.connection.receipts(["bye:"]) == b"RECEIPT\nreceipt-id:bye\\c\n\n\0\n"
     transcript.connection.receive_eof(1.0)
     assert transcript.connection.next_events() == []
 
