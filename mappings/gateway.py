@@ -1,8 +1,9 @@
 """What the network driver and every protocol's gateway owe each other, and what a gateway is given.
 
-A gateway drives one connection: it feeds the adapter, collects each chunk's publishes and settles into units
-of work, and writes what comes back. It is called on the event loop only and never blocks; what has to wait
-(declare, bind, subscribe) runs as a barrier: later events of the connection stay queued until it is done.
+A gateway drives one connection: it feeds the adapter, collects each chunk's publishes and settles
+into units of work, and writes what comes back. It is called on the event loop only and never
+blocks; what has to wait (declare, bind, subscribe) runs as a barrier: later events of the
+connection stay queued until it is done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.messaging.clock import Clock, MessageIds
     from bridge.messaging.limits import Limits
     from bridge.messaging.ports import StateStore, Store
+    from bridge.routing.dead_letters import DeadLetters
     from bridge.routing.router import Router
     from bridge.routing.topology import Topology
 
@@ -60,7 +62,9 @@ class Gateway(Protocol):
     """One protocol's driver of one connection."""
 
     def data_received(self, data: bytes) -> None:
-        """Take in a chunk. An empty one is the driver's sign of life for a client that was not read."""
+        """Take in a chunk. An empty one is the driver's sign of life for a client that was not
+        read.
+        """
         ...
 
     def eof_received(self) -> bool | None:
@@ -87,7 +91,7 @@ class Gateway(Protocol):
     def handle_deadline(self, now: float) -> None: ...
 
     def shut_down(self) -> None:
-        """The broker stops: answer what was stored, tell the client in its protocol's way, close."""
+        """The broker stops: answer what was stored, tell the client, close."""
         ...
 
 
@@ -126,6 +130,7 @@ class Services:
     store: Store
     state: StateStore
     router: Router
+    dead_letters: DeadLetters
     topology: Topology
     accounts: Accounts
     clock: Clock
