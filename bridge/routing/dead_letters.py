@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from bridge.messaging.clock import Clock
+from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import (
     DeadLetterReason,
     Delivery,
@@ -109,8 +110,15 @@ class DeadLetters:
         reason: DeadLetterReason,
         detail: str | None,
     ) -> None:
-        await self._router.topology.ensure_queue(name)
-        self._router.store.submit(self.reject(deliveries, reason, detail))
+        try:
+            await self._router.topology.ensure_queue(name)
+        except MessagingError:
+            # Nothing is lost: they become visible again, and are rejected or expire again.
+            unit = UnitOfWork()
+            unit.releases += deliveries
+        else:
+            unit = self.reject(deliveries, reason, detail)
+        self._router.store.submit(unit)
 
     def _add(
         self,
@@ -160,7 +168,10 @@ class DeadLetters:
     def _dead(
         self, queue: Queue, message: Message, reason: DeadLetterReason, detail: str | None
     ) -> Message:
-        """The message as it leaves `queue`: its history extended, without expiry or delay."""
+        """The message as it leaves `queue`: its history extended, without expiry or delay.
+
+        Nor with a deduplication id: a second death is not the first one sent twice.
+        """
         now = self._clock.epoch_ms()
         headers = dict(message.headers)
         deaths = _recorded(_deaths_of(message), queue, message, reason, now)
@@ -179,7 +190,7 @@ class DeadLetters:
             sent_at=now,
             expires_at=None,
             visible_at=None,
-            sequence_number=None,
+            deduplication_id=None,
             dead_letter_source=queue.name.name,
         )
 
@@ -196,11 +207,6 @@ def _recorded(
     deaths: list[Death], queue: Queue, message: Message, reason: DeadLetterReason, now: int
 ) -> list[Death]:
     """The deaths with this one counted and in front; the first time stays the entry's time."""
-    for position, death in enumerate(deaths):
-        if death.get("queue") == queue.name.name and death.get("reason") == reason.value:
-            count = death.get("count")
-            again = {**death, "count": count + 1 if isinstance(count, int) else 1}
-            return [again, *deaths[:position], *deaths[position + 1 :]]
     subject = message.subject
     key = queue.name.name if subject is None else dotted_from_subject(subject)
     first: Death = {
@@ -213,6 +219,11 @@ def _recorded(
     }
     if message.expires_at is not None:
         first["original-expiration"] = str(max(0, message.expires_at - message.sent_at))
+    for position, death in enumerate(deaths):
+        if death.get("queue") == queue.name.name and death.get("reason") == reason.value:
+            count = death.get("count")
+            again = {**first, **death, "count": count + 1 if isinstance(count, int) else 1}
+            return [again, *deaths[:position], *deaths[position + 1 :]]
     return [first, *deaths]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bridge.messaging.errors import InvalidAddress
+from bridge.messaging.errors import InvalidAddress, TopicDoesNotExist
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
     Message,
@@ -147,7 +147,7 @@ def _rule_step(
     try:
         changed = rule.with_attributes(values)
     except MissingValue as error:
-        problem = TargetStep(target="set", problem=str(error))
+        problem = TargetStep(target="set", problem=_dead_lettered(router, error))
         return msgspec.structs.replace(step, targets=[problem])
     values = Values(captures, changed, publish.origin)
     return msgspec.structs.replace(
@@ -166,11 +166,18 @@ def _target_step(router: Router, target: Target, values: Values, namespace: str)
     try:
         to = target.destination(values, namespace)
     except (MissingValue, InvalidAddress) as error:
-        return TargetStep(target=target.text, problem=str(error))
+        return TargetStep(target=target.text, problem=_dead_lettered(router, error))
+    if to.topic is not None and router.topology.topic(to.topic) is None:
+        absent = TopicDoesNotExist(f"topic {to.topic.name} does not exist")
+        return TargetStep(target=target.text, problem=_dead_lettered(router, absent))
     if to.topic is not None:
         return _topic_step(router, target.text, to.topic, moved_to(values.message, to))
     assert to.queue is not None
     return _queue_step(router, target.text, to.queue, create=True)
+
+
+def _dead_lettered(router: Router, error: Exception) -> str:
+    return f"{error}; it goes to queue {router.dead_letter_queue}"
 
 
 def _default_step(router: Router, publish: Publish, message: Message) -> TargetStep:

@@ -96,6 +96,8 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
                 pending.append(alternate)
     unconditional = tuple(queues.values())
     # A queue that takes every message takes it once: the conditions on it have nothing to add.
+    # Raw ones come first: a store keeps a body once that stands in sends next to one another.
+    conditions.sort(key=lambda condition: not condition[0].subscription.raw)
     left = tuple((entry, queue) for entry, queue in conditions if queue not in unconditional)
     origin = topology.topic(name)
     delayed = origin is not None and origin.delayed

@@ -3,8 +3,8 @@
 This is the hot path: one pass for each call, a dict lookup for each publish to a known destination;
 all else is in `_route_slowly`. What a subject resolves to is remembered until the catalogue
 changes. A body is stored once: all queues get the same `Message`, unless a subscription wraps it or
-a rule sets attributes. Measured (CPython 3.11, one core, batches of 100): 0.13 us for a publish to
-a queue, 0.2 us to a topic with one queue.
+a rule sets attributes. Measured (CPython 3.11, one core, batches of 100): 0.22 us for a publish to
+a queue, 0.25 us to a topic with one queue, 2.5 us to a topic with ten, 4 us through a rule.
 """
 
 from __future__ import annotations
@@ -114,13 +114,17 @@ class Router:
             self._version = self.topology.version
         sends = unit.sends
         routed = Routed(len(sends))
-        with_rules = self._rules.protocols
+        rules = self._rules
+        with_rules = rules.protocols
         queues = self._queues
         resolutions = self._resolutions
         missing: set[QueueName] = set()
         for index, publish in enumerate(publishes):
             message = publish.message
-            if not with_rules or publish.origin.protocol not in with_rules:
+            matches: Sequence[Match] = ()
+            if with_rules and publish.origin.protocol in with_rules:
+                matches = rules.matching(publish.origin)
+            if not matches:
                 topic = message.topic
                 if topic:
                     resolution = resolutions.get((publish.namespace, topic, message.subject))
@@ -130,7 +134,7 @@ class Router:
                 if queue is not None and not queue.deleted:
                     sends.append((queue, message))
                     continue
-            self._route_slowly(_Pass(index, publish, sends, missing, routed))
+            self._route_slowly(_Pass(index, publish, sends, missing, routed), matches)
         if missing:
             del sends[routed.start :]
             routed = Routed(len(sends))
@@ -147,9 +151,8 @@ class Router:
 
     # -- everything that is not one known queue
 
-    def _route_slowly(self, state: _Pass) -> None:
+    def _route_slowly(self, state: _Pass, matches: Sequence[Match]) -> None:
         start = len(state.sends)
-        matches = self._rules.matching(state.publish.origin) if self._rules.protocols else ()
         if not matches or not self._apply_rules(matches, state):
             self._send_by_default(state, state.publish.message)
         state.finish(start)

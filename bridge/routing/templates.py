@@ -121,5 +121,5 @@ def _text(token: str, part: _Part, values: Values) -> str:
     if isinstance(value, (int, float, Decimal)):
         return str(value)
     if value is None:
-        raise MissingValue(f"the message has no value for {token}")
+        raise MissingValue(f"no value for {token}")
     raise MissingValue(f"the value for {token} is neither text nor a number nor a truth value")

@@ -424,10 +424,10 @@ class Topology:
     def _replace_subscription(self, subscription: Subscription) -> _Change:
         change = _Change()
         old = self.subscription(subscription.id)
-        self._put_subscription(subscription)
-        change.undo.append(lambda: self._drop_subscription(subscription))
         if old is not None:
             change.undo.append(lambda: self._revive_subscription(old))
+        self._put_subscription(subscription)
+        change.undo.append(lambda: self._drop_subscription(subscription))
         if subscription.durable:
             change.state.append(
                 StateChange(KIND_SUBSCRIPTION, subscription.id, encode(subscription))
