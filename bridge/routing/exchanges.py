@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from bridge.messaging.envelope import attributes_for_filter
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.filters import FilterPolicy, FilterScope
 from bridge.messaging.matcher import PatternIndex
@@ -47,8 +48,7 @@ class Entry:
 
     def accepts(self, message: Message) -> bool:
         """Whether the filter policy, if there is one, lets `message` through."""
-        policy = self.policy
-        return policy is None or policy.matches(message.headers, message.body)
+        return self.policy is None or passes(self.policy, message)
 
 
 class TopicIndex:
@@ -140,6 +140,13 @@ class HeadersMatch:
 def compiled_policy(policy: str | None, scope: str) -> FilterPolicy | None:
     """Compile the JSON text of a filter policy. Raises `InvalidParameter`."""
     return None if policy is None else FilterPolicy(policy, FilterScope(scope))
+
+
+def passes(policy: FilterPolicy, message: Message) -> bool:
+    """Whether a filter policy, of a subscription or of a rule, lets the message through."""
+    if policy.scope is FilterScope.MESSAGE_BODY:
+        return policy.matches_body(message.body)
+    return policy.matches_attributes(attributes_for_filter(message))
 
 
 def _same(wanted: Value, value: Value) -> bool:

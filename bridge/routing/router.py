@@ -107,6 +107,14 @@ class Router:
         """Apply other rules from the next call on."""
         self._rules = rules
 
+    def use_wrap(self, wrap: Wrap) -> None:
+        """Say who makes what subscriptions without raw delivery get."""
+        self._wrap = wrap
+
+    def use_deliver_elsewhere(self, deliver_elsewhere: DeliverElsewhere) -> None:
+        """Say who carries messages to subscriptions that are not queues'."""
+        self._deliver_elsewhere = deliver_elsewhere
+
     def route(self, publishes: Sequence[Publish], unit: UnitOfWork) -> Routed:
         """Append the sends of `publishes` to `unit`, all or, where queues are missing, none."""
         if self._version != self.topology.version:

@@ -29,7 +29,7 @@ from bridge.routing.addresses import (
     subject_of,
 )
 from bridge.routing.catalogue import FilterScope
-from bridge.routing.exchanges import compiled_policy
+from bridge.routing.exchanges import compiled_policy, passes
 from bridge.routing.templates import (
     RESERVED,
     MissingValue,
@@ -111,7 +111,7 @@ class CompiledRule:
 
     def accepts(self, message: Message) -> bool:
         """Whether the rule's filter lets the message through."""
-        return self.policy is None or self.policy.matches(message.headers, message.body)
+        return self.policy is None or passes(self.policy, message)
 
     def with_attributes(self, values: Values) -> Message:
         """The message that the rule's targets get. Raises `MissingValue`."""

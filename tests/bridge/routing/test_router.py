@@ -176,6 +176,21 @@ async def test_filter_policies_by_attributes_and_body() -> None:
     assert routed.unrouted == [0]
 
 
+async def test_filters_see_properties_and_the_subject_too() -> None:
+    bench = Bench()
+    await bench.queue("type")
+    await bench.queue("subject")
+    await bench.topology.subscribe(
+        TREE, queue_name("type"), filter_policy={"content-type": [{"prefix": "text/"}]}
+    )
+    await bench.topology.subscribe(
+        TREE, queue_name("subject"), filter_policy={"landbridge-subject": ["a.b"]}
+    )
+    plain = to_topic("amq.topic", "a", properties={"content-type": "text/plain"})
+    assert bench.reached(plain) == ["type"]
+    assert bench.reached(to_topic("amq.topic", "a.b")) == ["subject"]
+
+
 async def test_wrapped_delivery_and_endpoints_elsewhere() -> None:
     def wrap(subscription: Subscription, message: Message) -> Message:
         return Message("new", b"[" + message.body + b"]", message.sent_at)
