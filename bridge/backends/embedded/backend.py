@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.backends.embedded.engine import Engine
+from bridge.backends.embedded.queue import EmbeddedQueue
 from bridge.backends.embedded.state import EmbeddedState
 from bridge.backends.embedded.store import EmbeddedStore
 from bridge.messaging.errors import StoreUnavailable
@@ -16,7 +17,7 @@ from bridge.storage.errors import StorageError
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import StateStore, Store
+    from bridge.messaging.ports import Queue, StateStore, Store
 
 
 class EmbeddedBackend:
@@ -59,7 +60,13 @@ class EmbeddedBackend:
             engine.committer.purge(first, last)
 
     async def close(self) -> None:
-        if self._engine is None:
+        engine, self._engine = self._engine, None
+        if engine is None:
             return
-        await self._engine.close()
+        await engine.close()
         await asyncio.to_thread(self.database.close)
+
+    def in_memory(self, queue: Queue) -> int:
+        """How many of a queue's waiting messages are in memory; the others are on disk only."""
+        assert isinstance(queue, EmbeddedQueue)
+        return len(queue.waiting())

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -298,13 +298,22 @@ class Engine:
             if unit.error is not None and unit.atomic:
                 self._undo(unit)
             if unit.done is not None:
-                unit.done(unit)
+                self._call(unit.done, unit)
+
+    def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
+        """Call out; a mistake of one callee must not cost the others their turn."""
+        try:
+            callback(argument)
+        except Exception as error:  # noqa: BLE001 - reported, with its traceback
+            self._loop.call_exception_handler(
+                {"message": f"{callback!r} failed in the store's turn", "exception": error}
+            )
 
     def _dispatch(self, queue: EmbeddedQueue, now: int) -> None:
         for receiver, entries in queue.dispatch(now, self):
             if not receiver.pulls:
                 self._note_handed(entries)
-            receiver.hand(entries)
+            self._call(receiver.hand, entries)
 
     def _undo(self, unit: UnitOfWork) -> None:
         """An atomic unit failed: what it settled is held by nobody and becomes visible again."""
@@ -349,6 +358,10 @@ class Engine:
         self.loader.refill(queue, lane)
 
     def loaded(self, queue: EmbeddedQueue) -> None:
+        waiters, queue.load_waiters = queue.load_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         self.wake(queue)
 
     def expired(self, entry: Entry) -> None:

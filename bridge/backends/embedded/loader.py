@@ -118,14 +118,13 @@ class Loader:
             queue.append(lane, entry)
             if entry.expires_at is not None:
                 self.note_expiry(entry)
-        if rows:
-            self._owner.loaded(queue)
-        elif error is None and lane.tail_count and self._owner.committer.idle:
+        if not rows and error is None and lane.tail_count and self._owner.committer.idle:
             # All is committed and nothing is there: the count was off, the disk is right.
             queue.visible -= lane.tail_count
             lane.tail_count = 0
-        else:
+        elif not rows:
             self._hungry[lane] = queue
+        self._owner.loaded(queue)
 
     def committed(self) -> None:
         """Rows that were on their way to the disk can be read now."""

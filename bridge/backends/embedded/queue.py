@@ -6,6 +6,7 @@ first-in- first-out) are looked at once per batch. Whoever takes receives a list
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
@@ -26,9 +27,11 @@ class Receiver(Protocol):
     """Who waits for deliveries: a pushed consumer or a pull that waits."""
 
     credit: int
-    paused: bool
     priority: int
     pulls: bool
+
+    @property
+    def paused(self) -> bool: ...
 
     def hand(self, entries: list[Entry]) -> None:
         """Take over entries that are already marked as held."""
@@ -79,6 +82,8 @@ class EmbeddedQueue:
         self.delayed: dict[int, Entry] = {}
         self.delayed_on_disk = 0
         self.bytes = 0
+        self.load_waiters: list[asyncio.Future[None]] = []
+        """Pulls that found the head empty while the tail is being read."""
         self._limits = limits
         self._bands: dict[int, Lane] = {}
         self._order: list[Lane] = []
@@ -193,6 +198,11 @@ class EmbeddedQueue:
                     return entry
         return None
 
+    @property
+    def loading(self) -> bool:
+        """True while some of the tail is being read back."""
+        return any(lane.loading for lane in self._order)
+
     # -- taking
 
     def take(self, count: int, now_ms: int, keeper: Keeper) -> list[Entry]:
@@ -264,7 +274,7 @@ class EmbeddedQueue:
                 entries = self.take(min(share, receiver.credit), now_ms, keeper)
                 if not entries:
                     break
-                receiver.credit -= len(entries)
+                receiver.credit = 0 if receiver.pulls else receiver.credit - len(entries)
                 handed.append((receiver, entries))
                 progress = True
             self._turn += 1

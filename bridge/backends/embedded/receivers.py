@@ -79,15 +79,18 @@ class PushReceiver:
 class PullReceiver:
     """A receive that waits; it has its turn once, and is not counted as a consumer."""
 
-    __slots__ = ("credit", "future", "paused", "priority", "pulls")
+    __slots__ = ("credit", "future", "priority", "pulls")
 
     def __init__(self, count: int) -> None:
         self.credit = count
-        self.paused = False
         self.pulls = True
         self.priority = 0
         self.future: asyncio.Future[list[Entry]] = asyncio.get_running_loop().create_future()
 
+    @property
+    def paused(self) -> bool:
+        """True once it was served, or nobody waits for it any more."""
+        return self.future.done()
+
     def hand(self, entries: list[Entry]) -> None:
-        self.credit = 0
         self.future.set_result(entries)

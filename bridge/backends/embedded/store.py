@@ -100,7 +100,7 @@ class EmbeddedStore:
             if repeated:
                 self._hide(repeated, visibility_seconds)
                 return list(repeated)
-        entries = own.take(count, self._clock.epoch_ms(), self._engine)
+        entries = await self._take(own, count)
         wait = own.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
         if not entries and wait:
             entries = await self._wait(own, count, wait)
@@ -113,6 +113,17 @@ class EmbeddedStore:
         if attempt_id is not None and isinstance(own, FifoQueue) and entries:
             own.attempts.note(attempt_id, entries, now)
         return list(entries)
+
+    async def _take(self, queue: EmbeddedQueue, count: int) -> list[Entry]:
+        """Take what is visible, waiting only for what is on its way from the disk."""
+        while not (entries := queue.take(count, self._clock.epoch_ms(), self._engine)):
+            if not queue.loading:
+                break
+            loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            queue.load_waiters.append(loaded)
+            await loaded
+        self._engine.wake(queue)
+        return entries
 
     async def _wait(self, queue: EmbeddedQueue, count: int, seconds: int) -> list[Entry]:
         receiver = PullReceiver(count)
@@ -146,7 +157,7 @@ class EmbeddedStore:
             self._engine.wake(entries[0].queue)
 
     async def take(self, queue: Queue) -> Delivery | None:
-        entries = _own(queue).take(1, self._clock.epoch_ms(), self._engine)
+        entries = await self._take(_own(queue), 1)
         return entries[0] if entries else None
 
     # -- receipt handles

@@ -1,0 +1,36 @@
+"""Opening the embedded backend again and again on one directory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import SystemClock
+from bridge.messaging.limits import Limits
+
+Reopen = Callable[..., Awaitable[EmbeddedBackend]]
+
+
+@pytest.fixture
+async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
+    """Close what is open and open the same directory again."""
+    opened: list[EmbeddedBackend] = []
+
+    async def open_again(
+        durability: str = "fsync", limits: Limits | None = None
+    ) -> EmbeddedBackend:
+        while opened:
+            await opened.pop().close()
+        backend = EmbeddedBackend(
+            tmp_path, durability=durability, clock=SystemClock(), limits=limits or Limits()
+        )
+        await backend.open()
+        opened.append(backend)
+        return backend
+
+    yield open_again
+    while opened:
+        await opened.pop().close()

@@ -1,0 +1,153 @@
+"""What is written, when, and who is answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.messaging.errors import StoreUnavailable
+from bridge.messaging.limits import Limits
+from bridge.messaging.model import UnitOfWork
+from tests.bridge.backends.embedded.conftest import Reopen
+from tests.support.stores import commit, consume, delete, drain, make_queue, message, name, send
+
+
+async def test_what_is_settled_in_time_is_never_written(reopen: Reopen) -> None:
+    backend = await reopen(limits=Limits(elision_delay_seconds=5))
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue)
+    commits = backend.database.commits
+    answered = asyncio.Event()
+    unit = UnitOfWork(lambda _: answered.set())
+    unit.sends.append((queue, message("x")))
+    backend.store.submit(unit)
+    held = await collector.expect(1)
+    assert not answered.is_set()
+    settle = UnitOfWork()
+    settle.deletes += held
+    backend.store.submit(settle)
+    await asyncio.wait_for(answered.wait(), 2)
+    assert backend.database.commits == commits
+
+
+async def test_a_message_that_stays_with_its_consumer_is_written(reopen: Reopen) -> None:
+    backend = await reopen()
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue)
+    await send(backend.store, queue, message("x"))
+    await collector.expect(1)
+    assert backend.database.query_now("SELECT count(*) FROM entry") == [(1,)]
+
+
+async def test_an_atomic_unit_is_not_seen_before_its_commit(reopen: Reopen) -> None:
+    backend = await reopen(limits=Limits(elision_delay_seconds=5))
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue)
+    unit = UnitOfWork(atomic=True)
+    unit.sends.append((queue, message("x")))
+    backend.store.submit(unit)
+    await collector.expect(1)
+    assert backend.database.query_now("SELECT count(*) FROM entry") == [(1,)]
+
+
+async def test_an_atomic_unit_orders_with_what_follows(reopen: Reopen) -> None:
+    backend = await reopen()
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue)
+    unit = UnitOfWork(atomic=True)
+    unit.sends += [(queue, message("a")), (queue, message("b"))]
+    backend.store.submit(unit)
+    await send(backend.store, queue, message("c"))
+    await collector.expect(3)
+    assert collector.bodies == ["a", "b", "c"]
+
+
+async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
+    reopen: Reopen,
+) -> None:
+    backend = await reopen(limits=Limits(elision_delay_seconds=5))
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue)
+    published = UnitOfWork()
+    published.sends.append((queue, message("x")))
+    first = asyncio.ensure_future(commit(backend.store, published))
+    held = await collector.expect(1)
+    settle = UnitOfWork(atomic=True)
+    settle.deletes += held
+    settle.sends.append((queue, message("y")))
+    await commit(backend.store, settle)
+    await first
+    await collector.expect(2)
+    assert backend.database.query_now("SELECT count(*) FROM entry") == [(1,)]
+    backend = await reopen()
+    queue_again = backend.store.queue(name("orders"))
+    assert queue_again is not None
+    assert await drain(backend.store, queue_again) == ["y"]
+
+
+async def test_a_store_that_cannot_write_refuses_and_recovers(reopen: Reopen) -> None:
+    backend = await reopen()
+    store = backend.store
+    queue = await make_queue(store)
+    await send(store, queue, message("before"))
+    # A reader cannot be blocked in WAL mode, but a second writer can be: hold the write lock.
+    backend.database.query_now("PRAGMA query_only = 0")
+    backend.database.query_now(
+        "CREATE TRIGGER refuse BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        await send(store, queue, message("refused"))
+    assert not backend.healthy
+    backend.database.query_now("DROP TRIGGER refuse")
+    await send(store, queue, message("after"))
+    assert backend.healthy
+    assert await drain(store, queue) == ["before", "after"]
+
+
+async def test_a_failed_transaction_gives_back_what_it_settled(reopen: Reopen) -> None:
+    backend = await reopen()
+    store = backend.store
+    queue = await make_queue(store)
+    await send(store, queue, message("x"))
+    (held,) = await store.receive(queue, count=1)
+    backend.database.query_now(
+        "CREATE TRIGGER refuse BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    unit = UnitOfWork(atomic=True)
+    unit.sends.append((queue, message("refused")))
+    unit.deletes.append(held)
+    with pytest.raises(StoreUnavailable):
+        await commit(store, unit)
+    backend.database.query_now("DROP TRIGGER refuse")
+    assert await drain(store, queue) == ["x"]
+
+
+async def test_a_long_queue_stays_on_disk(reopen: Reopen) -> None:
+    limits = Limits(queue_head_messages_max=100, queue_refill_messages=50)
+    backend = await reopen(limits=limits)
+    store = backend.store
+    queue = await make_queue(store)
+    bodies = [str(number) for number in range(2_000)]
+    await send(store, queue, *[message(body) for body in bodies])
+    assert (await store.counts(queue)).visible == 2_000
+    in_memory = backend.in_memory(queue)
+    assert in_memory <= 100
+    collector = await consume(store, queue, credit=2_000)
+    await collector.expect(2_000)
+    assert collector.bodies == bodies
+    await delete(store, *collector.deliveries)
+    assert await store.counts(queue) == (0, 0, 0)
+
+
+async def test_a_transient_queue_spills_and_leaves_nothing(reopen: Reopen) -> None:
+    backend = await reopen(limits=Limits(queue_head_messages_max=100, queue_refill_messages=50))
+    store = backend.store
+    queue = await store.create_queue(name("t"), (await make_queue(store)).settings, transient=True)
+    await send(store, queue, *[message(str(number)) for number in range(1_000)])
+    assert await drain(store, queue) == [str(number) for number in range(1_000)]
+    await send(store, queue, *[message(str(number)) for number in range(1_000)])
+    backend = await reopen()
+    assert backend.store.queue(name("t")) is None
+    await make_queue(backend.store, "other")
+    assert await drain(backend.store, await make_queue(backend.store, "other")) == []

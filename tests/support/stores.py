@@ -1,0 +1,111 @@
+"""Driving a store from a test: sending, settling and consuming, each awaited until answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bridge.messaging.clock import MessageIds, SystemClock
+from bridge.messaging.model import (
+    DEFAULT_NAMESPACE,
+    Delivery,
+    Message,
+    QueueName,
+    QueueSettings,
+    UnitOfWork,
+)
+from bridge.messaging.ports import Queue, Store, Subscription
+
+_ids = MessageIds()
+_clock = SystemClock()
+
+
+def name(text: str) -> QueueName:
+    return QueueName(DEFAULT_NAMESPACE, text)
+
+
+def message(body: str | bytes = b"", **fields: object) -> Message:
+    """A message with an id and a time of its own."""
+    raw = body.encode() if isinstance(body, str) else body
+    return Message(_ids.next(), raw, _clock.epoch_ms(), **fields)  # type: ignore[arg-type]
+
+
+async def commit(store: Store, unit: UnitOfWork) -> UnitOfWork:
+    """Submit a unit and wait for its answer; raises the error that refused it."""
+    answered = asyncio.Event()
+    unit.done = lambda _: answered.set()
+    store.submit(unit)
+    await asyncio.wait_for(answered.wait(), 10)
+    if unit.error is not None:
+        raise unit.error
+    return unit
+
+
+async def send(store: Store, queue: Queue, *messages: Message) -> UnitOfWork:
+    unit = UnitOfWork()
+    unit.sends += [(queue, each) for each in messages]
+    return await commit(store, unit)
+
+
+async def delete(store: Store, *deliveries: Delivery) -> None:
+    unit = UnitOfWork(answered=True)
+    unit.deletes += deliveries
+    await commit(store, unit)
+
+
+async def release(store: Store, *deliveries: Delivery) -> None:
+    unit = UnitOfWork(answered=True)
+    unit.releases += deliveries
+    await commit(store, unit)
+
+
+async def drain(store: Store, queue: Queue) -> list[str]:
+    """Receive and delete until nothing is visible; returns the bodies in order."""
+    bodies: list[str] = []
+    while taken := await store.receive(queue, count=10, wait_seconds=0):
+        bodies += [each.message.body.decode() for each in taken]
+        await delete(store, *taken)
+    return bodies
+
+
+async def make_queue(store: Store, text: str = "orders", **settings: object) -> Queue:
+    return await store.create_queue(name(text), QueueSettings(**settings))  # type: ignore[arg-type]
+
+
+class Collector:
+    """A consumer that keeps what it is given; `expect` waits until there are so many."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self.was_cancelled = False
+        self.subscription: Subscription | None = None
+        self._changed = asyncio.Event()
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries += deliveries
+        self._changed.set()
+
+    def cancelled(self) -> None:
+        self.was_cancelled = True
+        self._changed.set()
+
+    async def expect(self, count: int) -> list[Delivery]:
+        async with asyncio.timeout(10):
+            while len(self.deliveries) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.deliveries
+
+    @property
+    def bodies(self) -> list[str]:
+        return [each.message.body.decode() for each in self.deliveries]
+
+
+async def consume(
+    store: Store, queue: Queue, credit: int = 10, *, priority: int = 0, exclusive: bool = False
+) -> Collector:
+    collector = Collector()
+    collector.subscription = await store.consume(
+        queue, collector, credit=credit, priority=priority, exclusive=exclusive
+    )
+    return collector
