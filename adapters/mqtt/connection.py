@@ -1,0 +1,469 @@
+"""What both roles share: packets out of chunks, the QoS handshakes, failing. On the hot path.
+
+One loop takes every complete packet out of a chunk; a run of publishes that differ in packet id and
+payload alone, and a run of PUBACKs, have shorter loops inside. Measured on one core with 256-byte
+payloads (CPython 3.11): a QoS 0 publish 0.23 us in a run and 0.85 us otherwise, QoS 1 0.35 and 1.0 us,
+QoS 2 1.3 us, a PUBACK 0.25 us.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.connection import ConnectionFailed
+from adapters.mqtt.codec import decode_packet
+from adapters.mqtt.connect import check_response_topic
+from adapters.mqtt.errors import MqttError, malformed, protocol_error
+from adapters.mqtt.events import (
+    DeliveriesAcknowledged,
+    DeliveriesCompleted,
+    DeliveriesReceived,
+    DeliveryRejected,
+    Event,
+    PublishesReceived,
+    ReleasesReceived,
+    Token,
+)
+from adapters.mqtt.limits import PACKET_ID_MAX, ConnectionLimits
+from adapters.mqtt.packets import (
+    Packet,
+    ProtocolVersion,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+)
+from adapters.mqtt.properties import (
+    NO_PROPERTIES,
+    Carrier,
+    Properties,
+    decode_property_values,
+)
+from adapters.mqtt.publishes import known_topic, received_topics
+from adapters.mqtt.reason_codes import ReasonCode
+from adapters.mqtt.runs import take_run_of_qos_0, take_run_of_qos_1
+from adapters.mqtt.sending import Sender
+from adapters.mqtt.session import Inbound
+from adapters.mqtt.wire import Reader
+
+_PUBACK_WORD: Final = 0x4002_0000
+_MISSING: Final = object()
+_PATIENCE_BYTES: Final = 1_000
+"""A packet that has more than this to come counts as a sign of life while it arrives."""
+
+
+class MqttConnection(Sender):
+    """A connection of either role; the subclass says what each other packet means to it."""
+
+    __slots__ = (
+        "_aliases_in",
+        "_aliases_in_max",
+        "_events",
+        "_last_received",
+        "_needed",
+        "_open",
+        "_packet_size_max",
+        "_partial",
+        "_receive_maximum",
+    )
+
+    def __init__(self, limits: ConnectionLimits, now: float) -> None:
+        super().__init__(limits)
+        self._events: list[Event] = []
+        self._partial: bytearray | None = None
+        """What came of a packet that is not complete, or what waits for `accept`."""
+        self._needed = 0
+        """How many bytes `_partial` must have before it is worth looking at."""
+        self._open = False
+        """CONNECT was answered well: everything but CONNECT and CONNACK is allowed."""
+        self._last_received = now
+        self._packet_size_max = limits.connect_size_max
+        self._receive_maximum = 0xFFFF
+        self._aliases_in_max = 0
+        self._aliases_in: dict[int, str] | None = None
+
+    def next_events(self) -> list[Event]:
+        events = self._events
+        self._events = []
+        return events
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        if self._closed:
+            return
+        partial = self._partial
+        if partial is None:
+            self._last_received = now
+            self._read(data)
+            return
+        partial += data
+        if len(partial) < self._needed:
+            if self._needed - len(partial) > _PATIENCE_BYTES:
+                self._last_received = now
+            self._check_held(len(partial))
+            return
+        self._last_received = now
+        self._partial = None
+        self._read(bytes(partial))
+
+    def receive_eof(self, now: float) -> None:
+        self._partial = None
+        self._closed = True
+
+    def _read(self, data: bytes) -> None:
+        """Decode what is complete and keep the rest."""
+        try:
+            position = self._decode(data)
+        except MqttError as error:
+            self._fail(error)
+            return
+        if position < len(data) and not self._closed:
+            self._partial = bytearray(data[position:])
+
+    def _check_held(self, size: int) -> None:
+        """Called while bytes are only collected; a role that holds them back bounds them here."""
+
+    def _decode(self, data: bytes) -> int:  # noqa: C901, PLR0912, PLR0915 - hot path, see the head
+        """Take the complete packets out of `data`; returns where an incomplete one begins."""
+        topics = received_topics
+        publishes: list[Publish] = []
+        acknowledged: list[Token] = []
+        awaiting_puback = self.session.awaiting_puback
+        version_5 = self._version_5
+        size_max = self._packet_size_max
+        is_open = self._open
+        lenient = self.version is ProtocolVersion.V3_1
+        position = 0
+        size = len(data)
+        self._needed = 2
+        try:
+            while position + 1 < size:
+                first = data[position]
+                if not is_open:
+                    self._check_first(first)
+                length = data[position + 1]
+                start = position + 2
+                if length > 0x7F:
+                    if start < size and 0 < data[start] < 0x80:
+                        length = length & 0x7F | data[start] << 7
+                        start += 1
+                    else:
+                        header = self._long_length(data, position)
+                        if header is None:
+                            self._needed = size - position + 1
+                            break
+                        length, start = header
+                end = start + length
+                if end - position > size_max:
+                    raise MqttError(
+                        ReasonCode.PACKET_TOO_LARGE,
+                        f"a packet of {end - position} bytes, at most {size_max} are allowed",
+                    )
+                if end > size:
+                    self._needed = end - position
+                    break
+
+                if first & 0xF0 == 0x30 and is_open:
+                    topic_at = start + 2
+                    if topic_at > end:
+                        raise malformed("PUBLISH ends inside of its topic name")
+                    topic_end = topic_at + (data[start] << 8 | data[start + 1])
+                    qos = first >> 1 & 3
+                    body = topic_end + 2 if qos else topic_end
+                    if body > end:
+                        raise malformed("PUBLISH ends inside of its topic name")
+                    raw = data[topic_at:topic_end]
+                    if version_5:
+                        if body == end:
+                            raise malformed("PUBLISH ends before its properties")
+                        if data[body] or not raw:
+                            topic, properties, body = self._publish_properties(data, body, end, raw)
+                        else:
+                            topic, properties = topics.get(raw) or known_topic(raw), NO_PROPERTIES
+                            body += 1
+                    else:
+                        topic, properties = topics.get(raw) or known_topic(raw), NO_PROPERTIES
+                    publish = Publish(
+                        topic, data[body:end], qos, first & 1 == 1, first & 8 == 8, 0, properties
+                    )
+                    in_run = properties is NO_PROPERTIES and data.startswith(
+                        data[position:topic_end], end
+                    )
+                    if not qos:
+                        if publish.dup and not lenient:  # MQTT 5, 3.3.1.1 [MQTT-3.3.1-2]
+                            raise malformed("DUP with QoS 0")
+                        publishes.append(publish)
+                        if in_run and first == 0x30 and raw:
+                            end = take_run_of_qos_0(data, publish, position, body, end, publishes)
+                        position = end
+                        continue
+                    if qos == 3:  # MQTT 5, 3.3.1.2 [MQTT-3.3.1-4]
+                        raise malformed("QoS is 3")
+                    packet_id = publish.packet_id = data[topic_end] << 8 | data[topic_end + 1]
+                    if not packet_id:  # MQTT 5, 2.2.1 [MQTT-2.2.1-3]
+                        raise protocol_error("packet identifier 0")
+                    if qos == 2:
+                        if self._receive_exactly_once(packet_id):
+                            publishes.append(publish)
+                        position = end
+                        continue
+                    self._unacknowledged += 1
+                    if version_5 and self._room() < 0:
+                        raise self._receive_maximum_exceeded()
+                    publishes.append(publish)
+                    if in_run:
+                        count = len(publishes)
+                        end = take_run_of_qos_1(
+                            data,
+                            publish,
+                            position,
+                            topic_end,
+                            body,
+                            end,
+                            publishes,
+                            self._room() if version_5 else PACKET_ID_MAX,
+                        )
+                        self._unacknowledged += len(publishes) - count
+                    position = end
+                    continue
+
+                if first == 0x40 and is_open:
+                    # A run of PUBACKs of four bytes; anything else makes an id that nobody awaits.
+                    while position + 4 <= size:
+                        word = int.from_bytes(data[position : position + 4], "big")
+                        token = awaiting_puback.pop(word - _PUBACK_WORD, _MISSING)
+                        if token is _MISSING:
+                            break
+                        acknowledged.append(token)
+                        position += 4
+                    if acknowledged and position >= end:
+                        continue
+
+                if publishes:
+                    self._events.append(PublishesReceived(publishes))
+                    publishes = []
+                if acknowledged:
+                    self._settle(acknowledged)
+                    acknowledged = []
+                position = end
+                self._packet(first, data[start:end])
+                if self._closed or not self._open:
+                    break
+                if not is_open:
+                    is_open, version_5 = True, self._version_5
+                    size_max = self._packet_size_max
+                    awaiting_puback = self.session.awaiting_puback
+        finally:
+            if publishes:
+                self._events.append(PublishesReceived(publishes))
+            if acknowledged:
+                self._settle(acknowledged)
+        return position
+
+    def _long_length(self, data: bytes, position: int) -> tuple[int, int] | None:
+        """A remaining length of several bytes and where it ends; None if it is not all there."""
+        length = 0
+        for index in range(1, 5):
+            if position + index >= len(data):
+                return None
+            byte = data[position + index]
+            length |= (byte & 0x7F) << 7 * (index - 1)
+            if byte < 0x80:
+                # MQTT 5, 1.5.5 [MQTT-1.5.5-1]; small devices pad it in 3.x, which does not forbid
+                # it.
+                if not byte and self._version_5:
+                    raise malformed("the remaining length is longer than needed")
+                return length, position + index + 1
+        raise malformed("the remaining length has more than 4 bytes")  # MQTT 5, 1.5.5
+
+    def _publish_properties(
+        self, data: bytes, position: int, end: int, raw: bytes
+    ) -> tuple[str, Properties, int]:
+        """Topic, properties and the payload's place of a PUBLISH that has properties (MQTT 5,
+        3.3.2.3).
+        """
+        reader = Reader(data, position, end)
+        size = reader.variable_byte_integer()
+        values = decode_property_values(
+            reader.part(size), Carrier.PUBLISH, self._limits.user_properties_max
+        )
+        alias: int | None = values.pop("topic_alias", None)
+        topic = self._resolve(raw, alias)
+        properties = Properties(**values) if values else NO_PROPERTIES
+        check_response_topic(properties)
+        self._check_publish(properties)
+        return topic, properties, reader.position
+
+    def _resolve(self, raw: bytes, alias: int | None) -> str:
+        """The topic that name and alias stand for (MQTT 5, 3.3.2.3.4)."""
+        if alias is None:
+            if not raw:  # MQTT 5, 3.3.2.1
+                raise protocol_error("neither a topic name nor a topic alias")
+            return known_topic(raw)
+        if not 0 < alias <= self._aliases_in_max:  # [MQTT-3.3.2-8], [MQTT-3.3.2-9]
+            raise MqttError(
+                ReasonCode.TOPIC_ALIAS_INVALID,
+                f"topic alias {alias}, 1 to {self._aliases_in_max} are allowed",
+            )
+        aliases = self._aliases_in
+        if aliases is None:
+            aliases = self._aliases_in = {}
+        if raw:
+            topic = aliases[alias] = known_topic(raw)
+            return topic
+        if alias not in aliases:  # MQTT 5, 3.3.4
+            raise protocol_error(f"topic alias {alias} was never set")
+        return aliases[alias]
+
+    def _check_publish(self, properties: Properties) -> None:
+        """What only one role must not send."""
+
+    def _room(self) -> int:
+        """How many more publishes the peer may leave open (MQTT 5, 3.3.4 [MQTT-3.3.4-7])."""
+        open_count = self._unacknowledged + len(self._exactly_once_open or ())
+        return self._receive_maximum - open_count
+
+    def _receive_maximum_exceeded(self) -> MqttError:
+        return MqttError(
+            ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+            f"more than {self._receive_maximum} publishes without an answer",
+        )
+
+    def _receive_exactly_once(self, packet_id: int) -> bool:
+        """Note a QoS 2 publish (MQTT 5, 4.3.3, receiver); False if it was here before."""
+        received = self.session.received
+        state = received.get(packet_id)
+        if state is Inbound.RELEASED:
+            if not self._version_5:
+                raise protocol_error(f"packet identifier {packet_id} is in use")
+            self._send_packet(Pubrec(packet_id, ReasonCode.PACKET_IDENTIFIER_IN_USE))
+            return False
+        if self._exactly_once_open is None:
+            self._exactly_once_open = set()
+        self._exactly_once_open.add(packet_id)
+        if self._version_5 and self._room() < 0:
+            raise self._receive_maximum_exceeded()
+        if state is None:
+            received[packet_id] = Inbound.RECEIVED
+            return True
+        if state is Inbound.STORED:
+            self._send_packet(Pubrec(packet_id))
+        return False
+
+    # -- the answers of the peer
+
+    def _settle(self, tokens: list[Token]) -> None:
+        self._restore_quota(len(tokens))
+        self._events.append(DeliveriesAcknowledged(tokens))
+
+    def _packet(self, first: int, body: bytes) -> None:
+        """Take in a packet that the loop does not know by itself."""
+        packet = decode_packet(first, body, self.version, self._limits)
+        match packet:
+            case Puback():
+                self._on_puback(packet)
+            case Pubrec():
+                self._on_pubrec(packet)
+            case Pubrel():
+                self._on_pubrel(packet)
+            case Pubcomp():
+                self._on_pubcomp(packet)
+            case _:
+                self._on_packet(packet)
+
+    def _check_first(self, first: int) -> None:
+        """Raise unless the packet of this first byte may open the conversation."""
+        raise NotImplementedError
+
+    def _on_packet(self, packet: Packet) -> None:
+        """Take in a packet whose meaning depends on the role."""
+        raise NotImplementedError
+
+    def _on_puback(self, packet: Puback) -> None:
+        session = self.session
+        packet_id = packet.packet_id
+        if packet_id not in session.awaiting_puback:
+            # One that nobody waits for may be left from a lost session.
+            if packet_id in session.awaiting_pubrec or packet_id in session.awaiting_pubcomp:
+                raise protocol_error(f"PUBACK for the QoS 2 publish {packet_id}")
+            return
+        token = session.awaiting_puback.pop(packet_id)
+        if packet.reason_code < 0x80:
+            self._settle([token])
+        else:
+            self._reject(packet, token, 1)
+
+    def _on_pubrec(self, packet: Pubrec) -> None:
+        session = self.session
+        packet_id = packet.packet_id
+        if packet_id in session.awaiting_pubrec:
+            token = session.awaiting_pubrec.pop(packet_id)
+            if packet.reason_code >= 0x80:
+                self._reject(packet, token, 2)
+                return
+            session.awaiting_release[packet_id] = token
+            last = self._events[-1] if self._events else None
+            if isinstance(last, DeliveriesReceived):
+                last.packet_ids.append(packet_id)
+                last.tokens.append(token)
+            else:
+                self._events.append(DeliveriesReceived([packet_id], [token]))
+        elif packet_id in session.awaiting_pubcomp:
+            self._send_packet(Pubrel(packet_id))
+        elif packet_id in session.awaiting_puback:
+            raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
+        elif packet_id not in session.awaiting_release and packet.reason_code < 0x80:
+            # MQTT 5, 3.6.2.1; in 3.x this lets the peer forget the id as well.
+            self._send_packet(Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+
+    def _on_pubrel(self, packet: Pubrel) -> None:
+        packet_id = packet.packet_id
+        state = self.session.received.get(packet_id)
+        if state is None:  # MQTT 5, 3.7.2.1; MQTT 3.1.1, 4.4
+            self._send_packet(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+        elif state is not Inbound.RELEASED:
+            self.session.received[packet_id] = Inbound.RELEASED
+            last = self._events[-1] if self._events else None
+            if isinstance(last, ReleasesReceived):
+                last.packet_ids.append(packet_id)
+            else:
+                self._events.append(ReleasesReceived([packet_id]))
+
+    def _on_pubcomp(self, packet: Pubcomp) -> None:
+        session = self.session
+        packet_id = packet.packet_id
+        if packet_id not in session.awaiting_pubcomp:
+            if packet_id in session.awaiting_puback or packet_id in session.awaiting_pubrec:
+                raise protocol_error(f"PUBCOMP for {packet_id}, which was not released")
+            return
+        token = session.awaiting_pubcomp.pop(packet_id)
+        self._restore_quota(1)
+        last = self._events[-1] if self._events else None
+        if isinstance(last, DeliveriesCompleted):
+            last.packet_ids.append(packet_id)
+            last.tokens.append(token)
+        else:
+            self._events.append(DeliveriesCompleted([packet_id], [token]))
+
+    def _reject(self, packet: Puback | Pubrec, token: Token, qos: int) -> None:
+        self._restore_quota(1)
+        self._events.append(
+            DeliveryRejected(
+                packet.packet_id, token, qos, packet.reason_code, packet.properties.reason_string
+            )
+        )
+
+    # -- the end
+
+    def _fail(self, error: MqttError) -> None:
+        """Tell the peer what it did wrong, as far as its version can be told, and stop."""
+        self._say_error(error)
+        self._stop()
+        self._events.append(ConnectionFailed(f"{error} (0x{error.reason:02x})"))
+
+    def _say_error(self, error: MqttError) -> None:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._partial = None
