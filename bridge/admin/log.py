@@ -41,15 +41,21 @@ class StructuredLog:
         self._characters_max = (limits or Limits()).log_value_characters_max
         renderer = structlog.processors.JSONRenderer() if json else _text_line
         escape = () if json else (_escape_values,)
+        self._processors = [
+            structlog.processors.add_log_level,
+            self._add_time,
+            self._cut_values,
+            *escape,
+            renderer,
+        ]
+        self._stream = stream
+        self.use_level(level)
+
+    def use_level(self, level: str) -> None:
+        """Write lines of at least `level` from now on."""
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
-            processors=[
-                structlog.processors.add_log_level,
-                self._add_time,
-                self._cut_values,
-                *escape,
-                renderer,
-            ],
+            structlog.WriteLogger(self._stream),
+            processors=self._processors,
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind()

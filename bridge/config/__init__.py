@@ -4,7 +4,7 @@
 above.
 """
 
-from bridge.config.listeners import ListenerOptions, ProtocolPorts
+from bridge.config.listeners import ListenerOptions, ProtocolPorts, tls_files
 from bridge.config.load import (
     ENVIRONMENT_VARIABLE,
     Loaded,
@@ -32,4 +32,5 @@ __all__ = [
     "find_file",
     "limits_of",
     "load",
+    "tls_files",
 ]

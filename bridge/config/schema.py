@@ -91,8 +91,8 @@ class Backend(Section):
     durability: Literal["fsync", "os", "memory"] = Field(
         "fsync",
         description="What a confirm promises. `fsync`: the message survives power loss. `os`: it"
-        " survives the death of the process, not of the machine. `memory`: nothing is written to"
-        " disk, a restart begins empty.",
+        " survives the death of the process, not of the machine. `memory`: a confirm"
+        " promises nothing, and every start begins empty.",
     )
 
 

@@ -1,7 +1,8 @@
 """Every bound of the bridge, with its name, its unit (last in the name) and its default.
 
-Protocol adapters have their own bounds beside their codecs, since they may not look in here. AWS's service
-limits stand in `ServiceLimits`; they belong to the API and the AWS backend, not to the engine.
+Protocol adapters have their own bounds beside their codecs, since they may not look in here. AWS's
+service limits stand in `ServiceLimits`; they belong to the API and the AWS backend, not to the
+engine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class Limits:
     prefetch_max: int = 10_000
     """Unsettled deliveries of any consumer, whatever it asks for."""
     unanswered_bytes_max: int = 8 * 1024 * 1024
-    """Published bytes of one connection that the store has not answered; above it, reading pauses."""
+    """Published bytes of one connection that the store has not answered; above it, reading pauses.
+    """
     unanswered_messages_max: int = 10_000
     """The same in messages."""
     write_buffer_bytes_max: int = 1024 * 1024
@@ -56,10 +58,14 @@ class Limits:
     """How long a closing connection may make no progress: unsent bytes stay, or the peer stays."""
     half_open_seconds_max: float = 10.0
     """How long answers may still be written to a peer that has closed its half."""
+    drain_seconds_max: float = 10.0
+    """How long a stop waits for connections to finish; then they are ended."""
     http_header_bytes_max: int = 64 * 1024
     """Request line and headers of one HTTP request."""
     http_body_bytes_max: int = 3 * 1024 * 1024
-    """Body of one HTTP request: SQS's 1 MiB, twice over for percent-encoding, and room for attributes."""
+    """Body of one HTTP request: SQS's 1 MiB, twice over for percent-encoding, and room for
+    attributes.
+    """
     http_requests_in_flight_max: int = 32
     """Pipelined HTTP requests of one connection that are worked on at once."""
     http_header_seconds_max: float = 20.0

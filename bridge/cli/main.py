@@ -1,0 +1,180 @@
+"""The command line: what there is to say, and which function does it.
+
+Exit codes: 0 done, 1 refused with a reason, 2 the command line itself is wrong. A mistake of the
+user never shows a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bridge.config import ConfigInvalid, Loaded, Sources, load
+from bridge.protocols import PROTOCOLS
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = make_parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        command: Command = chosen.command
+        return command(chosen)
+    except ConfigInvalid as invalid:
+        for mistake in invalid.mistakes:
+            print(mistake, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="landbridge",
+        description="A broker that legacy applications connect to unchanged, and whose queues and"
+        " topics are SQS queues and SNS topics.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"landbridge {version('landbridge')}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="start the broker", allow_abbrev=False)
+    _add_config_options(serve)
+    serve.set_defaults(command=_serve)
+    check = commands.add_parser("check", help="check the configuration", allow_abbrev=False)
+    _add_config_options(check)
+    check.set_defaults(command=_check)
+    _add_explain(commands)
+    _add_config(commands)
+    _add_user(commands)
+    return parser
+
+
+def load_config(chosen: argparse.Namespace) -> Loaded:
+    """The configuration that the command line and the environment ask for."""
+    return load(sources_of(chosen))
+
+
+def sources_of(chosen: argparse.Namespace) -> Sources:
+    """Where that configuration comes from, for reading it again."""
+    return Sources(
+        file=chosen.config,
+        overrides=tuple(chosen.set),
+        port_offset=chosen.port_offset,
+        environment=dict(os.environ),
+        protocols=PROTOCOLS,
+    )
+
+
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration; by default $LANDBRIDGE_CONFIG, ./landbridge.yaml,"
+        " /etc/landbridge/landbridge.yaml, or none",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override one option, as in listeners.stomp.port=7000; may be repeated",
+    )
+    parser.add_argument(
+        "--port-offset", type=int, default=0, metavar="N", help="add N to every port"
+    )
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain", help="show where a message would go", allow_abbrev=False
+    )
+    explain.add_argument(
+        "source", metavar="SOURCE", help="as in a route's from: stomp:/queue/orders"
+    )
+    explain.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an attribute of the message; may be repeated",
+    )
+    explain.add_argument("--body", default="", metavar="TEXT", help="the message's body")
+    explain.add_argument("--user", metavar="NAME", help="who publishes it")
+    explain.add_argument("--client-id", metavar="ID", help="the client that publishes it")
+    _add_config_options(explain)
+    explain.set_defaults(command=_explain)
+
+
+def _add_config(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    config = commands.add_parser(
+        "config", help="print the configuration in effect", allow_abbrev=False
+    )
+    what = config.add_mutually_exclusive_group()
+    what.add_argument("--schema", action="store_true", help="print a JSON schema of the file")
+    what.add_argument("--reference", action="store_true", help="print docs/configuration.md")
+    what.add_argument(
+        "--show-secrets", action="store_true", help="print password hashes and secret keys too"
+    )
+    _add_config_options(config)
+    config.set_defaults(command=_config)
+
+
+def _add_user(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    user = commands.add_parser("user", help="users and their passwords", allow_abbrev=False)
+    actions = user.add_subparsers(required=True, metavar="ACTION")
+    hashing = actions.add_parser(
+        "hash",
+        help="read a password (asked for, or a line of standard input) and print a user's lines",
+        allow_abbrev=False,
+    )
+    hashing.add_argument("--name", default="NAME", help="the user's name")
+    hashing.set_defaults(command=_user_hash)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    from bridge.cli.serve import serve
+
+    return serve(sources_of(chosen))
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from bridge.cli.show import check
+
+    return check(load_config(chosen))
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    from bridge.cli.explain import explain
+
+    return explain(load_config(chosen), chosen)
+
+
+def _config(chosen: argparse.Namespace) -> int:
+    from bridge.cli.show import print_config, print_reference, print_schema
+
+    if chosen.schema:
+        return print_schema()
+    if chosen.reference:
+        return print_reference()
+    return print_config(load_config(chosen), secrets=chosen.show_secrets)
+
+
+def _user_hash(chosen: argparse.Namespace) -> int:
+    from bridge.cli.user import print_user
+
+    return print_user(chosen.name)

@@ -1,0 +1,37 @@
+"""`landbridge check` and `landbridge config`: what a configuration says, nothing being started."""
+
+from __future__ import annotations
+
+from bridge.cli.warnings import warnings_of
+from bridge.config import Loaded, effective
+from bridge.config.reference import effective_yaml, json_schema, reference_page
+from bridge.protocols import PROTOCOLS
+
+
+def check(loaded: Loaded) -> int:
+    """Print what to know about a configuration that can be used."""
+    where = loaded.file or "no file: the defaults"
+    print(f"{where}: can be used")
+    for options in loaded.listeners:
+        print(f"  {options.name}: {PROTOCOLS[options.protocol].title} on {options.address}")
+    for warning in warnings_of(loaded):
+        print(f"warning: {warning}")
+    return 0
+
+
+def print_config(loaded: Loaded, *, secrets: bool) -> int:
+    """Print the file that is in effect."""
+    print(effective_yaml(effective(loaded), secrets=secrets), end="")
+    return 0
+
+
+def print_schema() -> int:
+    """Print the JSON schema."""
+    print(json_schema())
+    return 0
+
+
+def print_reference() -> int:
+    """Print docs/configuration.md."""
+    print(reference_page(PROTOCOLS), end="")
+    return 0

@@ -1,0 +1,34 @@
+"""`landbridge user hash`: from a password to the lines of the configuration."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import Final
+
+from bridge.auth import make_password_hash
+
+_PASSWORD_LENGTH_MAX: Final = 4_096
+
+
+def print_user(name: str) -> int:
+    """Ask for a password, or read one line, and print the entry of `users`."""
+    password = _asked() if sys.stdin.isatty() else sys.stdin.readline(_PASSWORD_LENGTH_MAX + 2)
+    password = password.rstrip("\r\n")
+    if not password or len(password) > _PASSWORD_LENGTH_MAX:
+        print(f"a password has 1 to {_PASSWORD_LENGTH_MAX} characters", file=sys.stderr)
+        return 1
+    hashed = make_password_hash(password.encode("utf-8", "surrogateescape"))
+    print("users:")
+    print(f"  - name: {json.dumps(name, ensure_ascii=False)}")
+    print(f'    password_hash: "{hashed}"')
+    return 0
+
+
+def _asked() -> str:
+    first = getpass.getpass("password: ")
+    if getpass.getpass("again: ") == first:
+        return first
+    print("these two differ", file=sys.stderr)
+    return ""

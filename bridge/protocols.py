@@ -1,0 +1,54 @@
+"""The table of protocols: what can be spoken, on which ports, and who makes its gateways.
+
+A protocol is added by one folder in `adapters/`, one in `mappings/`, and one line in `PROTOCOLS`.
+Its code is imported when the first listener speaks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.config import ListenerOptions, ProtocolPorts
+from bridge.net.driver import GatewayFactory
+from bridge.net.websocket import WebSocketOptions
+from mappings.gateway import Services
+
+MakeFactory = Callable[[Services, ListenerOptions], GatewayFactory]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyProtocol(ProtocolPorts):
+    """A protocol that gateways speak; `websocket` says how it is framed there."""
+
+    make_factory: MakeFactory
+    websocket: WebSocketOptions
+
+
+def _stomp(services: Services, options: ListenerOptions) -> GatewayFactory:
+    from mappings.stomp.gateway import StompGateway
+
+    return lambda transport: StompGateway(services, transport, options)
+
+
+AWS: Final = ProtocolPorts("aws", "SQS and SNS API", 4566, 4566)
+METRICS: Final = ProtocolPorts("metrics", "Metrics and health", 15692, 15692, authenticated=False)
+LEGACY: Final = {
+    protocol.name: protocol
+    for protocol in (
+        LegacyProtocol(
+            name="stomp",
+            title="STOMP",
+            port=61613,
+            tls_port=61614,
+            websocket_port=15674,
+            make_factory=_stomp,
+            websocket=WebSocketOptions(
+                subprotocols=("v12.stomp", "v11.stomp", "v10.stomp"), required=False, text=True
+            ),
+        ),
+    )
+}
+PROTOCOLS: Final[dict[str, ProtocolPorts]] = {**LEGACY, AWS.name: AWS, METRICS.name: METRICS}
+"""All that a listener can name as its protocol."""

@@ -1,0 +1,152 @@
+"""The installed program as a child process, for tests that want the whole of it.
+
+    with running("--set", "listeners.metrics=null", directory=tmp_path) as program:
+        connect(program.port("stomp"))
+
+Ports are chosen by the system and read from the start-up text. Leaving the block stops the program
+as an operator would and checks that it went in peace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
+FREE_PORTS = (
+    "--set=listeners.stomp.port=0",
+    "--set=listeners.aws.port=0",
+    "--set=listeners.metrics.port=0",
+)
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 30
+
+_LISTENER = re.compile(r"^  (\S+) +[a-z+]+://(\S+):(\d+)")
+
+
+class Program:
+    """A broker that has started; `text` is what it said so far, `log` its log so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.text: list[str] = []
+        self.log: list[str] = []
+        self._reader = Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Port by listener."""
+        found = (_LISTENER.match(line) for line in self.text)
+        return {match[1]: int(match[3]) for match in found if match}
+
+    def port(self, listener: str) -> int:
+        return self.ports[listener]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(STOP_SECONDS_MAX)
+        self._reader.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+    def read_start(self) -> None:
+        """Read the start-up text; fails with the log where there is none."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text.append(line.rstrip("\n"))
+            if line.startswith("ready"):
+                return
+        self.wait()
+        raise AssertionError("the program did not start:\n" + "\n".join(self.text + self.log))
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+
+
+def start(
+    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None
+) -> Program:
+    """Start the program in `directory`; returns once everything is bound."""
+    process = subprocess.Popen(
+        [LANDBRIDGE, "serve", *arguments],
+        cwd=directory,
+        env=_environment(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    program = Program(process)
+    try:
+        program.read_start()
+    except BaseException:
+        program.kill()
+        raise
+    return program
+
+
+@contextmanager
+def running(
+    *arguments: str,
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+    free_ports: bool = True,
+) -> Iterator[Program]:
+    """A started program, stopped at the end of the block."""
+    ports = FREE_PORTS if free_ports else ()
+    program = start(*ports, *arguments, directory=directory, environment=environment)
+    try:
+        yield program
+        assert program.stop() == 0, "\n".join(program.log)
+    finally:
+        if program.process.poll() is None:
+            program.kill()
+
+
+def run_landbridge(
+    *arguments: str,
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end."""
+    return subprocess.run(
+        [LANDBRIDGE, *arguments],
+        cwd=directory,
+        env=_environment(environment),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS_MAX,
+    )
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """This process's environment without what would choose another configuration."""
+    kept = {name: value for name, value in os.environ.items() if name != "LANDBRIDGE_CONFIG"}
+    return {**kept, "PYTHONUNBUFFERED": "1", **(extra or {})}
