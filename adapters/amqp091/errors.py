@@ -1,0 +1,104 @@
+"""What goes wrong in AMQP, with the reply codes of AMQP 0-9-1, 1.2 and RabbitMQ's wording.
+
+A `SoftError` ends one channel, a `HardError` (AMQP's "hard error") the whole connection.
+The reply text is the name of the code, a dash and an explanation, which users search for.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from adapters.errors import RemoteProtocolError
+
+
+class ReplyCode(IntEnum):
+    """Reply codes; `hard` tells those that end the connection."""
+
+    REPLY_SUCCESS = 200
+    CONTENT_TOO_LARGE = 311
+    NO_ROUTE = 312
+    NO_CONSUMERS = 313
+    CONNECTION_FORCED = 320
+    INVALID_PATH = 402
+    ACCESS_REFUSED = 403
+    NOT_FOUND = 404
+    RESOURCE_LOCKED = 405
+    PRECONDITION_FAILED = 406
+    FRAME_ERROR = 501
+    SYNTAX_ERROR = 502
+    COMMAND_INVALID = 503
+    CHANNEL_ERROR = 504
+    UNEXPECTED_FRAME = 505
+    RESOURCE_ERROR = 506
+    NOT_ALLOWED = 530
+    NOT_IMPLEMENTED = 540
+    INTERNAL_ERROR = 541
+
+    @property
+    def hard(self) -> bool:
+        return self.value >= ReplyCode.FRAME_ERROR or self in {
+            ReplyCode.CONNECTION_FORCED,
+            ReplyCode.INVALID_PATH,
+        }
+
+
+class AmqpError(RemoteProtocolError):
+    """Anything that is answered with a close; `method` is the (class << 16 | method) at fault."""
+
+    def __init__(self, code: ReplyCode, explanation: str, method: int = 0) -> None:
+        super().__init__(explanation)
+        self.code = code
+        self.explanation = explanation
+        self.method = method
+
+    @property
+    def reply_text(self) -> str:
+        return reply_text(self.code, self.explanation)
+
+
+class HardError(AmqpError):
+    """Ends the connection."""
+
+
+class SoftError(AmqpError):
+    """Ends the channel."""
+
+
+def reply_text(code: ReplyCode, explanation: str) -> str:
+    """`NOT_FOUND - no queue 'q' in vhost '/'`: the form that RabbitMQ's users search for."""
+    return f"{code.name} - {explanation}"
+
+
+def frame_error(explanation: str) -> HardError:
+    """501: the octets are no frame."""
+    return HardError(ReplyCode.FRAME_ERROR, explanation)
+
+
+def syntax_error(explanation: str, method: int = 0) -> HardError:
+    """502: a method or content header has impossible fields."""
+    return HardError(ReplyCode.SYNTAX_ERROR, explanation, method)
+
+
+def unexpected_frame(explanation: str, method: int = 0) -> HardError:
+    """505: the frame is well-formed and comes at the wrong place."""
+    return HardError(ReplyCode.UNEXPECTED_FRAME, explanation, method)
+
+
+def command_invalid(explanation: str, method: int = 0) -> HardError:
+    """503: the method does not fit the state of the connection."""
+    return HardError(ReplyCode.COMMAND_INVALID, explanation, method)
+
+
+def not_allowed(explanation: str, method: int = 0) -> HardError:
+    """530: well-formed, understood and against the rules."""
+    return HardError(ReplyCode.NOT_ALLOWED, explanation, method)
+
+
+def not_implemented(explanation: str, method: int = 0) -> HardError:
+    """540: understood and not offered."""
+    return HardError(ReplyCode.NOT_IMPLEMENTED, explanation, method)
+
+
+def precondition_failed(explanation: str, method: int = 0) -> SoftError:
+    """406: ends the channel, as most refusals of resources do."""
+    return SoftError(ReplyCode.PRECONDITION_FAILED, explanation, method)

@@ -1,0 +1,534 @@
+"""The server's end of an AMQP connection: its handshake, its channels, and what it answers.
+
+AMQP 0-9-1, 1.3 to 1.9 and 2.2, with RabbitMQ's extensions and its wording of errors. States are in
+`_State`; a method that does not fit its state is an error of the connection. Gateways answer an
+event with `answer`, except where the event names a method of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from adapters.amqp091 import events
+from adapters.amqp091.channel import Channel, ChannelState, Consumer
+from adapters.amqp091.codec import (
+    ACK,
+    PUBLISH,
+    PublishDecoder,
+    append_content,
+    capability,
+    decode_acks,
+)
+from adapters.amqp091.connection import AmqpConnection
+from adapters.amqp091.contents import ContentAssembler
+from adapters.amqp091.errors import (
+    AmqpError,
+    HardError,
+    ReplyCode,
+    SoftError,
+    not_allowed,
+    reply_text,
+    unexpected_frame,
+)
+from adapters.amqp091.limits import FRAME_OVERHEAD, FRAME_SIZE_MIN, ConnectionLimits
+from adapters.amqp091.methods import (
+    FRAME_METHOD,
+    INDEX,
+    PROTOCOL_HEADER,
+    Method,
+    decode_method,
+    encode_method,
+    truncate_short_string,
+)
+from adapters.amqp091.requests import request_of
+from adapters.errors import LocalProtocolError
+
+SERVER_CAPABILITIES: Final = {
+    "publisher_confirms": True,
+    "exchange_exchange_bindings": True,
+    "basic.nack": True,
+    "consumer_cancel_notify": True,
+    "connection.blocked": True,
+    "consumer_priorities": True,
+    "authentication_failure_close": True,
+    "per_consumer_qos": True,
+    "direct_reply_to": True,
+}
+
+_ANSWERS: Final[dict[type, str]] = {
+    events.ExchangeDeclareRequested: "Exchange.DeclareOk",
+    events.ExchangeDeleteRequested: "Exchange.DeleteOk",
+    events.ExchangeBindRequested: "Exchange.BindOk",
+    events.ExchangeUnbindRequested: "Exchange.UnbindOk",
+    events.QueueDeclareRequested: "Queue.DeclareOk",
+    events.QueueBindRequested: "Queue.BindOk",
+    events.QueueUnbindRequested: "Queue.UnbindOk",
+    events.QueuePurgeRequested: "Queue.PurgeOk",
+    events.QueueDeleteRequested: "Queue.DeleteOk",
+    events.QosRequested: "Basic.QosOk",
+    events.ConsumeRequested: "Basic.ConsumeOk",
+    events.CancelRequested: "Basic.CancelOk",
+    events.RecoverRequested: "Basic.RecoverOk",
+    events.FlowRequested: "Channel.FlowOk",
+    events.ConfirmSelectRequested: "Confirm.SelectOk",
+    events.TxSelectRequested: "Tx.SelectOk",
+    events.TxCommitRequested: "Tx.CommitOk",
+    events.TxRollbackRequested: "Tx.RollbackOk",
+    events.AccessRequested: "Access.RequestOk",
+}
+
+
+class _State(Enum):
+    """What the connection waits for; the values are RabbitMQ's words, which its errors show."""
+
+    STARTING = "starting"
+    AUTHENTICATING = "securing"
+    TUNING = "tuning"
+    OPENING = "opening"
+    RUNNING = "running"
+    CLOSE_RECEIVED = "closed"
+    CLOSING = "closing"
+
+
+class ServerConnection(AmqpConnection):
+    """One client's connection. `name` makes the consumer tags of this connection its own."""
+
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        now: float,
+        *,
+        name: str,
+        server_properties: Mapping[str, object],
+        mechanisms: Sequence[str] = ("PLAIN", "AMQPLAIN"),
+    ) -> None:
+        super().__init__(limits, now)
+        self.client_properties: Mapping[str, Any] = {}
+        self.channels: dict[int, Channel] = {}
+        self._name = name
+        self._server_properties = server_properties
+        self._mechanisms = tuple(mechanisms)
+        self._state = _State.STARTING
+        self._publishes = PublishDecoder(events.PublishReceived)
+        self._contents = ContentAssembler(limits, self._publishes)
+        self._give_up(now + limits.handshake_seconds_max, "handshake_timeout")
+
+    @property
+    def running(self) -> bool:
+        return self._state is _State.RUNNING
+
+    # Answers of the connection class
+
+    def authenticated(self) -> None:
+        """Accept the credentials and propose limits (connection.tune)."""
+        self._expect(_State.AUTHENTICATING)
+        self._state = _State.TUNING
+        self._send(
+            0,
+            "Connection.Tune",
+            channel_max=self.limits.channel_max,
+            frame_max=self.limits.frame_size_max,
+            heartbeat=self.limits.heartbeat_seconds,
+        )
+
+    def authentication_failed(self, explanation: str, now: float) -> None:
+        """Refuse the credentials, in words only for a client that understands them."""
+        self._expect(_State.AUTHENTICATING)
+        if capability(self.client_properties, "authentication_failure_close"):
+            self.refuse(HardError(ReplyCode.ACCESS_REFUSED, explanation), now)
+        else:
+            self.finish(reply_text(ReplyCode.ACCESS_REFUSED, explanation))
+
+    def opened(self) -> None:
+        """Answer connection.open."""
+        self._send(0, "Connection.OpenOk")
+
+    def refuse(self, error: AmqpError, now: float) -> None:
+        """Close the connection with an error; what comes until its close-ok is discarded."""
+        if self._finished or self._state is _State.CLOSING:
+            return
+        text = truncate_short_string(error.reply_text)
+        if not self._preamble_done:
+            self.finish(text)
+            return
+        self._state = _State.CLOSING
+        self._send(
+            0,
+            "Connection.Close",
+            reply_code=int(error.code),
+            reply_text=text,
+            class_id=error.method >> 16,
+            method_id=error.method & 0xFFFF,
+        )
+        self._events.append(events.ConnectionRefused(error.code, text, self.take_unacked()))
+        self._give_up(now + self.limits.close_seconds_max, text)
+
+    def closed(self) -> None:
+        """Answer connection.close; the connection has ended."""
+        self._send(0, "Connection.CloseOk")
+        self.finish("the client closed the connection")
+
+    def secret_updated(self) -> None:
+        """Answer connection.update-secret."""
+        self._send(0, "Connection.UpdateSecretOk")
+
+    def block(self, reason: str) -> None:
+        """Tell a client that wants to know that publishes are not taken for now."""
+        if self.running and capability(self.client_properties, "connection.blocked"):
+            self._send(0, "Connection.Blocked", reason=truncate_short_string(reason))
+
+    def unblock(self) -> None:
+        """Tell it that they are taken again."""
+        if self.running and capability(self.client_properties, "connection.blocked"):
+            self._send(0, "Connection.Unblocked")
+
+    # Answers on channels; all of them do nothing on a channel that has gone meanwhile
+
+    def channel_opened(self, number: int) -> None:
+        """Answer channel.open."""
+        if number in self.channels:
+            self._send(number, "Channel.OpenOk")
+
+    def channel_closed(self, number: int) -> None:
+        """Answer channel.close by the client."""
+        channel = self.channels.get(number)
+        if channel is not None and channel.state is ChannelState.CLOSE_RECEIVED:
+            del self.channels[number]
+            self._send(number, "Channel.CloseOk")
+
+    def refuse_channel(self, number: int, error: AmqpError) -> list[Any]:
+        """Close a channel with an error; returns the tokens that it had not acknowledged."""
+        channel = self.channels.get(number)
+        if channel is None or channel.state is ChannelState.CLOSING:
+            return []
+        self._contents.abandon(channel)
+        channel.consumers.clear()
+        if channel.state is ChannelState.CLOSE_RECEIVED:
+            # Both sides close: the client's own close is what is answered.
+            self.channel_closed(number)
+            return channel.take_unacked()
+        channel.state = ChannelState.CLOSING
+        self._send(
+            number,
+            "Channel.Close",
+            reply_code=int(error.code),
+            reply_text=truncate_short_string(error.reply_text),
+            class_id=error.method >> 16,
+            method_id=error.method & 0xFFFF,
+        )
+        return channel.take_unacked()
+
+    def answer(self, event: Any, **fields: Any) -> None:
+        """Send the -ok method of a request, unless the client set nowait."""
+        channel = self._live(event.channel)
+        if channel is None:
+            return
+        if isinstance(event, events.TxRollbackRequested):
+            channel.restore()
+        elif isinstance(event, events.TxCommitRequested):
+            channel.forget_acknowledged()
+        if getattr(event, "nowait", False):
+            return
+        if isinstance(event, events.ConsumeRequested):
+            fields["consumer_tag"] = event.consumer.tag
+        elif isinstance(event, events.CancelRequested):
+            fields["consumer_tag"] = event.consumer_tag
+        elif isinstance(event, events.FlowRequested):
+            fields["active"] = True
+        elif isinstance(event, events.AccessRequested):
+            fields["ticket"] = 1
+        self._send(event.channel, _ANSWERS[type(event)], **fields)
+
+    def get_ok(
+        self,
+        event: events.GetRequested,
+        delivery: tuple[Any, bool, str, str, bytes, bytes],
+        message_count: int,
+    ) -> None:
+        """Answer basic.get with a message; the token is held unless the client set no_ack."""
+        channel = self._live(event.channel)
+        if channel is None:
+            return
+        token, redelivered, exchange, routing_key, properties, body = delivery
+        if event.no_ack:
+            channel.last_tag += 1
+        else:
+            channel.hold(token)
+        self._send(
+            event.channel,
+            "Basic.GetOk",
+            delivery_tag=channel.last_tag,
+            redelivered=redelivered,
+            exchange=exchange,
+            routing_key=routing_key,
+            message_count=message_count,
+        )
+        append_content(self._output, event.channel, properties, body, self._payload_max)
+
+    def get_empty(self, event: events.GetRequested) -> None:
+        """Answer basic.get: there is no message."""
+        if self._live(event.channel) is not None:
+            self._send(event.channel, "Basic.GetEmpty")
+
+    def return_message(
+        self, publish: events.PublishReceived, code: ReplyCode, text: str | None = None
+    ) -> None:
+        """Give a mandatory message back to its publisher (basic.return)."""
+        if self._live(publish.channel) is None:
+            return
+        self._send(
+            publish.channel,
+            "Basic.Return",
+            reply_code=int(code),
+            reply_text=text or code.name,
+            exchange=publish.exchange,
+            routing_key=publish.routing_key,
+        )
+        append_content(
+            self._output,
+            publish.channel,
+            publish.properties.raw,
+            publish.body,
+            self._payload_max,
+        )
+
+    def confirm(self, number: int, sequences: Sequence[int], *, accepted: bool = True) -> None:
+        """Confirm publishes, or refuse them with basic.nack; in any order."""
+        channel = self._live(number)
+        if channel is not None and channel.confirming:
+            self._output += channel.confirm(sequences, accepted=accepted)
+
+    def cancel_consumer(self, consumer: Consumer) -> None:
+        """The queue is gone: tell a client that wants to know (consumer_cancel_notify)."""
+        channel = consumer.channel
+        if channel.consumers.get(consumer.tag) is not consumer:
+            return
+        del channel.consumers[consumer.tag]
+        if self._live(channel.number) is channel and capability(
+            self.client_properties, "consumer_cancel_notify"
+        ):
+            self._send(channel.number, "Basic.Cancel", consumer_tag=consumer.tag, nowait=True)
+
+    def take_unacked(self) -> list[Any]:
+        """Forget all unacknowledged deliveries of all channels and return their tokens."""
+        return [token for channel in self.channels.values() for token in channel.take_unacked()]
+
+    def receive_eof(self, now: float) -> None:
+        self.finish("the client closed the connection without connection.close")
+
+    # Frames in
+
+    def _preamble(self, header: bytes, now: float) -> bool:
+        if header != PROTOCOL_HEADER:
+            # 4.2.2: whatever else it is (AMQP 1.0, its SASL layer, HTTP), name what is spoken here.
+            self._output.append(PROTOCOL_HEADER)
+            self.finish(f"bad protocol header {header!r}")
+            return False
+        self._send(
+            0,
+            "Connection.Start",
+            version_major=0,
+            version_minor=9,
+            server_properties=self._server_properties,
+            mechanisms=" ".join(self._mechanisms),
+            locales="en_US",
+        )
+        return True
+
+    def _broken(self, error: AmqpError, now: float) -> None:
+        if self._state is _State.CLOSING:
+            # The peer cannot be understood any longer, so that its close-ok is not waited for.
+            self.finish(error.reply_text)
+        else:
+            self.refuse(error, now)
+
+    def _fast(self, data: bytes, position: int, number: int) -> int:
+        channel = self.channels.get(number)
+        if (
+            channel is None
+            or channel.state is not ChannelState.OPEN
+            or channel.content is not None
+            or self._state is not _State.RUNNING
+            or len(data) - position < 11
+        ):
+            return position
+        (index,) = INDEX.unpack_from(data, position + 7)
+        if index == PUBLISH:
+            return self._publishes.decode(data, position, channel, self._events)
+        if index == ACK and not channel.transactional:
+            tokens: list[Any] = []
+            reached = decode_acks(data, position, channel, tokens)
+            if tokens:
+                self._events.append(events.AcksReceived(number, tokens))
+            return reached
+        return position
+
+    def _frame(self, kind: int, number: int, payload: bytes, now: float) -> None:
+        if number == 0:
+            if kind != FRAME_METHOD:
+                raise unexpected_frame("content frame on channel 0")
+            self._connection_method(decode_method(payload), now)
+            return
+        if self._state is _State.CLOSING:
+            return
+        if self._state is not _State.RUNNING:
+            raise _wrong_state(self._state, 0)
+        channel = self.channels.get(number)
+        if channel is not None and channel.state is ChannelState.CLOSING:
+            if kind == FRAME_METHOD:
+                self._closing_channel_method(channel, decode_method(payload))
+            return
+        try:
+            if kind == FRAME_METHOD:
+                self._channel_method(channel, number, decode_method(payload))
+            elif channel is None:
+                raise HardError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'")
+            else:
+                self._contents.take(kind, channel, payload, self._events)
+        except SoftError as error:
+            tokens = self.refuse_channel(number, error)
+            text = truncate_short_string(error.reply_text)
+            self._events.append(events.ChannelRefused(number, error.code, text, tokens))
+
+    def _connection_method(self, method: Method, now: float) -> None:
+        if self._state is _State.CLOSING:
+            if method.name == "Connection.Close":
+                self._send(0, "Connection.CloseOk")
+            if method.name in {"Connection.Close", "Connection.CloseOk"}:
+                self.finish(self._give_up_reason)
+            return
+        fields = method.fields
+        match method.name, self._state:
+            case "Connection.StartOk", _State.STARTING:
+                self._start_ok(fields)
+            case "Connection.TuneOk", _State.TUNING:
+                self._tune_ok(fields, method.number, now)
+            case "Connection.Open", _State.OPENING:
+                self._state = _State.RUNNING
+                self._give_up(None)
+                self._events.append(events.OpenRequested(fields["virtual_host"]))
+            case "Connection.Close", state if state is not _State.CLOSE_RECEIVED:
+                self._state = _State.CLOSE_RECEIVED
+                self._events.append(
+                    events.CloseRequested(
+                        fields["reply_code"], fields["reply_text"], self.take_unacked()
+                    )
+                )
+            case "Connection.UpdateSecret", _State.RUNNING:
+                self._events.append(
+                    events.UpdateSecretRequested(fields["new_secret"], fields["reason"])
+                )
+            case _:
+                raise _wrong_state(self._state, method.number)
+
+    def _start_ok(self, fields: dict[str, Any]) -> None:
+        self._state = _State.AUTHENTICATING
+        self.client_properties = fields["client_properties"]
+        self._events.append(
+            events.AuthenticationRequested(
+                fields["mechanism"],
+                fields["response"],
+                fields["client_properties"],
+                fields["locale"],
+            )
+        )
+
+    def _tune_ok(self, fields: dict[str, Any], index: int, now: float) -> None:
+        frame_max, channel_max = fields["frame_max"], fields["channel_max"]
+        limits = self.limits
+        _check_negotiated("frame_max", FRAME_SIZE_MIN, frame_max, limits.frame_size_max, index)
+        _check_negotiated("channel_max", 1, channel_max, limits.channel_max, index)
+        self._use_frame_size(frame_max)
+        self.channel_max = channel_max
+        self._publishes.body_size_max = min(frame_max - FRAME_OVERHEAD, limits.message_size_max)
+        self._start_heartbeats(fields["heartbeat"], now)
+        self._state = _State.OPENING
+
+    def _closing_channel_method(self, channel: Channel, method: Method) -> None:
+        """Of a channel that the server closes, only the ends of the handshake count (1.4.2.7)."""
+        if method.name == "Channel.Close":
+            self._send(channel.number, "Channel.CloseOk")
+        elif method.name == "Channel.CloseOk":
+            del self.channels[channel.number]
+
+    def _channel_method(self, channel: Channel | None, number: int, method: Method) -> None:
+        if channel is None:
+            self._open_channel(number, method)
+            return
+        if channel.content is not None:
+            raise unexpected_frame(
+                "expected content header for class 60, got non content header frame instead"
+                if channel.content.properties is None
+                else "expected content body, got non content body frame instead",
+                method.number,
+            )
+        if channel.state is not ChannelState.OPEN:
+            raise HardError(ReplyCode.CHANNEL_ERROR, "method on a closed channel", method.number)
+        if method.name == "Channel.Close":
+            channel.state = ChannelState.CLOSE_RECEIVED
+            channel.consumers.clear()
+            self._events.append(
+                events.ChannelCloseRequested(
+                    number,
+                    method.fields["reply_code"],
+                    method.fields["reply_text"],
+                    channel.take_unacked(),
+                )
+            )
+            return
+        event = request_of(channel, method)
+        if event is not None:
+            self._events.append(event)
+
+    def _open_channel(self, number: int, method: Method) -> None:
+        if method.name == "Channel.CloseOk":
+            # The answer to a close that crossed the client's own.
+            return
+        if method.name != "Channel.Open":
+            raise HardError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'", method.number)
+        if number > self.channel_max or len(self.channels) >= self.channel_max:
+            raise not_allowed(
+                f"number of channels opened ({len(self.channels)}) has reached the negotiated"
+                f" channel_max ({self.channel_max})",
+                method.number,
+            )
+        self.channels[number] = Channel(number, self._name, self._payload_max, self._output)
+        self._events.append(events.ChannelOpenRequested(number))
+
+    # Small things
+
+    def _live(self, number: int) -> Channel | None:
+        channel = self.channels.get(number)
+        if channel is None or channel.state is ChannelState.CLOSING or self._finished:
+            return None
+        return channel if self._state is _State.RUNNING else None
+
+    def _send(self, channel: int, name: str, **fields: Any) -> None:
+        self._output.append(encode_method(channel, name, fields))
+
+    def _expect(self, state: _State) -> None:
+        if self._state is not state:
+            raise LocalProtocolError(f"the connection is {self._state.value}, not {state.value}")
+
+
+def _wrong_state(state: _State, index: int) -> HardError:
+    return HardError(
+        ReplyCode.CHANNEL_ERROR, f"unexpected method in connection state {state.value}", index
+    )
+
+
+def _check_negotiated(field: str, minimum: int, asked: int, offered: int, index: int) -> None:
+    """RabbitMQ's rule: 0 asks for no limit, which is more than the server has."""
+    shown = f"{asked} (no limit)" if asked == 0 else str(asked)
+    if asked != 0 and asked < minimum:
+        raise not_allowed(
+            f"negotiated {field} = {shown} is lower than the minimum allowed value ({minimum})",
+            index,
+        )
+    if asked == 0 or asked > offered:
+        raise not_allowed(
+            f"negotiated {field} = {shown} is higher than the maximum allowed value ({offered})",
+            index,
+        )
