@@ -188,6 +188,10 @@ class Store(Protocol):
         """Say who turns expired or overflowing messages into units of work."""
         ...
 
+    def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
+        """Say who removes a queue that nobody has used for its `idle_expiry_ms`."""
+        ...
+
 
 class StateStore(Protocol):
     """Catalogue and session state: small values under (kind, key), written in units of work.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from bridge.messaging.errors import ReceiptHandleExpired
@@ -156,3 +157,11 @@ async def test_groups_behind_a_locked_one_are_found(store: Store) -> None:
     await store.receive(queue, count=1)
     await send(store, queue, fifo("free", "x"))
     assert await bodies(store, queue) == ["x"]
+
+
+async def test_another_delay_applies_to_what_waits(store: Store) -> None:
+    queue = await make_fifo(store, delay_seconds=900)
+    await send(store, queue, fifo("g", "1"), fifo("g", "2"))
+    assert await bodies(store, queue) == []
+    await store.change_queue(queue, msgspec.structs.replace(queue.settings, delay_seconds=0))
+    assert await bodies(store, queue, wait=5) == ["1", "2"]

@@ -400,3 +400,12 @@ async def test_a_full_queue_drops_its_oldest(store: Store) -> None:
     await send(store, queue, *[message(str(number)) for number in range(4)])
     assert await drain(store, queue) == ["2", "3"]
     assert left == [("0", DeadLetterReason.MAXLEN), ("1", DeadLetterReason.MAXLEN)]
+
+
+async def test_an_unused_queue_is_reported(store: Store) -> None:
+    reported: asyncio.Future[Queue] = asyncio.get_running_loop().create_future()
+    store.use_idle_handler(reported.set_result)
+    used = await make_queue(store, "used", idle_expiry_ms=500)
+    await consume(store, used)
+    unused = await make_queue(store, "unused", idle_expiry_ms=500)
+    assert await asyncio.wait_for(reported, 10) is unused

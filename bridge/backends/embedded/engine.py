@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.backends.embedded.queue import EmbeddedQueue
     from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import DeadLetterer
+    from bridge.messaging.ports import DeadLetterer, Queue
     from bridge.storage import Database
 
 SHARED_BODY_BYTES_MIN = 512
@@ -51,6 +51,9 @@ class Engine:
         self.queues: dict[QueueName, EmbeddedQueue] = {}
         self.by_id: dict[int, EmbeddedQueue] = {}
         self.dead_letterer: DeadLetterer | None = None
+        self.idle_handler: Callable[[Queue], None] | None = None
+        self.expiring: dict[EmbeddedQueue, None] = {}
+        """Queues that are removed when nobody uses them."""
         self.committer = Committer(database, limits, self._committed, self._wake)
         self.schedule = Schedule(clock, self._due)
         self.loader = Loader(database, clock, limits, self)
@@ -339,6 +342,8 @@ class Engine:
             if entry.deadline == at:
                 self.release(entry)
         elif entry.id in queue.delayed:
+            if entry.visible_at is not None and entry.visible_at > at:
+                return
             del queue.delayed[entry.id]
             queue.visible += 1
             queue.put_back(entry)
@@ -348,6 +353,15 @@ class Engine:
         elif entry.expires_at is not None and entry.expires_at <= at:
             self.expired(entry)
         self._wake()
+
+    def delay_again(self, queue: FifoQueue) -> None:
+        """Another delay applies to what waits already (SQS: first-in-first-out queues only)."""
+        for entry in list(queue.delayed.values()):
+            visible_at = entry.message.sent_at + queue.settings.delay_seconds * 1000
+            if entry.visible_at != visible_at:
+                entry.visible_at = visible_at
+                self.committer.received(entry)
+                self.schedule.add(entry, visible_at)
 
     # -- what the queue and the loader report
 
@@ -377,6 +391,13 @@ class Engine:
         self._redriving.append(entry)
         self._wake()
         return True
+
+    def look_for_idle(self) -> None:
+        now = self._clock.epoch_ms()
+        for queue in [each for each in self.expiring if each.idle(now)]:
+            del self.expiring[queue]
+            if self.idle_handler is not None and not queue.deleted:
+                self._call(self.idle_handler, queue)
 
     def queue_by_id(self, queue_id: int) -> EmbeddedQueue | None:
         return self.by_id.get(queue_id)

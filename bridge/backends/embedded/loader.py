@@ -54,6 +54,10 @@ class Owner(Protocol):
         """The entry, in no lane, has expired."""
         ...
 
+    def look_for_idle(self) -> None:
+        """Report the queues that nobody uses any more."""
+        ...
+
     def queue_by_id(self, queue_id: int) -> EmbeddedQueue | None: ...
 
 
@@ -139,7 +143,8 @@ class Loader:
         """An entry is not visible before `entry.visible_at`."""
         queue, visible_at = entry.queue, entry.visible_at
         assert visible_at is not None
-        if visible_at <= self._horizon or entry.status == MEMORY:
+        near = visible_at <= self._horizon or isinstance(queue, FifoQueue)
+        if near or entry.status == MEMORY:
             queue.delayed[entry.id] = entry
             self._owner.schedule.add(entry, visible_at)
         else:
@@ -163,6 +168,7 @@ class Loader:
         self._arm()
         if self._expiring_tails:
             self._sweep_expired()
+        self._owner.look_for_idle()
         if self._loop.time() >= self._window_due:
             self._window_due = self._loop.time() + WINDOW_MS / 2000
             self._move_window()

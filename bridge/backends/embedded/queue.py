@@ -82,6 +82,8 @@ class EmbeddedQueue:
         self.delayed: dict[int, Entry] = {}
         self.delayed_on_disk = 0
         self.bytes = 0
+        self.used_at = 0
+        """Epoch ms at which the queue was last declared, consumed or pulled from."""
         self.load_waiters: list[asyncio.Future[None]] = []
         """Pulls that found the head empty while the tail is being read."""
         self._limits = limits
@@ -230,6 +232,13 @@ class EmbeddedQueue:
         self.visible -= len(taken)
         if unwritten:
             keeper.taken(unwritten)
+
+    def idle(self, now_ms: int) -> bool:
+        """True if nobody has used the queue for as long as its settings allow."""
+        if self.receivers:
+            self.used_at = now_ms
+        expiry = self.settings.idle_expiry_ms
+        return expiry is not None and now_ms - self.used_at >= expiry
 
     def _take_from(
         self, lane: Lane, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,9 +59,21 @@ class EmbeddedStore:
             self._engine.queues[queue.name] = queue
             self._engine.by_id[queue.id] = queue
             self._next_id = max(self._next_id, queue.id + 1)
+            self._watch(queue)
+
+    def _watch(self, queue: EmbeddedQueue) -> None:
+        """Note a use of the queue, and whether it is to be removed without any."""
+        queue.used_at = self._clock.epoch_ms()
+        if queue.settings.idle_expiry_ms is None:
+            self._engine.expiring.pop(queue, None)
+        else:
+            self._engine.expiring[queue] = None
 
     def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
         self._engine.dead_letterer = dead_letterer
+
+    def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
+        self._engine.idle_handler = handler
 
     # -- receiving
 
@@ -116,6 +128,7 @@ class EmbeddedStore:
 
     async def _take(self, queue: EmbeddedQueue, count: int) -> list[Entry]:
         """Take what is visible, waiting only for what is on its way from the disk."""
+        queue.used_at = self._clock.epoch_ms()
         while not (entries := queue.take(count, self._clock.epoch_ms(), self._engine)):
             if not queue.loading:
                 break
@@ -210,6 +223,7 @@ class EmbeddedStore:
     ) -> Queue:
         existing = self._engine.queues.get(name)
         if existing is not None:
+            existing.used_at = self._clock.epoch_ms()
             return existing
         make = FifoQueue if settings.fifo else EmbeddedQueue
         queue = make(name, settings, self._allocate(), self._limits)
@@ -232,8 +246,12 @@ class EmbeddedStore:
 
     async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
         own = _own(queue)
+        delay_changed = own.settings.delay_seconds != settings.delay_seconds
         own.apply(settings)
         own.modified_at = self._clock.epoch_ms()
+        self._watch(own)
+        if delay_changed and isinstance(own, FifoQueue):
+            self._engine.delay_again(own)
         self._engine.wake(own)
         if not own.transient:
             self._save(own)
@@ -252,6 +270,7 @@ class EmbeddedStore:
         count = own.visible
         own.deleted = True
         del self._engine.queues[own.name]
+        self._engine.expiring.pop(own, None)
         receivers, own.receivers = own.receivers, []
         self._engine.forget(own, held=True)
         if not own.transient:
