@@ -265,6 +265,7 @@ class Broker:
 
     async def _drain(self) -> None:
         """Stop accepting everywhere, then let every connection finish, for a bounded time."""
+        self._log.info("stopping", seconds_max=self._limits.drain_seconds_max)
         listeners = [*self._network_listeners(), *self._retired]
         for listener in listeners:
             await listener.stop_accepting()

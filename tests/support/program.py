@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Thread
 
 LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
 FREE_PORTS = (
@@ -38,6 +38,7 @@ class Program:
         self.process = process
         self.text: list[str] = []
         self.log: list[str] = []
+        self._logged = Condition()
         self._reader = Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
@@ -52,6 +53,15 @@ class Program:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        """Until `count` lines of the log contain `text`."""
+
+        def logged() -> bool:
+            return sum(text in line for line in self.log) >= count
+
+        with self._logged:
+            assert self._logged.wait_for(logged, START_SECONDS_MAX), "\n".join(self.log)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -85,7 +95,9 @@ class Program:
     def _read_log(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.log.append(line.rstrip("\n"))
+            with self._logged:
+                self.log.append(line.rstrip("\n"))
+                self._logged.notify_all()
 
 
 def start(

@@ -1,0 +1,131 @@
+"""The commands that start nothing, run as users run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from bridge.auth import parse_password_hash
+from tests.support.program import run_landbridge
+
+
+def test_version(tmp_path: Path) -> None:
+    result = run_landbridge("--version", directory=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "landbridge 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["serve", "--prot-offset", "1"],
+        ["serve", "--port-offset", "x"],
+        ["config", "--schema", "--reference"],
+        ["user"],
+        ["explain"],
+    ],
+)
+def test_a_wrong_command_line_is_2(tmp_path: Path, arguments: list[str]) -> None:
+    result = run_landbridge(*arguments, directory=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: landbridge")
+
+
+def test_check_of_the_defaults_warns_once(tmp_path: Path) -> None:
+    result = run_landbridge("check", directory=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.count("warning: ") == 1
+    assert "stomp: STOMP on 127.0.0.1:61613" in result.stdout
+
+
+def test_check_reads_the_file_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("log: {}\nbackends: {}\n")
+    result = run_landbridge(
+        "check", directory=tmp_path, environment={"LANDBRIDGE_CONFIG": "other.yaml"}
+    )
+    assert result.returncode == 1
+    assert result.stderr == "other.yaml:2: backends: is no option; did you mean 'backend'?\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "warning"),
+    [
+        ("backend.durability=memory", "every start deletes"),
+        ("backend.durability=os", "can be lost with the machine"),
+        ("listeners.stomp={bind: 0.0.0.0, anonymous: true}", "may connect with any credentials"),
+    ],
+)
+def test_check_warns(tmp_path: Path, override: str, warning: str) -> None:
+    result = run_landbridge("check", "--set", override, directory=tmp_path)
+    assert result.returncode == 0
+    assert warning in result.stdout
+
+
+def test_config_prints_a_file_that_means_the_same(tmp_path: Path) -> None:
+    first = run_landbridge("config", "--port-offset", "5", directory=tmp_path)
+    assert first.returncode == 0
+    (tmp_path / "landbridge.yaml").write_text(first.stdout)
+    second = run_landbridge("config", directory=tmp_path)
+    assert second.stdout == first.stdout
+    data = YAML(typ="safe").load(first.stdout)
+    assert data["listeners"]["stomp"]["port"] == 61618
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    schema = json.loads(run_landbridge("config", "--schema", directory=tmp_path).stdout)
+    assert schema["properties"].keys() >= {"backend", "listeners", "routes", "users"}
+    assert schema["additionalProperties"] is False
+
+
+def test_a_hashed_password_is_a_users_entry(tmp_path: Path) -> None:
+    result = run_landbridge(
+        "user", "hash", "--name", 'o"x', directory=tmp_path, stdin="s3cret\nmore\n"
+    )
+    assert result.returncode == 0
+    (user,) = YAML(typ="safe").load(result.stdout)["users"]
+    assert user["name"] == 'o"x'
+    assert parse_password_hash(user["password_hash"]).verify(b"s3cret")
+    (tmp_path / "landbridge.yaml").write_text(result.stdout)
+    assert run_landbridge("check", directory=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", "x" * 4097 + "\n"])
+def test_no_password_is_no_user(tmp_path: Path, stdin: str) -> None:
+    result = run_landbridge("user", "hash", directory=tmp_path, stdin=stdin)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "1 to 4096 characters" in result.stderr
+
+
+def test_explain_shows_route_by_route(tmp_path: Path) -> None:
+    (tmp_path / "landbridge.yaml").write_text(
+        "routes:\n"
+        "  - name: meters\n"
+        "    from: stomp:/queue/meter.{line}\n"
+        "    filter: {unit: [kWh]}\n"
+        "    to: ['sqs:line-{line}', default]\n"
+        "  - {name: others, from: 'stomp:/queue/other', to: sqs:x}\n"
+    )
+    source = "stomp:/queue/meter.7"
+    result = run_landbridge("explain", source, "--attribute", "unit=kWh", directory=tmp_path)
+    assert result.returncode == 0
+    assert "route 'meters' (from stomp:/queue/meter.{line}): matches with line=7" in result.stdout
+    assert "to sqs:line-{line}: queue line-7 (to be created)" in result.stdout
+    assert "route 'others' (from stomp:/queue/other): does not match" in result.stdout
+    result = run_landbridge("explain", source, directory=tmp_path)
+    assert "but its filter does not" in result.stdout
+    assert not (tmp_path / "landbridge-data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["stomp:/queue/a", "--attribute", "x"], ["stomp:/nowhere/a"]]
+)
+def test_explain_refuses_what_is_no_source(tmp_path: Path, arguments: list[str]) -> None:
+    result = run_landbridge("explain", *arguments, directory=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
