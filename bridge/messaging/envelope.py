@@ -72,6 +72,7 @@ class _AsSent(msgspec.Struct, omit_defaults=True, array_like=True):
 
     attributes: dict[str, Attribute] = {}
     base64: bool = False
+    notification_subject: str | None = None
 
 
 _as_sent_encoder = msgspec.msgpack.Encoder()
@@ -160,6 +161,18 @@ def attributes_for_filter(message: Message) -> Mapping[str, Value]:
     if message.subject is not None:
         seen.setdefault(SUBJECT_ATTRIBUTE, message.subject)
     return seen
+
+
+def keep_notification_subject(message: Message, subject: str) -> None:
+    """Note the line that SNS's publisher gave as Subject; raw deliveries do not carry it."""
+    as_sent = _as_sent(message)
+    as_sent.notification_subject = subject
+    message.original = (ORIGINAL, _as_sent_encoder.encode(as_sent))
+
+
+def notification_subject_of(message: Message) -> str | None:
+    """The line that SNS's publisher gave as Subject; None for messages of legacy clients."""
+    return None if message.original is None else _as_sent(message).notification_subject
 
 
 _Plain = tuple[bool, str, Value, Attribute]
