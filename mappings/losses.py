@@ -1,0 +1,105 @@
+"""What each protocol's features become on each backend: kept, emulated or lost, as data.
+
+Every protocol lists its rows in `mappings/<protocol>/losses.py`, as a tuple `LOSSES` in the order
+in which a reader looks for them. The documentation prints them, `check` and `explain` report those
+that a configuration touches, and a test walks them: a row that is kept names the test of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby
+from typing import TypeAlias, assert_never
+
+import mappings
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Behaves as the protocol's specification and its brokers have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """Behaves so up to `bound`; `how` is what stands in for it."""
+
+    how: str
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Not offered, and refused in the protocol's words; `why` says what is in the way."""
+
+    why: str
+
+
+Fate: TypeAlias = Kept | Emulated | Lost
+KEPT = Kept()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One feature of one protocol.
+
+    `test` names the test that shows it as pytest does, `tests/mappings/stomp/test_x.py::test_y`; a
+    row that is kept somewhere has one. `key` is what `check` and `explain` find the row by; None
+    where no configuration touches it.
+    """
+
+    protocol: str
+    feature: str
+    embedded: Fate
+    aws: Fate
+    test: str | None = None
+    key: str | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether one of the backends keeps it."""
+        return isinstance(self.embedded, Kept) or isinstance(self.aws, Kept)
+
+
+def all_losses() -> tuple[Loss, ...]:
+    """The rows of every protocol that has some, protocols in the order of their names."""
+    rows: list[Loss] = []
+    for package in sorted(pkgutil.iter_modules(mappings.__path__), key=lambda found: found.name):
+        name = f"{mappings.__name__}.{package.name}"
+        if package.ispkg and find_spec(f"{name}.losses") is not None:
+            rows += importlib.import_module(f"{name}.losses").LOSSES
+    return tuple(rows)
+
+
+def render_markdown(rows: Iterable[Loss]) -> str:
+    """The rows as Markdown: a heading and a table for each protocol."""
+    parts: list[str] = []
+    for protocol, group in groupby(rows, key=lambda row: row.protocol):
+        lines = [f"## {protocol}", "", "| feature | embedded | aws |", "|---|---|---|"]
+        lines += [
+            f"| {_cell(row.feature)} | {_cell(fate_text(row.embedded))} "
+            f"| {_cell(fate_text(row.aws))} |"
+            for row in group
+        ]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def fate_text(fate: Fate) -> str:
+    """A fate in a few words, for tables and reports."""
+    match fate:
+        case Kept():
+            return "kept"
+        case Emulated(how, bound):
+            return f"emulated: {how}; {bound}"
+        case Lost(why):
+            return f"lost: {why}"
+        case _:
+            assert_never(fate)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
