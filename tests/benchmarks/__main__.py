@@ -1,0 +1,118 @@
+"""`make bench ARGS="..."`: run cases against Landbridge and the peers that are installed.
+
+Runs are interleaved (the first of every peer, then the second of every peer), so that a disturbance
+of the machine hits all alike. Quote ratios and medians: rates on shared machines mean little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from tests.benchmarks.load import Load, Options, Result, Wire
+from tests.benchmarks.peers import PEERS, Peer
+from tests.benchmarks.stomp import StompWire
+
+WIRES: dict[str, type[StompWire]] = {"stomp": StompWire}
+
+CASES: dict[str, Options] = {
+    "stomp-1x1": Options("stomp", 0),
+    "stomp-10x10": Options("stomp", 0, publishers=10, subscribers=10, destinations=10),
+    "stomp-rate1k": Options("stomp", 0, rate=1_000, window=1_000, backlog=2_000),
+}
+
+
+class Row(msgspec.Struct):
+    """One run with what the server used meanwhile."""
+
+    result: Result
+    cpu_microseconds: float
+    memory_mib: float
+
+
+def run_once(peer: Peer, options: Options) -> Row:
+    """One run of one case; the server's CPU time is taken around the measured window."""
+    spent: list[float] = []
+    wire: Wire = WIRES[options.protocol](options)
+    load = Load(wire, options)
+
+    def note() -> None:
+        spent.append(peer.cpu_seconds())
+
+    result = uvloop.run(load.run(note, note))
+    messages = max(result.received_per_second * options.duration_seconds, 1)
+    return Row(result, (spent[1] - spent[0]) / messages * 1e6, peer.memory_mib())
+
+
+def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
+    """One line a peer: medians, and the rate as a multiple of every other peer's."""
+    rates = {
+        name: statistics.median(row.result.received_per_second for row in each)
+        for name, each in rows.items()
+    }
+    lines = []
+    for name, each in rows.items():
+
+        def median(field: str, each: list[Row] = each) -> float:
+            return float(statistics.median(getattr(row.result, field) for row in each))
+
+        ratios = ", ".join(
+            f"{rates[name] / rate:.1f} x {other}" for other, rate in rates.items() if other != name
+        )
+        lines.append(
+            f"| {case} | {name} | {rates[name]:,.0f} | {median('delivery_p50'):.2f} /"
+            f" {median('delivery_p99'):.2f} | {median('confirm_p50'):.2f} /"
+            f" {median('confirm_p99'):.2f} |"
+            f" {statistics.median(row.cpu_microseconds for row in each):.1f} |"
+            f" {statistics.median(row.memory_mib for row in each):.0f} |"
+            f" {sum(row.result.lost for row in each)} | {ratios} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
+    parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0, help="measured, each run")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="landbridge-bench-") as folder:
+        wanted = [PEERS[name] for name in arguments.peers.split(",")]
+        peers = [each(Path(folder)) for each in wanted if each.installed()]
+        missing = [each.name for each in wanted if not each.installed()]
+        if missing:
+            print("not installed, left out:", ", ".join(missing), file=sys.stderr)
+        try:
+            for peer in peers:
+                peer.start()
+            measure(peers, arguments.cases.split(","), arguments.runs, arguments.seconds)
+        finally:
+            for peer in peers:
+                peer.stop()
+
+
+def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> None:
+    """Print the table, case by case."""
+    print("| case | broker | msg/s | delivery p50 / p99 ms | confirm p50 / p99 ms", end="")
+    print(" | CPU us/msg | MiB | lost | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for case in cases:
+        options = msgspec.structs.replace(CASES[case], duration_seconds=seconds)
+        rows: dict[str, list[Row]] = {}
+        for _ in range(runs):
+            for peer in peers:
+                if options.protocol in peer.ports:
+                    here = msgspec.structs.replace(options, port=peer.ports[options.protocol])
+                    rows.setdefault(peer.name, []).append(run_once(peer, here))
+        print("\n".join(table(case, rows)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
