@@ -123,7 +123,8 @@ class ServerConnection(AmqpConnection):
 
     def authenticated(self) -> None:
         """Accept the credentials and propose limits (connection.tune)."""
-        self._expect(_State.AUTHENTICATING)
+        if not self._awaits_authentication():
+            return
         self._state = _State.TUNING
         self._send(
             0,
@@ -135,7 +136,8 @@ class ServerConnection(AmqpConnection):
 
     def authentication_failed(self, explanation: str, now: float) -> None:
         """Refuse the credentials, in words only for a client that understands them."""
-        self._expect(_State.AUTHENTICATING)
+        if not self._awaits_authentication():
+            return
         if capability(self.client_properties, "authentication_failure_close"):
             self.refuse(HardError(ReplyCode.ACCESS_REFUSED, explanation), now)
         else:
@@ -143,7 +145,8 @@ class ServerConnection(AmqpConnection):
 
     def opened(self) -> None:
         """Answer connection.open."""
-        self._send(0, "Connection.OpenOk")
+        if self.running and not self._finished:
+            self._send(0, "Connection.OpenOk")
 
     def refuse(self, error: AmqpError, now: float) -> None:
         """Close the connection with an error; what comes until its close-ok is discarded."""
@@ -508,9 +511,13 @@ class ServerConnection(AmqpConnection):
     def _send(self, channel: int, name: str, **fields: Any) -> None:
         self._output.append(encode_method(channel, name, fields))
 
-    def _expect(self, state: _State) -> None:
-        if self._state is not state:
-            raise LocalProtocolError(f"the connection is {self._state.value}, not {state.value}")
+    def _awaits_authentication(self) -> bool:
+        """False where the connection has ended while the credentials were looked at."""
+        if self._finished or self._state in {_State.CLOSING, _State.CLOSE_RECEIVED}:
+            return False
+        if self._state is not _State.AUTHENTICATING:
+            raise LocalProtocolError(f"the connection is {self._state.value}, not securing")
+        return True
 
 
 def _wrong_state(state: _State, index: int) -> HardError:
