@@ -1,9 +1,9 @@
 """The server's side of one STOMP connection, 1.0 to 1.2, sans-IO.
 
-Bytes in, typed events out; CONNECTED, ERROR and heart-beats come out of `data_to_send`. RECEIPT and
-MESSAGE frames are encoded here (`receipt`, `Subscription.message`) and written by the gateway,
-since they wait for the store. Where the specification is silent this does as RabbitMQ does, down to
-the words of its errors; where it is not, an ERROR ends the connection.
+Bytes in, typed events out; ERROR and heart-beats come out of `data_to_send`. CONNECTED, RECEIPT and
+MESSAGE frames are encoded here (`accept`, `receipts`, `Subscription.message`) and written by the
+gateway, since they wait for accounts and store. Where the specification is silent this does as
+RabbitMQ does, down to the words of its errors; where it is not, an ERROR ends the connection.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ class ServerConnection:
 
     # Answers of the gateway.
 
-    def accept(self, session: str, user: str | None, now: float) -> None:
-        """Answer `ConnectRequested` with CONNECTED.
+    def accept(self, session: str, user: str | None, now: float) -> bytes:
+        """Answer `ConnectRequested`: returns CONNECTED, to be written before anything else.
 
         By now the client may have sent more: its DISCONNECT, or its mistake, whose ERROR follows.
         """
@@ -175,7 +175,8 @@ class ServerConnection:
         ]
         if user is not None:
             headers.append(("user-name", user.replace("\n", " ")))
-        self._output.insert(0, encode_connected(headers))
+        heartbeats.sent()
+        return encode_connected(headers)
 
     def refuse(
         self,
@@ -197,6 +198,11 @@ class ServerConnection:
         if receipt is not None:
             error.append(("receipt-id", receipt))
         self._output.append(encode_frame("ERROR", error, self.version, detail.encode()))
+
+    def say_goodbye(self, receipt: str | None) -> None:
+        """Answer `DisconnectRequested`, as the last thing that is written."""
+        if receipt is not None:
+            self._output.append(encode_receipts([receipt], self.version))
 
     def receipts(self, receipts: list[str]) -> bytes:
         """Encode RECEIPTs; the gateway writes them and says so by `sent`."""

@@ -35,4 +35,3 @@ class Transcript:
         lines = "".join(f"{line}\n" for line in headers)
         self.send_one(ConnectRequested, f"CONNECT\naccept-version:{version}\n{lines}\n^@")
         self.connection.accept("s1", None, self.now)
-        self.answers()

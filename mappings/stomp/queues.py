@@ -1,0 +1,226 @@
+"""Where a subscription's messages come from: opening the queue behind a SUBSCRIBE, and closing it.
+
+Queues are made durably on demand. A plain subscriber to a topic or exchange gets a transient queue
+of its own. Durable topic subscriptions come in both conventions: RabbitMQ's (`durable:true`, by
+destination and `id`, possibly shared) and ActiveMQ's (`activemq.subscriptionName`, by the
+connection's `client-id` and that name, for one subscriber at a time).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.messaging.errors import (
+    InvalidParameter,
+    QueueDoesNotExist,
+    TopicDoesNotExist,
+    UnsupportedOperation,
+)
+from bridge.messaging.model import DeadLetterTarget, QueueName, QueueSettings, TopicName
+from bridge.messaging.ports import Queue
+from mappings.gateway import Services
+from mappings.stomp.addresses import Address, QueueAddress, TopicAddress
+
+DURABLE_NAME: Final = "activemq.subscriptionName"
+_NUMBER_DIGITS_MAX: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open queue. `temporary`: it goes with the subscription. `exclusive`: for nobody else."""
+
+    queue: Queue
+    temporary: bool = False
+    exclusive: bool = False
+
+
+def refuse_idioms(headers: Mapping[str, str]) -> None:
+    """Refuse what a subscriber asks for that would change which messages it gets.
+
+    What only tunes ActiveMQ's dispatching is ignored, as RabbitMQ ignores it.
+    """
+    for name, what in (
+        ("selector", "selectors"),
+        ("no-local", "no-local subscriptions"),
+        ("activemq.noLocal", "no-local subscriptions"),
+        ("activemq.exclusive", "exclusive consumers"),
+        ("activemq.retroactive", "retroactive subscriptions"),
+        ("x-stream-offset", "streams"),
+        ("x-stream-filter", "streams"),
+    ):
+        if headers.get(name, "false").strip().lower() not in ("false", ""):
+            raise UnsupportedOperation(f"{what} are not offered: header '{name}'")
+
+
+def is_durable(headers: Mapping[str, str]) -> bool:
+    """Whether SUBSCRIBE or UNSUBSCRIBE means a durable subscription in either convention."""
+    return DURABLE_NAME in headers or (
+        "true" in (headers.get("durable", "").lower(), headers.get("persistent", "").lower())
+        and headers.get("auto-delete", "false").lower() != "true"
+    )
+
+
+def durable_queue_name(
+    address: TopicAddress, headers: Mapping[str, str], subscription_id: str, client_id: str | None
+) -> str:
+    """A name that the same client finds again and no other; legal everywhere."""
+    given = headers.get("x-queue-name")
+    if given:
+        return given
+    name = headers.get(DURABLE_NAME)
+    if name is None:
+        key = f"rabbitmq\0{address.topic}\0{address.key}\0{subscription_id}"
+    else:
+        key = f"activemq\0{client_id or name}\0{name}"
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return f"stomp-subscription-{base64.b32encode(digest[:15]).decode().lower()}"
+
+
+async def open_source(
+    services: Services,
+    namespace: str,
+    address: Address,
+    headers: Mapping[str, str],
+    subscription_id: str,
+    client_id: str | None,
+) -> Source:
+    """Find or make the queue that a SUBSCRIBE reads from. Raises `MessagingError`."""
+    if isinstance(address, QueueAddress):
+        return await _open_queue(services, QueueName(namespace, address.name), address, headers)
+    if not isinstance(address, TopicAddress):
+        return Source(await temporary_queue(services, namespace), temporary=True)
+    topic = existing_topic(services, namespace, address.topic)
+    pattern = address.pattern(topic.kind)
+    if is_durable(headers):
+        name = QueueName(
+            namespace, durable_queue_name(address, headers, subscription_id, client_id)
+        )
+        if DURABLE_NAME in headers:
+            await _forget_other_topic(services, name, topic.name, pattern)
+        queue = await services.topology.ensure_queue(name, settings_from_headers(headers))
+        await services.topology.subscribe(topic.name, queue.name, pattern=pattern)
+        return Source(queue, exclusive=DURABLE_NAME in headers)
+    queue = await temporary_queue(
+        services, namespace, headers.get("x-queue-name"), settings_from_headers(headers)
+    )
+    await services.topology.subscribe(topic.name, queue.name, pattern=pattern)
+    # A name of the client's choice may be that of a queue which is there to stay.
+    return Source(queue, temporary=queue.transient)
+
+
+async def _open_queue(
+    services: Services, name: QueueName, address: QueueAddress, headers: Mapping[str, str]
+) -> Source:
+    queue = services.store.queue(name)
+    if queue is None and not address.create:
+        raise QueueDoesNotExist(f"no queue '{name.name}' in vhost '{name.namespace}'")
+    if queue is None:
+        queue = await services.topology.ensure_queue(name, settings_from_headers(headers))
+    return Source(queue)
+
+
+def existing_topic(services: Services, namespace: str, name: str) -> _Topic:
+    """The topic's name and kind. Raises `TopicDoesNotExist`."""
+    topic = services.topology.topic(TopicName(namespace, name))
+    if topic is None:
+        raise TopicDoesNotExist(f"no exchange '{name}' in vhost '{namespace}'")
+    return _Topic(topic.name, topic.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    name: TopicName
+    kind: str
+
+
+async def _forget_other_topic(
+    services: Services, name: QueueName, topic: TopicName, pattern: str
+) -> None:
+    """ActiveMQ: subscribing elsewhere under the same name ends the old subscription."""
+    queue = services.store.queue(name)
+    if queue is not None and any(
+        (subscription.topic, subscription.pattern) != (topic, pattern)
+        for subscription in services.topology.subscriptions_to(name)
+    ):
+        await services.topology.remove_queue(queue)
+
+
+async def temporary_queue(
+    services: Services,
+    namespace: str,
+    name: str | None = None,
+    settings: QueueSettings | None = None,
+) -> Queue:
+    """A queue in memory that belongs to one connection."""
+    name = name or f"stomp.gen-{services.message_ids.next()}"
+    return await services.store.create_queue(
+        QueueName(namespace, name), settings or QueueSettings(), transient=True
+    )
+
+
+async def close_source(services: Services, source: Source) -> None:
+    """After its consumer was cancelled: remove the queue if nobody is to find it again."""
+    queue = source.queue
+    if queue.deleted:
+        return
+    if source.temporary or (queue.settings.auto_delete and not queue.consumer_count):
+        await services.topology.remove_queue(queue)
+
+
+async def delete_durable(
+    services: Services,
+    namespace: str,
+    address: TopicAddress | None,
+    headers: Mapping[str, str],
+    subscription_id: str,
+    client_id: str | None,
+) -> bool:
+    """End a durable subscription that nobody is reading; False where there is none."""
+    if address is None and DURABLE_NAME not in headers:
+        return False
+    wanted = address or TopicAddress("", "")
+    name = durable_queue_name(wanted, headers, subscription_id, client_id)
+    queue = services.store.queue(QueueName(namespace, name))
+    if queue is None:
+        return False
+    await services.topology.remove_queue(queue)
+    return True
+
+
+def settings_from_headers(headers: Mapping[str, str]) -> QueueSettings:
+    """The settings of a queue that this frame makes: RabbitMQ's `x-` arguments as headers."""
+    numbers = {name: _number(name, headers[name]) for name in _NUMBERS if name in headers}
+    texts = {name: headers[name] for name in _TEXTS if name in headers}
+    exchange = texts.get("x-dead-letter-exchange")
+    key = texts.get("x-dead-letter-routing-key")
+    return QueueSettings(
+        message_ttl_ms=numbers.get("x-message-ttl"),
+        idle_expiry_ms=numbers.get("x-expires"),
+        length_max=numbers.get("x-max-length"),
+        bytes_max=numbers.get("x-max-length-bytes"),
+        priority_max=numbers.get("x-max-priority", 0),
+        dead_letter=None if exchange is None else DeadLetterTarget(exchange, key),
+        auto_delete=headers.get("auto-delete", "").lower() == "true",
+        arguments={**numbers, **texts},
+    )
+
+
+_NUMBERS: Final = (
+    "x-message-ttl",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+)
+_TEXTS: Final = ("x-dead-letter-exchange", "x-dead-letter-routing-key")
+
+
+def _number(name: str, text: str) -> int:
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > _NUMBER_DIGITS_MAX:
+        raise InvalidParameter(f"{name} '{text[:40]}' is not a number")
+    return int(digits)
