@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
@@ -31,7 +32,11 @@ def report_start(loaded: Loaded, listeners: Sequence[OpenListener], log: Structu
             warnings=warnings_of(loaded),
         )
         return
-    print("\n".join(start_text(loaded, listeners)), flush=True)
+    try:
+        print("\n".join(start_text(loaded, listeners)), flush=True)
+    except OSError:
+        # Whoever started us has closed our output; that is no reason to stop.
+        sys.stdout = None
 
 
 def start_text(loaded: Loaded, listeners: Sequence[OpenListener]) -> Iterator[str]:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from bridge.config import Loaded
 from bridge.protocols import PROTOCOLS
+from mappings.losses import KEPT, all_losses, fate_text
 
 
 def warnings_of(loaded: Loaded) -> list[str]:
-    """One sentence each."""
-    return [*_access(loaded), *_durability(loaded)]
+    """One sentence each, the weightiest first."""
+    return [*_access(loaded), *_durability(loaded), *losses_touched(loaded)]
+
+
+def losses_touched(loaded: Loaded) -> list[str]:
+    """Rows of the loss table for spoken protocols whose options the configuration gives.
+
+    The key of a row is the path of an option without names and indexes: `queues.priority_max`.
+    """
+    given = set(loaded.config.given_options())
+    spoken = {options.protocol for options in loaded.listeners}
+    return [
+        f"{row.protocol}: {row.feature} ({row.key}): {fate_text(row.embedded)}"
+        for row in all_losses()
+        if row.key in given and row.protocol.lower() in spoken and row.embedded != KEPT
+    ]
 
 
 def _access(loaded: Loaded) -> list[str]:

@@ -11,6 +11,7 @@ from bridge.net.listener import is_loopback
 from bridge.net.tls import TlsFiles
 
 PORT_MAX = 65_535
+_EVERYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,23 @@ def _port(listener: Listener, protocol: ProtocolPorts) -> int | None:
 def _doubles(listeners: list[ListenerOptions]) -> list[Mistake]:
     """Listeners that would take the same port; 0 never does."""
     mistakes: list[Mistake] = []
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[int, list[ListenerOptions]] = {}
     for options in listeners:
-        if options.port == 0:
-            continue
-        other = seen.setdefault((options.bind, options.port), options.name)
-        if other != options.name:
-            message = f"{options.address} is taken by listener {other!r} already"
+        others = seen.setdefault(options.port, []) if options.port else []
+        clash = next((other for other in others if _overlap(options.bind, other.bind)), None)
+        if clash is not None:
+            message = f"{options.address} is taken by listener {clash.name!r} already"
             mistakes.append(Mistake("", ("listeners", options.name, "port"), message))
+        others.append(options)
     return mistakes
+
+
+def _overlap(one: str, other: str) -> bool:
+    """True where two addresses cannot be bound at one port; `::` leaves IPv4 alone here."""
+    if one == other or _EVERYWHERE in {one, other}:
+        return True
+    wildcards = {"0.0.0.0": False, "::": True}  # noqa: S104 - compared, not bound
+    return any(
+        bind in wildcards and (":" in against) is wildcards[bind]
+        for bind, against in ((one, other), (other, one))
+    )

@@ -6,6 +6,7 @@ have their unit last. What a listener leaves out (protocol, port) is completed i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -75,6 +76,19 @@ class Section(BaseModel):
     """A mapping of the file: unknown keys are mistakes, types are not guessed, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    def given_options(self, path: str = "") -> Iterator[str]:
+        """The options that somebody has written down, as `queues.priority_max`: without names of
+        listeners and without indexes.
+        """
+        for name in self.model_fields_set:
+            key = f"{path}.{name}" if path else name
+            yield key
+            value = getattr(self, name)
+            items = value.values() if isinstance(value, dict) else value
+            for item in items if isinstance(value, list | dict) else [value]:
+                if isinstance(item, Section):
+                    yield from item.given_options(key)
 
 
 class Backend(Section):
@@ -146,7 +160,7 @@ class Listener(Section):
         "127.0.0.1",
         min_length=1,
         description="Address of this machine: `127.0.0.1` for programs on it, `0.0.0.0` or `::` for"
-        " all its interfaces.",
+        " all its interfaces of IPv4 or IPv6, `*` for both.",
     )
     port: int | None = Field(
         None,
@@ -207,7 +221,9 @@ class Route(Section):
     filter_scope: Literal["attributes", "body"] = Field(
         "attributes", description="What the filter looks at: attributes, or a JSON body."
     )
-    to: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+    to: Annotated[
+        list[str], BeforeValidator(_one_or_many, json_schema_input_type=list[str] | str)
+    ] = Field(
         min_length=1,
         description="Targets: `sqs:queue`, `sns:topic`, an address of another protocol, `default`."
         " Templates over captures (`{line}`), attributes (`{header:unit}`), `{subject}`,"
@@ -256,7 +272,10 @@ class Queue(Section):
 
     name: Name = Field(description="As legacy clients call it.")
     namespace: Namespace = Field(DEFAULT_NAMESPACE, description="Its namespace (virtual host).")
-    dead_letter: Annotated[DeadLetter | None, BeforeValidator(_dead_letter)] = Field(
+    dead_letter: Annotated[
+        DeadLetter | None,
+        BeforeValidator(_dead_letter, json_schema_input_type=DeadLetter | str | None),
+    ] = Field(
         None,
         description="Where rejected, expired and too often returned messages go: a queue's name, or"
         " `{topic: ..., subject: ...}`. By default the queue of `dead_letters`.",
@@ -273,7 +292,9 @@ class Queue(Section):
         "drop-head", description="What a full queue does: dead-letter its oldest, or refuse."
     )
     fifo: bool = Field(
-        default=False, description="An SQS FIFO queue: ordered and deduplicated. Fixed once made."
+        default=False,
+        description="An SQS FIFO queue: ordered in groups and deduplicated. Its name ends in"
+        " `.fifo`. Cannot be changed once it is made.",
     )
     priority_max: int = Field(0, ge=0, le=255, description="Highest priority told apart.")
     single_active_consumer: bool = Field(
@@ -290,6 +311,14 @@ class Queue(Section):
         description="Age at which messages are deleted. By default they are kept.",
     )
     redrive: Redrive | None = Field(None, description="SQS's own dead-lettering, by receives.")
+
+    @model_validator(mode="after")
+    def _named_as_in_sqs(self) -> Queue:
+        if self.name.endswith(".fifo") is not self.fifo:
+            raise PydanticCustomError(
+                "refused", "names of FIFO queues, and only they, end in .fifo"
+            )
+        return self
 
 
 class DeadLetters(Section):
@@ -381,6 +410,16 @@ class LimitsSection(Section):
         le=1024**3,
         description="Bytes that one open transaction may hold.",
     )
+
+    @model_validator(mode="after")
+    def _default_within_the_bound(self) -> LimitsSection:
+        if self.prefetch_max < self.prefetch_default:
+            reason = (
+                f"prefetch_max, {self.prefetch_max}, is below prefetch_default,"
+                f" {self.prefetch_default}"
+            )
+            raise PydanticCustomError("refused", "{reason}", {"reason": reason})
+        return self
 
 
 class Log(Section):

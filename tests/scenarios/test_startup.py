@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -150,10 +152,49 @@ def test_declared_queues_exist_with_their_settings(tmp_path: Path) -> None:
     with running(queues.replace("7", "8"), directory=tmp_path) as program:
         answer = fetch(program, f"/000000000000/orders?{attributes}", "aws")
         assert "<Value>8</Value>" in answer
-    fifo = "--set=queues=[{name: orders, fifo: true}]"
+
+
+def test_a_queue_cannot_turn_into_another_kind(tmp_path: Path) -> None:
+    with running(directory=tmp_path) as program, stomp_client(program) as client:
+        client.sendall(b"SEND\ndestination:/queue/orders.fifo\nreceipt:1\n\nx\0")
+        assert client.recv(4096).startswith(b"RECEIPT")
+    fifo = "--set=queues=[{name: orders.fifo, fifo: true}]"
     result = run_landbridge("serve", *FREE_PORTS, fifo, directory=tmp_path)
     assert result.returncode == 1
-    assert "exists as a standard queue" in result.stderr
+    assert "'orders.fifo' exists as a standard queue" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_stopping_tells_clients_and_loses_nothing(tmp_path: Path) -> None:
+    subscribe = b"SUBSCRIBE\nid:0\ndestination:/queue/orders\nack:client\n\n\0"
+    with running(directory=tmp_path) as program, stomp_client(program) as client:
+        client.sendall(subscribe + b"SEND\ndestination:/queue/orders\nreceipt:1\n\nx\0")
+        answers = read_until(client, b"MESSAGE", b"RECEIPT")
+        assert b"redelivered:false" in answers
+        assert program.stop() == 0
+        assert client.recv(4096) == b"" or client.recv(4096) == b""
+    with running(directory=tmp_path) as program, stomp_client(program) as client:
+        client.sendall(subscribe)
+        assert b"redelivered:true" in read_until(client, b"MESSAGE")
+
+
+@contextmanager
+def stomp_client(program: Program) -> Iterator[socket.socket]:
+    """A connected STOMP client, as bare as can be."""
+    with socket.create_connection(("127.0.0.1", program.port("stomp")), timeout=10) as client:
+        client.sendall(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
+        assert client.recv(4096).startswith(b"CONNECTED")
+        yield client
+
+
+def read_until(client: socket.socket, *commands: bytes) -> bytes:
+    """What came until there was a frame of each command."""
+    received = b""
+    while not all(command in received for command in commands):
+        chunk = client.recv(4096)
+        assert chunk, received
+        received += chunk
+    return received
 
 
 def test_an_interrupt_stops_it_as_well(tmp_path: Path) -> None:

@@ -156,6 +156,12 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         ),
         ("users: [{name: a}, {name: a}]", "f.yaml:1: users[1]: 'a' is given twice"),
         ("queues: [{name: q}, {name: q}]", "f.yaml:1: queues[1]: "),
+        ("queues: [{name: q, fifo: true}]", "f.yaml:1: queues[0]: names of FIFO queues"),
+        ("limits: {prefetch_max: 199}", "f.yaml:1: limits: prefetch_max, 199, is below"),
+        (
+            "listeners: {stomp: {}, b: {protocol: stomp, bind: 0.0.0.0, anonymous: true}}",
+            "f.yaml:1: listeners.b.port: 0.0.0.0:61613 is taken by listener 'stomp' already",
+        ),
         ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
         ("listeners: {stomp: {namespace: x}}", "f.yaml:1: listeners.stomp.namespace: "),
         ("listeners: {stomp: {}, b: {protocol: stomp}}", "f.yaml:1: listeners.b.port: "),
@@ -199,6 +205,17 @@ def test_ports_are_bounded_after_the_offset(loaded: Load) -> None:
     assert found == [
         "defaults: listeners.stomp.port: port 65536 after --port-offset 3923 (allowed: 0 to 65535)"
     ]
+
+
+def test_given_options_are_known_without_names_and_indexes(loaded: Load) -> None:
+    text = "queues: [{name: a}, {name: b, priority_max: 3}]\nlisteners: {x: {protocol: stomp}}\n"
+    assert set(loaded(text).config.given_options()) == {
+        "queues",
+        "queues.name",
+        "queues.priority_max",
+        "listeners",
+        "listeners.protocol",
+    }
 
 
 class TestDoors:
