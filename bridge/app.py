@@ -283,6 +283,7 @@ class Broker:
     async def _close_listeners(self) -> None:
         for listener in [*self._network_listeners(), *self._retired]:
             await listener.close()
+        self._open.clear()
 
     # -- reload
 

@@ -74,7 +74,6 @@ class Accounts:
             for account in accounts
         }
         book.decoy = next((known for known in book.hashes.values() if known is not None), None)
-        book.verified.forget()
 
     def close(self) -> None:
         """Let go of the threads; logins under way are refused."""
@@ -183,7 +182,3 @@ class _VerifiedPasswords:
             self._keys[key] = None
             if len(self._keys) > _REMEMBERED_MAX:
                 self._keys.popitem(last=False)
-
-    def forget(self) -> None:
-        with self._lock:
-            self._keys.clear()

@@ -18,8 +18,8 @@ _PART: Final = re.compile(r"""\.?(?:"([^"]+)"|'([^']+)'|\[(\d+|\+)\]|([^.\[\]"']
 
 def apply_override(document: Document, override: str) -> None:
     """Put one `path=value` into the document. Raises `ConfigInvalid`."""
-    place = f"--set {override}"
     path_part, equals, value_text = override.partition("=")
+    place = f"--set {path_part}"  # without the value, which may be a secret
     if not equals:
         raise ConfigInvalid([Mistake(place, (), "must be path=value")])
     steps = _steps(path_part.strip(), place)

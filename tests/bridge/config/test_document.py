@@ -152,11 +152,11 @@ def test_overrides_that_lead_nowhere_are_refused(override: str) -> None:
     document = parse("a: {b: 1}\nlist: [{n: 1}]\n")
     with pytest.raises(ConfigInvalid) as refused:
         apply_override(document, override)
-    assert str(refused.value).startswith(f"--set {override}: ")
+    assert str(refused.value).startswith(f"--set {override.partition('=')[0]}: ")
 
 
 def test_an_override_is_the_place_of_what_it_sets() -> None:
     document = parse("a:\n  b: {c: 1}\n")
     apply_override(document, "a.b={c: 2}")
-    assert document.place(("a", "b", "c")) == "--set a.b={c: 2}"
+    assert document.place(("a", "b", "c")) == "--set a.b"
     assert document.place(("a",)) == "f.yaml:1"
