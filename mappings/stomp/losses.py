@@ -1,0 +1,183 @@
+"""STOMP's rows of the loss table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
+
+_GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
+_MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
+_SERVER: Final = "tests/adapters/stomp/test_server.py::"
+_TRANSACTIONS: Final = "tests/adapters/stomp/test_transactions.py::"
+
+
+def _kept(feature: str, test: str, aws: Fate = KEPT, key: str | None = None) -> Loss:
+    return Loss("stomp", feature, KEPT, aws, test, key)
+
+
+def _emulated(feature: str, how: str, bound: str, test: str | None = None) -> Loss:
+    fate = Emulated(how, bound)
+    return Loss("stomp", feature, fate, fate, test)
+
+
+def _lost(feature: str, why: str, test: str | None = None, key: str | None = None) -> Loss:
+    return Loss("stomp", feature, Lost(why), Lost(why), test, key)
+
+
+_AT_LEAST_ONCE: Final = Emulated(
+    "standard queues deliver at least once", "duplicates are marked redelivered"
+)
+_ONE_AFTER_THE_OTHER: Final = Emulated(
+    "sends first, then deletes", "a crash between them delivers a settled message again"
+)
+
+LOSSES: Final = (
+    _kept(
+        "versions 1.0, 1.1 and 1.2, negotiated",
+        f"{_SERVER}test_the_highest_common_version_is_spoken",
+    ),
+    _kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
+    _kept("login and passcode", f"{_GATEWAY}test_users_are_checked"),
+    _kept("host as a namespace", f"{_GATEWAY}test_namespaces"),
+    _kept(
+        "receipts, once the frame's effect is stored",
+        f"{_GATEWAY}test_a_send_makes_its_queue_and_is_answered_when_stored",
+    ),
+    _kept(
+        "receipts in the order of their frames",
+        f"{_GATEWAY}test_receipts_come_in_the_order_of_the_frames",
+    ),
+    _kept("/queue/ and /amq/queue/ destinations", f"{_GATEWAY}test_bare_names_are_queues"),
+    _kept(
+        "/topic/ destinations with *, # and >",
+        f"{_GATEWAY}test_topic_subscribers_get_copies_and_leave_nothing_behind",
+    ),
+    _kept("/exchange/ destinations", f"{_GATEWAY}test_exchanges"),
+    _kept(
+        "/temp-queue/ and replies to it",
+        f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
+    ),
+    _emulated(
+        "replies to a client that is gone",
+        "taken and dropped, as RabbitMQ does",
+        "a temporary queue ends with its connection",
+        f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
+    ),
+    _kept(
+        "durable topic subscriptions by durable and id",
+        f"{_GATEWAY}test_a_durable_subscription_of_rabbitmq_collects",
+    ),
+    _kept(
+        "durable topic subscriptions by client-id and activemq.subscriptionName",
+        f"{_GATEWAY}test_a_durable_subscription_of_activemq_collects",
+    ),
+    _kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
+    _kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
+    _kept(
+        "NACK with requeue:false dead-letters",
+        f"{_GATEWAY}test_nack_without_requeue_dead_letters",
+    ),
+    _kept("a return limit dead-letters", f"{_GATEWAY}test_too_many_returns_dead_letter"),
+    _kept(
+        "prefetch by prefetch-count and activemq.prefetchSize",
+        f"{_GATEWAY}test_prefetch_bounds_what_is_unsettled",
+    ),
+    _kept(
+        "what is unsettled is delivered again",
+        f"{_GATEWAY}test_a_lost_connection_releases_and_does_not_send_again",
+        _AT_LEAST_ONCE,
+    ),
+    _kept(
+        "transactions over SEND, ACK and NACK",
+        f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
+        _ONE_AFTER_THE_OTHER,
+    ),
+    _emulated(
+        "receipts inside a transaction",
+        "sent with the commit, as RabbitMQ does for SEND",
+        "none for what was aborted",
+        f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
+    ),
+    _kept(
+        "bodies of any bytes",
+        "tests/adapters/stomp/test_codec.py::test_content_length_lets_a_body_hold_nul",
+    ),
+    _kept(
+        "application headers of any name and value",
+        f"{_MESSAGES}test_headers_survive",
+    ),
+    _emulated(
+        "application headers named as one of the MESSAGE frame's own",
+        "kept for the other protocols, not shown to STOMP subscribers",
+        "subscription, destination, message-id, redelivered, ack, content-length",
+        f"{_MESSAGES}test_the_frames_own_headers_are_not_forged",
+    ),
+    _emulated(
+        "message-id on SEND",
+        "shown as amqp-message-id; MESSAGE has the broker's",
+        "one value",
+        f"{_MESSAGES}test_the_applications_message_id_is_kept_under_its_amqp_name",
+    ),
+    _emulated(
+        "line feeds and colons in headers for STOMP 1.0 subscribers",
+        "escaped as in 1.1, since 1.0 cannot carry them",
+        "NUL becomes U+FFFD in every version",
+        f"{_MESSAGES}test_old_clients_cannot_be_sent_forged_headers",
+    ),
+    _emulated(
+        "headers that are no text, of messages from other protocols",
+        "numbers, times and booleans as text, tables as JSON, bytes as UTF-8 or base64",
+        "subscribers see the text",
+        f"{_MESSAGES}test_values_of_other_protocols_become_text",
+    ),
+    _kept(
+        "expires and expiration",
+        f"{_MESSAGES}test_expiry_in_both_conventions",
+        Emulated("expired messages are dropped when they are received", "within the sweep"),
+    ),
+    _kept(
+        "priority",
+        f"{_MESSAGES}test_priority",
+        Emulated("carried, and without effect on the order", "standard queues have no bands"),
+    ),
+    _kept(
+        "x-message-ttl, x-expires, x-max-length, x-dead-letter-* on SEND and SUBSCRIBE",
+        f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
+        Emulated("evaluated by the node that holds the queue's duties", "within the sweep"),
+    ),
+    _emulated(
+        "persistent:false",
+        "stored like everything else",
+        "the header is shown to subscribers",
+        f"{_MESSAGES}test_headers_survive",
+    ),
+    _lost(
+        "selectors",
+        "the header selector is refused",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _lost(
+        "ActiveMQ's schedules (AMQ_SCHEDULED_*)",
+        "a SEND that has one is refused",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _lost(
+        "temporary topics (/temp-topic/)",
+        "the destination is refused",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _lost(
+        "/dsub/ destinations",
+        "the destination is refused",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _lost(
+        "no-local, exclusive and retroactive subscriptions of ActiveMQ",
+        "the header is refused where it is true",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _lost("streams (x-stream-offset, x-stream-filter)", "the header is refused"),
+    _lost("wildcards in /queue/ subscriptions", "* and > are taken as they are in queue names"),
+    _lost("message groups (JMSXGroupID)", "the header is carried and has no effect"),
+)
