@@ -440,7 +440,7 @@ class Config(Section):
         description="Who may connect. With users, every client must log in as one of them, on every"
         " listener (unless the listener says `anonymous: true`). Without users, listeners on"
         " loopback let everybody in with any credentials, and listeners elsewhere do not start."
-        " The AWS API has `access_keys` instead; metrics and health are open to whoever reaches them.",
+        " The AWS API has `access_keys` instead; metrics are open to whoever reaches them.",
     )
     listeners: dict[Name, Listener | None] | None = Field(
         None,
