@@ -56,6 +56,8 @@ class Limits:
     """From accepting to the end of the TLS handshake, and again to the end of the WebSocket's."""
     close_seconds_max: float = 3.0
     """How long a closing connection may make no progress: unsent bytes stay, or the peer stays."""
+    tls_close_seconds_max: float = 15.0
+    """The same over TLS in all, whose unsent bytes cannot be seen from above."""
     half_open_seconds_max: float = 10.0
     """How long answers may still be written to a peer that has closed its half."""
     drain_seconds_max: float = 10.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
 from bridge.net.tls import certificate_user_of
@@ -72,7 +73,7 @@ class Driver(asyncio.Protocol):
     # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         if not self.endpoint.admit(self, transport):
             self._closing = True

@@ -91,15 +91,21 @@ class Endpoint:
 
     def admit(self, connection: OpenConnection, transport: asyncio.BaseTransport) -> bool:
         """Register a new connection, or close it where there are too many already."""
-        if len(self._connections) >= self.limits.connections_max:
-            self.refuse(
-                peer_of(transport), f"more than {self.limits.connections_max} connections are open"
-            )
+        # Over TLS the question was asked before the handshake.
+        if self.full and not self.secure:
+            self.refuse_as_full(peer_of(transport))
             transport.abort()  # type: ignore[attr-defined]  # all stream transports have it
             return False
         self.accepted_count += 1
         self.add(connection)
         return True
+
+    @property
+    def full(self) -> bool:
+        return len(self._connections) >= self.limits.connections_max
+
+    def refuse_as_full(self, peer: str) -> None:
+        self.refuse(peer, f"more than {self.limits.connections_max} connections are open")
 
     def refuse(self, peer: str, reason: str) -> None:
         """Count and log a connection that never came to speak its protocol."""
@@ -122,10 +128,14 @@ class Endpoint:
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
     """`host:port` of the other side, as logs show it."""
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
+    return peer_from_address(transport.get_extra_info("peername"))
+
+
+def peer_from_address(address: object) -> str:
+    """The same for a socket's address."""
+    if not isinstance(address, tuple):
         return "unknown"
-    host, port = name[:2]
+    host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -149,7 +159,9 @@ class Farewell(asyncio.Protocol):
         endpoint.add(self)
         endpoint.remove(leaving)
         transport.set_protocol(self)
-        self._timer = endpoint.loop.call_later(endpoint.limits.close_seconds_max, self._look)
+        limits = endpoint.limits
+        seconds = limits.tls_close_seconds_max if endpoint.secure else limits.close_seconds_max
+        self._timer = endpoint.loop.call_later(seconds, self._look)
         if transport.is_closing():
             return
         if peer_has_finished or not transport.can_write_eof():

@@ -13,7 +13,7 @@ import inspect
 from collections import deque
 from collections.abc import Coroutine
 from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 from bridge.messaging.clock import Clock
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
@@ -106,7 +106,7 @@ class HttpConnection(asyncio.Protocol):
     # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)
         endpoint = self._endpoint
         self._transport = transport
         self._peer = peer_of(transport)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from bridge.net.driver import Driver, GatewayFactory
 from bridge.net.endpoint import Endpoint, Network
 from bridge.net.http_server import DateHeader, HttpConnection, HttpHandler
-from bridge.net.tls import ServerTls, TlsHandshake
+from bridge.net.tls import ServerTls, TlsAcceptor
 from bridge.net.websocket import WebSocketDriver, WebSocketOptions
 
 KEEPALIVE_IDLE_SECONDS = 120
@@ -67,7 +67,7 @@ class Listener:
     network: Network
     tls: ServerTls | None = None
     _endpoint: Endpoint | None = field(default=None, init=False)
-    _servers: list[asyncio.Server] = field(default_factory=list, init=False)
+    _servers: list[asyncio.Server | TlsAcceptor] = field(default_factory=list, init=False)
 
     @property
     def address(self) -> str:
@@ -109,8 +109,12 @@ class Listener:
         self._endpoint = endpoint
         make = self._connection_maker(endpoint)
         for listening in await self._sockets(loop):
-            server = await loop.create_server(
-                make, sock=listening, backlog=self.network.limits.listen_backlog
+            server = (
+                TlsAcceptor(endpoint, self.tls, make, listening)
+                if self.tls
+                else await loop.create_server(
+                    make, sock=listening, backlog=self.network.limits.listen_backlog
+                )
             )
             self._servers.append(server)
 
@@ -143,13 +147,6 @@ class Listener:
         await self._endpoint.wait_empty()
 
     def _connection_maker(self, endpoint: Endpoint) -> Callable[[], asyncio.Protocol]:
-        make = self._plain_maker(endpoint)
-        tls = self.tls
-        if tls is None:
-            return make
-        return lambda: TlsHandshake(endpoint, tls, make)
-
-    def _plain_maker(self, endpoint: Endpoint) -> Callable[[], asyncio.Protocol]:
         service = self.service
         if isinstance(service, HttpService):
             handler = service.handler

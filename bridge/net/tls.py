@@ -1,4 +1,4 @@
-"""TLS for listeners: contexts made from files, replaced as a whole on reload, and the handshake.
+"""TLS for listeners: contexts made from files, replaced as a whole on reload, and handshakes.
 
 A reload builds a new context and only then swaps it in, so that a file that cannot be used changes
 nothing; connections that live keep the context that they were made with.
@@ -7,12 +7,17 @@ nothing; connections that live keep the context that they were made with.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.net.endpoint import Endpoint, peer_of
+from bridge.net.endpoint import Endpoint, peer_from_address
+
+ACCEPT_AGAIN_SECONDS = 0.1
+"""After a failed accept; the cause may last."""
 
 
 class TlsError(Exception):
@@ -123,88 +128,101 @@ def certificate_user_of(transport: asyncio.BaseTransport) -> str | None:
     return None
 
 
-class TlsHandshake(asyncio.Protocol):
-    """A connection's first protocol on a TLS listener; hands over to the real one when TLS stands.
+class TlsAcceptor:
+    """Accepts on one TLS socket.
 
-    asyncio tells nobody when a server's handshake fails. It runs here, in a task that lasts as long
-    as the handshake, so that a failure is logged and connections that shake hands count as open
-    ones.
+    asyncio tells nobody when a server's handshake fails. Here each one runs in a task that lasts as
+    long as it does, so that failures are logged and connections that shake hands count as open.
     """
 
-    __slots__ = ("_early", "_endpoint", "_lost", "_make", "_peer", "_tls", "_transport")
-
-    _transport: asyncio.Transport
-
     def __init__(
-        self, endpoint: Endpoint, tls: ServerTls, make: Callable[[], asyncio.Protocol]
+        self,
+        endpoint: Endpoint,
+        tls: ServerTls,
+        make: Callable[[], asyncio.Protocol],
+        listening: socket.socket,
     ) -> None:
+        """Start to accept; `make` makes the protocol of a connection whose TLS stands."""
         self._endpoint = endpoint
         self._tls = tls
         self._make = make
-        self._early: list[bytes] = []
-        self._lost = False
-        self._peer = ""
+        self._listening = listening
+        listening.listen(endpoint.limits.listen_backlog)
+        self._task = endpoint.network.tasks.start(self._accept())
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        if self._endpoint.admit(self, transport):
-            self._peer = peer_of(transport)
-            transport.pause_reading()
-            self._endpoint.network.tasks.spawn(self._shake_hands())
+    def close(self) -> None:
+        """Accept no more."""
+        self._task.cancel()
+        self._listening.close()
 
-    def data_received(self, data: bytes) -> None:
-        # What the client sent with the last flight of its handshake, before the task woke.
-        self._early.append(data)
+    async def _accept(self) -> None:
+        loop = self._endpoint.loop
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(self._listening)
+            except OSError as error:
+                # The client left in the queue, or there are no descriptors left: for a moment.
+                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                    self._endpoint.refuse("unknown", (error.strerror or str(error)).lower())
+                await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+                continue
+            peer = peer_from_address(address)
+            if self._endpoint.full:
+                self._endpoint.refuse_as_full(peer)
+                accepted.close()
+            else:
+                TlsHandshake(self._endpoint, self._tls.context, self._make, accepted, peer)
 
-    def eof_received(self) -> bool | None:
-        return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
-        self._endpoint.remove(self)
+class TlsHandshake:
+    """A connection whose TLS does not stand yet; it hands over to the protocol that follows."""
+
+    __slots__ = ("_accepted", "_endpoint", "_peer", "_taken", "_task")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: ssl.SSLContext,
+        make: Callable[[], asyncio.Protocol],
+        accepted: socket.socket,
+        peer: str,
+    ) -> None:
+        self._endpoint = endpoint
+        self._accepted = accepted
+        self._peer = peer
+        self._taken = False
+        endpoint.add(self)
+        self._task = endpoint.network.tasks.start(self._shake_hands(context, make))
+        self._task.add_done_callback(self._over)
 
     def shut_down(self) -> None:
         self.abort()
 
     def abort(self) -> None:
-        self._transport.abort()
+        self._task.cancel()
 
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(
+        self, context: ssl.SSLContext, make: Callable[[], asyncio.Protocol]
+    ) -> None:
         endpoint = self._endpoint
+        self._taken = True
         try:
-            transport = await endpoint.loop.start_tls(
-                self._transport,
-                self,
-                self._tls.context,
-                server_side=True,
+            await endpoint.loop.connect_accepted_socket(
+                make,
+                self._accepted,
+                ssl=context,
                 ssl_handshake_timeout=endpoint.limits.handshake_seconds_max,
-                ssl_shutdown_timeout=endpoint.limits.close_seconds_max,
+                ssl_shutdown_timeout=endpoint.limits.tls_close_seconds_max,
             )
         except (OSError, EOFError) as error:
             # ssl.SSLError and the time-out are OSErrors.
             endpoint.refuse(self._peer, f"tls handshake failed: {_handshake_problem(error)}")
-            self._transport.abort()
-            endpoint.remove(self)
-            return
-        except asyncio.CancelledError:
-            self._transport.abort()
-            endpoint.remove(self)
-            raise
-        if transport is None or self._lost:
-            endpoint.remove(self)
-            return
-        self._hand_over(transport)
 
-    def _hand_over(self, transport: asyncio.Transport) -> None:
-        protocol = self._make()
+    def _over(self, _task: asyncio.Task[None]) -> None:
         self._endpoint.remove(self)
-        self._endpoint.accepted_count -= 1
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        for data in self._early:
-            if transport.get_protocol() is protocol:
-                protocol.data_received(data)
+        if not self._taken:
+            # Cancelled before its first turn: no transport owns the socket.
+            self._accepted.close()
 
 
 def _handshake_problem(error: Exception) -> str:

@@ -96,7 +96,7 @@ class WebSocketDriver(Driver):
             super().data_received(payload[0] if len(payload) == 1 else b"".join(payload))
         if self._gateway is not None and websocket.state is not State.OPEN:
             self._websocket_closed()
-        elif not self._closing:
+        else:
             self._flush()
 
     def _begin(self) -> None:
