@@ -33,10 +33,10 @@ def mutated(dice: random.Random) -> bytes:
     if dice.random() < 0.9:
         wire[0:0] = connect
     for _ in range(dice.choice([0, 0, 1, 2, 10])):
-        place = dice.randrange(len(wire))
+        place = dice.randrange(len(wire) or 1)
         match dice.randrange(4):
             case 0:
-                wire[place] ^= 1 << dice.randrange(8)
+                wire[place : place + 1] = dice.randbytes(1)
             case 1:
                 del wire[place : place + dice.randint(1, 5)]
             case 2:
