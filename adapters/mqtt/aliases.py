@@ -1,8 +1,9 @@
 """Topic aliases of MQTT 5 (3.3.2.3.4): numbers that stand for topics, for one connection and
 direction.
 
-What the peer sets is a dictionary in the connection. What we set is decided here: a topic gets an
-alias when it comes a second time, from the one that was used least recently if none is free.
+What the peer sets is a dictionary in the connection. What we set is decided here: topics get an
+alias at once while there are free ones. Then a topic that comes again takes over the one that was
+used least recently, so that topics which come but once displace none.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class OutboundAliases:
         if known is not None:
             aliases[topic] = known
             return known, True
+        if len(aliases) < self._aliases_max:
+            return len(aliases) + 1, False
         if topic in self._seen:
-            if len(aliases) < self._aliases_max:
-                return len(aliases) + 1, False
             return next(iter(aliases.values())), False
         if len(self._seen) >= self._aliases_max:
             del self._seen[next(iter(self._seen))]
@@ -42,7 +43,7 @@ class OutboundAliases:
 
     def told(self, topic: str, number: int) -> None:
         """The peer was sent `topic` with a new alias."""
-        del self._seen[topic]
+        self._seen.pop(topic, None)
         if number <= len(self._aliases):
             del self._aliases[next(iter(self._aliases))]
         self._aliases[topic] = number
