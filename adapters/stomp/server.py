@@ -80,6 +80,7 @@ class ServerConnection:
         "_events",
         "_heartbeats",
         "_numbers",
+        "_open",
         "_opened",
         "_options",
         "_output",
@@ -93,6 +94,8 @@ class ServerConnection:
         self.state = State.NEW
         self.version = Version.V1_0
         self._answer_owed = False
+        self._open = False
+        """In the states that take any frame: spares the hot loop the look at `state`."""
         self._options = options
         self._decoder = FrameDecoder(options.decoder)
         self._events: list[Event] = []
@@ -119,6 +122,7 @@ class ServerConnection:
         """The client has closed its half without DISCONNECT; an incomplete frame is discarded."""
         if self.state not in (State.DISCONNECTING, State.FAILED):
             self.state = State.DISCONNECTING
+            self._open = False
             self._events.append(DisconnectRequested(None))
 
     def next_events(self) -> list[Event]:
@@ -189,6 +193,7 @@ class ServerConnection:
         if self.state is State.FAILED:
             return
         self.state = State.FAILED
+        self._open = False
         error = [
             ("message", title),
             ("content-type", "text/plain"),
@@ -246,13 +251,15 @@ class ServerConnection:
 
     def _handle(self, frames: list[Frame]) -> bool:
         """Turn frames into events; False once nothing more is to be read."""
+        handlers = self._HANDLERS
         for frame in frames:
-            if self.state in _DEAF:
-                return False
             try:
-                if self.state is State.NEW and frame.command not in _OPENING:
-                    raise FrameError("Illegal command", "You must log in using CONNECT first\n")
-                self._HANDLERS[frame.command](self, frame)
+                if not self._open:
+                    if self.state in _DEAF:
+                        return False
+                    if frame.command not in _OPENING:
+                        raise FrameError("Illegal command", "You must log in using CONNECT first\n")
+                handlers[frame.command](self, frame)
             except FrameError as error:
                 error.receipt = error.receipt or frame.headers.get("receipt")
                 self._fail(error)
@@ -281,6 +288,7 @@ class ServerConnection:
             headers = {name.strip(): value.strip() for name, value in headers.items()}
         self._heartbeats.negotiate(headers.get("heart-beat"))
         self.state = State.CONNECTING
+        self._open = True
         self._answer_owed = True
         self._events.append(
             ConnectRequested(
@@ -451,6 +459,7 @@ class ServerConnection:
 
     def _receive_disconnect(self, frame: Frame) -> None:
         self.state = State.DISCONNECTING
+        self._open = False
         self._events.append(DisconnectRequested(frame.headers.get("receipt")))
 
     _HANDLERS: ClassVar[dict[str, Callable[[ServerConnection, Frame], None]]] = {

@@ -30,9 +30,12 @@ class Subscription:
     """
 
     __slots__ = (
+        "_auto",
         "_count",
+        "_cumulative",
         "_heads",
         "_named",
+        "_own_keys",
         "ack_mode",
         "closed",
         "destination",
@@ -60,6 +63,9 @@ class Subscription:
         self.unsettled: dict[str, Any] = {}
         self.closed = False
         self._named = named
+        self._auto = ack_mode is AckMode.AUTO
+        self._cumulative = ack_mode is AckMode.CLIENT
+        self._own_keys = version is Version.V1_2
         self._count = 0
         self._heads: dict[str, str] = {}
 
@@ -80,9 +86,9 @@ class Subscription:
         head = self._heads.get(destination)
         if head is None:
             head = self._head_for(destination)
-        if self.ack_mode is AckMode.AUTO:
+        if self._auto:
             ack = ""
-        elif self.version is Version.V1_2:
+        elif self._own_keys:
             self._count += 1
             key = f"{self.number}-{self._count}"
             self.unsettled[key] = token
@@ -118,7 +124,7 @@ class Subscription:
         After UNSUBSCRIBE an ACK that was under way is late, not wrong: it settles nothing.
         """
         unsettled = self.unsettled
-        if self.ack_mode is not AckMode.CLIENT:
+        if not self._cumulative:
             try:
                 return [unsettled.pop(key)]
             except KeyError:

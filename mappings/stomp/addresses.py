@@ -117,14 +117,13 @@ def address_from_destination(destination: str) -> Address:
     )
 
 
-def destination_from_topic(topic: str, subject: str | None) -> str:
+def destination_from_topic(topic: str | None, subject: str | None) -> str:
     """The destination that a message published to a topic shows."""
     key = dotted_from_subject(subject or "")
     if topic == TOPIC_TREE:
         return f"/topic/{_escaped(key)}"
-    if not key or subject is None:
-        return f"/exchange/{_escaped(topic)}"
-    return f"/exchange/{_escaped(topic)}/{_escaped(key)}"
+    exchange = _escaped(topic or "")
+    return f"/exchange/{exchange}/{_escaped(key)}" if key else f"/exchange/{exchange}"
 
 
 def header_from_reply_to(reply_to: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapters.stomp.subscription import AckMode, Subscription
-from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Subscription as StoreSubscription
 from mappings.stomp.addresses import destination_from_topic
 from mappings.stomp.messages import BLOCKS
@@ -31,6 +31,8 @@ class StompConsumer:
         "_credit_owed",
         "_gateway",
         "_own_destination",
+        "_published",
+        "_published_destination",
         "_store_subscription",
         "closed",
         "prefetch",
@@ -53,6 +55,8 @@ class StompConsumer:
         self.closed = False
         self._gateway = gateway
         self._own_destination = own_destination
+        self._published: tuple[str | None, str | None] = (None, None)
+        self._published_destination = own_destination
         self._block = BLOCKS[subscription.version].block
         self._auto = subscription.ack_mode is AckMode.AUTO
         self._credit_owed = 0
@@ -95,9 +99,7 @@ class StompConsumer:
                 encode(
                     delivery,
                     message.message_id,
-                    own_destination
-                    if topic is None
-                    else destination_from_topic(topic, message.subject),
+                    own_destination if topic is None else self._destination(message),
                     block(message),
                     body,
                     redelivered=delivery.receive_count > 1,
@@ -106,6 +108,14 @@ class StompConsumer:
         gateway.write_messages(frames, size_bytes)
         if self._auto:
             self._settle(deliveries)
+
+    def _destination(self, message: Message) -> str:
+        """Where a message was published; nearly always where the one before it was, too."""
+        published = (message.topic, message.subject)
+        if published != self._published:
+            self._published = published
+            self._published_destination = destination_from_topic(message.topic, message.subject)
+        return self._published_destination
 
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         unit = UnitOfWork()

@@ -78,28 +78,36 @@ class StompGateway(ConnectionGateway[Event]):
     # -- events
 
     def handle_events(self, events: list[Event]) -> None:
+        publishes, sends = self._publishes, self._sends
+        now_ms = self.services.clock.epoch_ms()
         for index, event in enumerate(events):
-            kind = type(event)
-            if kind is SendReceived:
-                barrier = self._take_send(event)  # type: ignore[arg-type]
-                if barrier is not None:
-                    self.wait_for(barrier, events[index:])
+            if type(event) is SendReceived:
+                try:
+                    publish = self._publishing.publish_from_send(event, now_ms)
+                except (FrameError, MessagingError) as error:
+                    self._refuse_send(event, error, events[index:])
                     return
-            elif kind is AckReceived and event.receipt is None:  # type: ignore[union-attr]
-                self._take_ack(event)  # type: ignore[arg-type]
+                if publish is not None:
+                    publishes.append(publish)
+                    sends.append(event)
+                    continue
+                barrier: Coroutine[Any, Any, None] | None = self._make_temporary(event)
+                rest = events[index:]
+            elif type(event) is AckReceived and event.receipt is None:
+                self._take_ack(event)
+                continue
+            elif (barrier := self._submit_all()) is not None:
+                rest = events[index:]
             else:
-                barrier = self._submit_all()
-                if barrier is not None:
-                    self.wait_for(barrier, events[index:])
-                    return
                 barrier = self._control(event)
-                if barrier is not None:
-                    self.wait_for(barrier, events[index + 1 :])
-                    return
+                rest = events[index + 1 :]
+            if barrier is not None:
+                self.wait_for(barrier, rest)
+                return
             if self.finishing:
                 return
-        barrier = self._submit_all()
-        if barrier is not None:
+            publishes, sends = self._publishes, self._sends
+        if (barrier := self._submit_all()) is not None:
             self.wait_for(barrier, ())
 
     def _control(self, event: Event) -> Coroutine[Any, Any, None] | None:
@@ -134,21 +142,15 @@ class StompGateway(ConnectionGateway[Event]):
 
     # -- SEND
 
-    def _take_send(self, event: SendReceived) -> Coroutine[Any, Any, None] | None:
-        """Add to the chunk's publishes; a coroutine where something has to be made first."""
-        try:
-            publish = self._publishing.publish_from_send(event)
-        except (FrameError, MessagingError) as error:
-            # What came before goes its way first; then this SEND is met again, and refused.
-            barrier = self._submit_all()
-            if barrier is None:
-                self.refuse(error, event.receipt)
-            return barrier
-        if publish is None:
-            return self._make_temporary(event)
-        self._publishes.append(publish)
-        self._sends.append(event)
-        return None
+    def _refuse_send(
+        self, event: SendReceived, error: FrameError | MessagingError, rest: Sequence[Event]
+    ) -> None:
+        """What came before goes its way first; where that has to wait, this SEND is met again."""
+        barrier = self._submit_all()
+        if barrier is None:
+            self.refuse(error, event.receipt)
+        else:
+            self.wait_for(barrier, rest)
 
     async def _make_temporary(self, event: SendReceived) -> None:
         """A SEND to, or with replies to, a temporary queue that does not exist yet."""
@@ -308,10 +310,11 @@ class StompGateway(ConnectionGateway[Event]):
         sends = [each for each in event.actions if isinstance(each, SendReceived)]
         settles = [each for each in event.actions if not isinstance(each, SendReceived)]
         publishes: list[Publish] = []
+        now_ms = self.services.clock.epoch_ms()
         send = None
         try:
             for send in sends:
-                publish = self._publishing.publish_from_send(send)
+                publish = self._publishing.publish_from_send(send, now_ms)
                 if publish is None:
                     return self._commit_after(self.subscriptions.make_temporary(send), event)
                 publishes.append(publish)

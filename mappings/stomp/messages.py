@@ -34,9 +34,6 @@ from bridge.messaging.properties import (
 )
 from mappings.stomp.addresses import header_from_reply_to
 
-_FRAME_HEADERS: Final = frozenset({"destination", "receipt", "transaction", "content-length"})
-"""What belongs to the SEND frame and not to the message."""
-
 _TEXT_PROPERTIES: Final = {
     "content-type": CONTENT_TYPE,
     "content-encoding": CONTENT_ENCODING,
@@ -64,30 +61,28 @@ class Content:
 
     __slots__ = ("expires_at", "headers", "priority", "properties")
 
-    def __init__(self) -> None:
-        self.properties: dict[str, Value] = {}
-        self.headers: dict[str, Value] = {}
+    def __init__(self, properties: dict[str, Value], headers: dict[str, Value]) -> None:
+        self.properties = properties
+        self.headers = headers
         self.priority: int | None = None
         self.expires_at: int | None = None
 
 
 def content_from_send(headers: dict[str, str], body: bytes, now_ms: int) -> Content:
     """Raises `InvalidParameter` for a value that is none, `UnsupportedOperation` for schedules."""
-    content = Content()
-    properties = content.properties
-    application = content.headers
+    properties: dict[str, Value] = {}
+    application: dict[str, Value] = {}
+    content = Content(properties, application)
     for name, value in headers.items():
-        if name in _FRAME_HEADERS:
+        meaning = _MEANINGS.get(name, APPLICATION)
+        if meaning is FRAME:
             continue
-        special = _SPECIAL.get(name)
-        if special is not None:
-            special(content, value, now_ms)
-        elif name in _TEXT_PROPERTIES:
-            properties[_TEXT_PROPERTIES[name]] = value
-        elif name.startswith("AMQ_SCHEDULED_"):
-            raise UnsupportedOperation(f"ActiveMQ's schedules are not offered: header '{name}'")
-        else:
+        if meaning is APPLICATION:
             application[name] = value
+        elif isinstance(meaning, str):
+            properties[meaning] = value
+        else:
+            meaning(content, value, now_ms)
     # ActiveMQ: without content-length a message is text.
     if "content-length" not in headers and _is_text(body):
         properties[PAYLOAD_IS_TEXT] = True
@@ -149,7 +144,21 @@ def _take_delay(content: Content, value: str, _now_ms: int) -> None:
         content.headers["x-delay"] = value
 
 
-_SPECIAL: Final[dict[str, Callable[[Content, str, int], None]]] = {
+def _refuse_schedule(_content: Content, _value: str, _now_ms: int) -> None:
+    raise UnsupportedOperation("ActiveMQ's schedules are not offered: headers 'AMQ_SCHEDULED_*'")
+
+
+FRAME: Final = ""
+"""The meaning of a header that belongs to the SEND frame and not to the message."""
+APPLICATION: Final = "application"
+"""The meaning of every header that no broker knows."""
+
+_MEANINGS: Final[dict[str, str | Callable[[Content, str, int], None]]] = {
+    "destination": FRAME,
+    "receipt": FRAME,
+    "transaction": FRAME,
+    "content-length": FRAME,
+    **_TEXT_PROPERTIES,
     "persistent": _take_persistent,
     "priority": _take_priority,
     "expires": _take_expires,
@@ -157,6 +166,10 @@ _SPECIAL: Final[dict[str, Callable[[Content, str, int], None]]] = {
     "timestamp": _take_timestamp,
     "message-id": _take_message_id,
     "x-delay": _take_delay,
+    "AMQ_SCHEDULED_CRON": _refuse_schedule,
+    "AMQ_SCHEDULED_DELAY": _refuse_schedule,
+    "AMQ_SCHEDULED_PERIOD": _refuse_schedule,
+    "AMQ_SCHEDULED_REPEAT": _refuse_schedule,
 }
 
 

@@ -39,10 +39,11 @@ class Target(NamedTuple):
 class Publishing:
     """Makes the publishes of one connection."""
 
-    __slots__ = ("_client", "_gateway", "_namespace", "_targets", "_user")
+    __slots__ = ("_client", "_gateway", "_namespace", "_next_id", "_targets", "_user")
 
     def __init__(self, gateway: StompGateway) -> None:
         self._gateway = gateway
+        self._next_id = gateway.services.message_ids.next
         self._namespace = gateway.namespace
         self._user: str | None = None
         self._client: str | None = None
@@ -54,7 +55,7 @@ class Publishing:
         self._user = user
         self._client = client
 
-    def publish_from_send(self, send: SendReceived) -> Publish | None:
+    def publish_from_send(self, send: SendReceived, now_ms: int) -> Publish | None:
         """None where a temporary queue has to be made first.
 
         Raises `FrameError` and `MessagingError` for what cannot be published.
@@ -62,8 +63,6 @@ class Publishing:
         target = self._targets.get(send.destination) or self._target(send.destination)
         if target is None:
             return None
-        services = self._gateway.services
-        now_ms = services.clock.epoch_ms()
         headers = send.headers
         if "reply-to" in headers and headers["reply-to"].startswith(TEMP_QUEUE):
             queue = self._gateway.subscriptions.temporary_queue(headers["reply-to"])
@@ -73,7 +72,7 @@ class Publishing:
             headers = {**headers, "reply-to": queue.name.name}
         content = content_from_send(headers, send.body, now_ms)
         message = Message(
-            services.message_ids.next(),
+            self._next_id(),
             send.body,
             now_ms,
             content.properties,

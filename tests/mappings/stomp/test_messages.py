@@ -90,7 +90,7 @@ def test_expiry_in_both_conventions() -> None:
 
 
 def test_schedules_are_refused() -> None:
-    with pytest.raises(UnsupportedOperation, match="AMQ_SCHEDULED_CRON"):
+    with pytest.raises(UnsupportedOperation, match="AMQ_SCHEDULED"):
         content_from_send({"AMQ_SCHEDULED_CRON": "* * * * *"}, b"", NOW)
 
 
