@@ -92,7 +92,7 @@ class Driver(asyncio.Protocol):
         try:
             self._gateway = self._factory(self)
             self._watch_deadline(self._gateway)
-        except Exception as error:  # noqa: BLE001 - whatever a gateway raises ends its connection only
+        except Exception as error:  # noqa: BLE001 - what a gateway raises ends its connection
             self._fail(error)
 
     def data_received(self, data: bytes) -> None:

@@ -77,7 +77,8 @@ def lower_case_headers(raw: dict[bytes, bytes]) -> dict[str, str]:
             known = name.decode("latin-1").lower()
             if len(names) < _NAMES_MAX:
                 names[name] = known
-        headers[known] = value.decode("latin-1")
+        # RFC 9110, 5.5: the parser has cut white space before the value, but not after it.
+        headers[known] = value.decode("latin-1").rstrip()
     return headers
 
 

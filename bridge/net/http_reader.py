@@ -225,17 +225,23 @@ class HttpReader:
     def _ignore_upgrade(self, rest: bytes, received: list[Received]) -> list[Received]:
         """RFC 9110, 7.8: a server may ignore the wish to change the protocol and go on.
 
-        The parser cannot, so the rest goes to a new one. After CONNECT there is no HTTP to come.
+        The parser cannot: it takes the headers for the whole request. A new one reads it again,
+        without the wish, and goes on. After CONNECT there is no HTTP to come.
         """
-        if self._stopped or (received and received[-1].request is None):
-            return received
         request = received[-1].request if received else None
-        if request is not None and request.method == "CONNECT":
+        if self._stopped or request is None:
+            return received
+        if request.method == "CONNECT":
             self._stopped = True
             received[-1] = Received(request, _CLOSE, last=True)
             return received
+        lines = [f"{request.method} {request.target} HTTP/{self._parser.get_http_version()}"]
+        lines += [
+            f"{name}: {value}" for name, value in request.headers.items() if name != "upgrade"
+        ]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         self._parser = httptools.HttpRequestParser(self)
-        return received + self.feed(rest) if rest else received
+        return received[:-1] + self.feed(head + rest)
 
 
 def timed_out() -> Received:
