@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from bridge.net.deadlines import SHARED_FROM_SECONDS, Slot
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
 from bridge.net.tls import certificate_user_of
 from mappings.gateway import Gateway, Transport
@@ -67,7 +68,7 @@ class Driver(asyncio.Protocol):
         self._input_held = False
         self._silence_is_ours = False
         self._writing_paused = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | Slot | None = None
         self._armed_at = NEVER
 
     # -- asyncio's side
@@ -253,11 +254,17 @@ class Driver(asyncio.Protocol):
 
     def _arm(self, deadline: float) -> None:
         self._stop_timer()
-        delay = max(deadline - self.endpoint.monotonic(), 0.0) + TIMER_STEP_SECONDS
-        self._timer = self.endpoint.loop.call_later(delay, self._timer_fired)
+        endpoint = self.endpoint
+        delay = max(deadline - endpoint.monotonic(), 0.0) + TIMER_STEP_SECONDS
+        self._timer = (
+            endpoint.loop.call_later(delay, self.deadline_passed)
+            if delay < SHARED_FROM_SECONDS
+            else endpoint.deadlines.add(self, deadline)
+        )
         self._armed_at = deadline
 
-    def _timer_fired(self) -> None:
+    def deadline_passed(self) -> None:
+        """The timer fired: see whether the gateway's deadline is still where it was."""
         self._timer = None
         self._armed_at = NEVER
         gateway = self._gateway
@@ -294,9 +301,11 @@ class Driver(asyncio.Protocol):
         self._armed_at = -NEVER
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        timer, self._timer = self._timer, None
+        if isinstance(timer, Slot):
+            timer.discard(self)
+        elif timer is not None:
+            timer.cancel()
         self._armed_at = NEVER
 
     def _too_long(self) -> None:

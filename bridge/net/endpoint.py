@@ -14,6 +14,7 @@ from typing import Protocol
 
 from bridge.messaging.clock import Clock
 from bridge.messaging.limits import Limits
+from bridge.net.deadlines import Deadlines
 from bridge.net.tasks import TaskOwner
 from mappings.gateway import Log
 
@@ -47,6 +48,7 @@ class Endpoint:
         "_connections",
         "_empty",
         "accepted_count",
+        "deadlines",
         "limits",
         "log",
         "loop",
@@ -75,6 +77,7 @@ class Endpoint:
         self.protocol = protocol
         self.loopback = loopback
         self.secure = secure
+        self.deadlines = Deadlines(loop, self.monotonic)
         self.accepted_count = 0
         self.refused_count = 0
         self._connections: set[OpenConnection] = set()
