@@ -52,6 +52,7 @@ from bridge.messaging.model import (
     RedrivePolicy,
 )
 from bridge.messaging.ports import Backend, Store
+from bridge.messaging.ports import Queue as StoredQueue
 from bridge.net.endpoint import Network
 from bridge.net.listener import HttpService, LegacyService, Listener, ListenError, Service
 from bridge.net.tasks import TaskOwner
@@ -176,6 +177,11 @@ class Broker:
         )
         dead_letters = DeadLetters(router, clock, self._tasks.spawn)
         store.use_dead_letterer(dead_letters)
+
+        async def remove(queue: StoredQueue) -> None:
+            await topology.remove_queue(queue)
+
+        store.use_idle_handler(lambda queue: self._tasks.spawn(remove(queue)))
         counters = MessageCounters()
         self._services = Services(
             store=store,

@@ -59,6 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_config(commands)
     _add_user(commands)
+    losses = commands.add_parser(
+        "losses", help="print docs/losses.md: what each backend keeps of each protocol"
+    )
+    losses.set_defaults(command=_losses)
     return parser
 
 
@@ -144,6 +148,12 @@ def _add_user(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     hashing.add_argument("--name", default="NAME", help="the user's name")
     hashing.set_defaults(command=_user_hash)
+
+
+def _losses(_: argparse.Namespace) -> int:
+    from bridge.cli.show import print_losses
+
+    return print_losses()
 
 
 def _serve(chosen: argparse.Namespace) -> int:

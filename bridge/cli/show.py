@@ -6,6 +6,7 @@ from bridge.cli.warnings import warnings_of
 from bridge.config import Loaded, effective
 from bridge.config.reference import effective_yaml, json_schema, reference_page
 from bridge.protocols import PROTOCOLS
+from mappings.losses import all_losses, render_markdown
 
 
 def check(loaded: Loaded) -> int:
@@ -28,6 +29,22 @@ def print_config(loaded: Loaded, *, secrets: bool) -> int:
 def print_schema() -> int:
     """Print the JSON schema."""
     print(json_schema())
+    return 0
+
+
+def losses_page() -> str:
+    """docs/losses.md."""
+    return (
+        "# The loss table\n\nWritten by `landbridge losses`. What becomes of each protocol's"
+        " features on each backend: kept,\nemulated (how, and up to what bound), or lost (and then"
+        " refused in the protocol's words).\nA row that is kept has a test.\n\n"
+        + render_markdown(all_losses())
+    )
+
+
+def print_losses() -> int:
+    """Print docs/losses.md."""
+    print(losses_page(), end="")
     return 0
 
 

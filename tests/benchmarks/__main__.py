@@ -17,6 +17,7 @@ import uvloop
 
 from tests.benchmarks.load import Load, Options, Result, Wire
 from tests.benchmarks.peers import PEERS, Peer
+from tests.benchmarks.sqs import SqsLoad
 from tests.benchmarks.stomp import StompWire
 
 WIRES: dict[str, type[StompWire]] = {"stomp": StompWire}
@@ -25,6 +26,8 @@ CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
     "stomp-10x10": Options("stomp", 0, publishers=10, subscribers=10, destinations=10),
     "stomp-rate1k": Options("stomp", 0, rate=1_000, window=1_000, backlog=2_000),
+    "sqs-1": Options("sqs", 0),
+    "sqs-8": Options("sqs", 0, publishers=8),
 }
 
 
@@ -39,8 +42,7 @@ class Row(msgspec.Struct):
 def run_once(peer: Peer, options: Options) -> Row:
     """One run of one case; the server's CPU time is taken around the measured window."""
     spent: list[float] = []
-    wire: Wire = WIRES[options.protocol](options)
-    load = Load(wire, options)
+    load = SqsLoad(options) if options.protocol == "sqs" else _wired(options)
 
     def note() -> None:
         spent.append(peer.cpu_seconds())
@@ -48,6 +50,11 @@ def run_once(peer: Peer, options: Options) -> Row:
     result = uvloop.run(load.run(note, note))
     messages = max(result.received_per_second * options.duration_seconds, 1)
     return Row(result, (spent[1] - spent[0]) / messages * 1e6, peer.memory_mib())
+
+
+def _wired(options: Options) -> Load:
+    wire: Wire = WIRES[options.protocol](options)
+    return Load(wire, options)
 
 
 def table(case: str, rows: dict[str, list[Row]]) -> list[str]:

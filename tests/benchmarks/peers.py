@@ -121,10 +121,13 @@ class Landbridge(Peer):
     """This product on its defaults, with synced commits."""
 
     name = "landbridge"
-    speaks = ("stomp",)
+    speaks = ("stomp", "sqs")
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        listeners = "".join(f"  {name}: {{port: {port}}}\n" for name, port in self.ports.items())
+        listeners = "".join(
+            f"  {'aws' if name == 'sqs' else name}: {{port: {port}}}\n"
+            for name, port in self.ports.items()
+        )
         configuration = self.directory / "landbridge.yaml"
         configuration.write_text(
             f"backend: {{path: {self.directory}/data}}\nlisteners:\n{listeners}"
@@ -230,4 +233,19 @@ class ActiveMQ(Peer):
         ], {}
 
 
-PEERS: dict[str, type[Peer]] = {each.name: each for each in (Landbridge, RabbitMQ, ActiveMQ)}
+class Moto(Peer):
+    """moto's server, which keeps everything in memory."""
+
+    name = "moto"
+    speaks = ("sqs",)
+
+    @staticmethod
+    def installed() -> bool:
+        return Path(sys.executable).with_name("moto_server").exists()
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        program = Path(sys.executable).with_name("moto_server")
+        return [str(program), "-H", "127.0.0.1", "-p", str(self.ports["sqs"])], {}
+
+
+PEERS: dict[str, type[Peer]] = {each.name: each for each in (Landbridge, RabbitMQ, ActiveMQ, Moto)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bridge.messaging.errors import (
     MessagingError,
@@ -268,6 +268,10 @@ class MemoryStore:
         return found
 
     # -- composition
+
+    def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
+        """Nothing here goes by the clock; `handler` is for the test to call."""
+        self.idle_handler = handler
 
     def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
         self._dead_letterer = dead_letterer

@@ -1,0 +1,72 @@
+"""The README's demonstration, run as it stands against the program on ports of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.cli.show import losses_page
+from tests.bridge.net.certificates import Authority
+from tests.support.program import running
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_demonstration_moves_messages_both_ways(tmp_path: Path) -> None:
+    with running(directory=tmp_path) as program:
+        script = "".join(_blocks("python"))
+        for default, listener in (("61613", "stomp"), ("4566", "aws")):
+            assert default in script
+            script = script.replace(default, str(program.port(listener)))
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == ["42 crates of tea Lipton", "shipped"]
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text())
+    missing = [link for link in links if not (README.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
+    (text,) = _blocks("yaml")
+    path = tmp_path / "landbridge.yaml"
+    path.write_text(text)
+    issued = Authority("Test CA", tmp_path).issue("localhost")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("landbridge"), "check", "-c", path],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={
+            "PATH": "/usr/bin",
+            "ORDERS_HASH": "$7$1000$c2FsdHNhbHRzYWx0$" + "A" * 86 + "==",
+            "CERTIFICATE": str(issued.certificate),
+            "KEY": str(issued.key),
+        },
+    )
+    assert "orders by region" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", ["run", "test", "check", "bench", "install"])
+def test_the_make_targets_exist(target: str) -> None:
+    makefile = (README.parent / "Makefile").read_text()
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_loss_table_in_the_documentation_is_current() -> None:
+    page = README.parent / "docs" / "losses.md"
+    assert page.read_text() == losses_page(), "run: landbridge losses > docs/losses.md"
