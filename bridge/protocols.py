@@ -23,7 +23,7 @@ class LegacyProtocol(ProtocolPorts):
     """A protocol that gateways speak; `websocket` says how it is framed there."""
 
     make_factory: MakeFactory
-    websocket: WebSocketOptions
+    websocket: WebSocketOptions | None = None
 
 
 def _stomp(services: Services, options: ListenerOptions) -> GatewayFactory:
@@ -32,11 +32,20 @@ def _stomp(services: Services, options: ListenerOptions) -> GatewayFactory:
     return lambda transport: StompGateway(services, transport, options)
 
 
+def _amqp(services: Services, options: ListenerOptions) -> GatewayFactory:
+    from mappings.amqp091.gateway import AmqpGateway
+
+    return lambda transport: AmqpGateway(services, transport, options)
+
+
 AWS: Final = ProtocolPorts("aws", "SQS and SNS API", 4566, 4566)
 METRICS: Final = ProtocolPorts("metrics", "Metrics and health", 15692, 15692, authenticated=False)
 LEGACY: Final = {
     protocol.name: protocol
     for protocol in (
+        LegacyProtocol(
+            name="amqp", title="AMQP 0-9-1", port=5672, tls_port=5671, make_factory=_amqp
+        ),
         LegacyProtocol(
             name="stomp",
             title="STOMP",

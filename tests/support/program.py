@@ -21,6 +21,7 @@ from threading import Condition, Thread
 
 LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
 FREE_PORTS = (
+    "--set=listeners.amqp.port=0",
     "--set=listeners.stomp.port=0",
     "--set=listeners.aws.port=0",
     "--set=listeners.metrics.port=0",

@@ -1,0 +1,194 @@
+"""The `x-` arguments of declarations: what they become, and when two declarations are the same.
+
+RabbitMQ checks only the arguments that it knows, and its sentences about them are what its users
+search for. Arguments that only tune RabbitMQ's own storage are accepted and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from adapters.amqp091.events import QueueDeclareRequested
+from bridge.messaging.model import DeadLetterTarget, Overflow, QueueSettings
+from bridge.messaging.subjects import subject_from_dotted
+from mappings.amqp091.errors import precondition_failed
+
+OWNER_TAG: Final = "landbridge-exclusive-owner"
+"""The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
+
+_TTL_MAX: Final = 0xFFFFFFFF
+_PRIORITY_MAX: Final = 255
+
+Check = Callable[[Any], str | None]
+
+
+def _whole(minimum: int, maximum: int = 2**63 - 1) -> Check:
+    def check(value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"{{unacceptable_type,{type_name(value)}}}"
+        if value < minimum:
+            return "{value_zero,0}" if value == 0 else f"{{value_negative,{value}}}"
+        return f"{{value_too_large,{value}}}" if value > maximum else None
+
+    return check
+
+
+def _text(*allowed: str) -> Check:
+    def check(value: Any) -> str | None:
+        if not isinstance(value, str):
+            return f"{{unacceptable_type,{type_name(value)}}}"
+        if allowed and value not in allowed:
+            return f"invalid value '{value}', expected one of {', '.join(allowed)}"
+        return None
+
+    return check
+
+
+def _truth(value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"{{unacceptable_type,{type_name(value)}}}"
+
+
+def _queue_type(value: Any) -> str | None:
+    if value == "stream":
+        return "streams are not offered, classic and quorum queues are"
+    return _text("classic", "quorum")(value)
+
+
+QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
+    "x-message-ttl": _whole(0, _TTL_MAX),
+    "x-expires": _whole(1, _TTL_MAX),
+    "x-max-length": _whole(0),
+    "x-max-length-bytes": _whole(0),
+    "x-overflow": _text("drop-head", "reject-publish", "reject-publish-dlx"),
+    "x-dead-letter-exchange": _text(),
+    "x-dead-letter-routing-key": _text(),
+    "x-dead-letter-strategy": _text("at-most-once", "at-least-once"),
+    "x-max-priority": _whole(0, _PRIORITY_MAX),
+    "x-single-active-consumer": _truth,
+    "x-delivery-limit": _whole(-1),
+    "x-queue-type": _queue_type,
+    "x-queue-mode": _text("default", "lazy"),
+    "x-queue-version": _whole(1, 2),
+    "x-queue-master-locator": _text(),
+    "x-queue-leader-locator": _text(),
+}
+
+
+def settings_from_declare(event: QueueDeclareRequested, where: str, owner: str) -> QueueSettings:
+    """The settings that a queue.declare asks for; `where` is `queue 'q' in vhost '/'`.
+
+    Raises `SoftError` 406 in RabbitMQ's words.
+    """
+    arguments = event.arguments
+    for name, check in QUEUE_ARGUMENTS.items():
+        if name in arguments and (problem := check(arguments[name])) is not None:
+            raise precondition_failed(f"invalid arg '{name}' for {where}: {problem}")
+    _check_combinations(event, where)
+    exchange: Any = arguments.get("x-dead-letter-exchange")
+    key: Any = arguments.get("x-dead-letter-routing-key")
+    overflow = arguments.get("x-overflow", "drop-head")
+    limit: Any = arguments.get("x-delivery-limit")
+    given: dict[str, Any] = arguments
+    return QueueSettings(
+        message_ttl_ms=given.get("x-message-ttl"),
+        idle_expiry_ms=given.get("x-expires"),
+        length_max=given.get("x-max-length"),
+        bytes_max=given.get("x-max-length-bytes"),
+        overflow=Overflow.DROP_HEAD if overflow == "drop-head" else Overflow.REJECT_PUBLISH,
+        dead_letter=None if exchange is None else _dead_letter_target(exchange, key),
+        return_limit=None if limit is None or limit < 0 else limit,
+        priority_max=given.get("x-max-priority", 0),
+        single_active_consumer=given.get("x-single-active-consumer", False),
+        auto_delete=event.auto_delete,
+        arguments=dict(arguments),
+        tags={OWNER_TAG: owner} if event.exclusive else {},
+    )
+
+
+def _dead_letter_target(exchange: str, key: str | None) -> DeadLetterTarget:
+    if key is None:
+        return DeadLetterTarget(exchange)
+    return DeadLetterTarget(exchange, subject_from_dotted(key))
+
+
+def _check_combinations(event: QueueDeclareRequested, where: str) -> None:
+    arguments = event.arguments
+    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
+        raise precondition_failed(
+            f"invalid arg 'x-dead-letter-routing-key' for {where}: routing_key_but_no_dlx_defined"
+        )
+    if arguments.get("x-queue-type") == "quorum":
+        for wrong, what in (
+            (not event.durable, "non-durable"),
+            (event.exclusive, "exclusive"),
+            (event.auto_delete, "auto-delete"),
+        ):
+            if wrong:
+                raise precondition_failed(f"invalid property '{what}' for {where}")
+
+
+def check_equivalent(
+    where: str,
+    flags: Mapping[str, tuple[object, object]],
+    received: Mapping[str, Any],
+    current: Mapping[str, Any],
+    known: Mapping[str, object],
+) -> None:
+    """Raise 406 for the first difference; `flags` are name -> (received, current)."""
+    for name, (asked, is_now) in flags.items():
+        if asked != is_now:
+            raise precondition_failed(
+                f"inequivalent arg '{name}' for {where}:"
+                f" received '{_flag(asked)}' but current is '{_flag(is_now)}'"
+            )
+    for name in known:
+        one, other = received.get(name), current.get(name)
+        if one != other and not _both_default(name, one, other):
+            raise precondition_failed(
+                f"inequivalent arg '{name}' for {where}:"
+                f" received {_shown(one)} but current is {_shown(other)}"
+            )
+
+
+def _both_default(name: str, one: object, other: object) -> bool:
+    """Arguments whose absence means the same as their default, or whose value changes nothing."""
+    if name in {"x-queue-mode", "x-queue-version", "x-queue-master-locator"}:
+        return True
+    return name == "x-queue-type" and {one, other} == {None, "classic"}
+
+
+def _flag(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"the value '{_flag(value)}' of type '{type_name(value)}'"
+
+
+def type_name(value: object) -> str:
+    """RabbitMQ's name for the type of a table's field."""
+    match value:
+        case bool():
+            return "bool"
+        case int():
+            return "signedint" if -(2**31) <= value < 2**31 else "long"
+        case float():
+            return "double"
+        case str():
+            return "longstr"
+        case bytes():
+            return "binary"
+        case Decimal():
+            return "decimal"
+        case dict():
+            return "table"
+        case list():
+            return "array"
+        case None:
+            return "void"
+        case _:
+            return "timestamp"

@@ -1,0 +1,95 @@
+"""What the gateway knows of one channel: prefetches, consumers, a transaction, the last queue."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from adapters.amqp091.events import PublishReceived
+from bridge.messaging.model import Delivery, Publish
+from mappings.amqp091.consumer import AmqpConsumer
+
+Token: TypeAlias = tuple[Delivery, AmqpConsumer | None]
+"""What the adapter holds for a delivery; without a consumer where basic.get took it."""
+
+
+class Transaction:
+    """What tx.commit will do as one: publishes, acks, nacks with and without requeue.
+
+    `received` and `publishes` belong together, one each.
+    """
+
+    __slots__ = ("acked", "body_bytes", "publishes", "received", "rejected", "returned")
+
+    def __init__(self) -> None:
+        self.received: list[PublishReceived] = []
+        self.publishes: list[Publish] = []
+        self.acked: list[Token] = []
+        self.returned: list[Token] = []
+        self.rejected: list[Token] = []
+        self.body_bytes = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.publishes) + len(self.acked) + len(self.returned) + len(self.rejected)
+
+
+class GatewayChannel:
+    """The state of one channel.
+
+    `prefetch` is for each consumer that is still to come, `prefetch_max` for all of the channel
+    together (basic.qos with global); 0 is no limit.
+    """
+
+    __slots__ = (
+        "consumers",
+        "last_queue",
+        "number",
+        "outstanding",
+        "prefetch",
+        "prefetch_max",
+        "reply_queue",
+        "surplus",
+        "transaction",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.prefetch = 0
+        self.prefetch_max = 0
+        self.consumers: dict[str, AmqpConsumer] = {}
+        self.last_queue = ""
+        self.reply_queue: str | None = None
+        """The queue behind the pseudo-queue for direct replies, while it is consumed."""
+        self.transaction: Transaction | None = None
+        self.outstanding = 0
+        """Unacknowledged deliveries; counted only while there is a `prefetch_max`."""
+        self.surplus: deque[tuple[AmqpConsumer, Delivery]] = deque()
+
+    def within_prefetch(
+        self, consumer: AmqpConsumer, deliveries: Sequence[Delivery]
+    ) -> Sequence[Delivery]:
+        """Those that may be sent now; the others wait for acknowledgements."""
+        room = max(0, self.prefetch_max - self.outstanding) if not self.surplus else 0
+        self.surplus.extend((consumer, delivery) for delivery in deliveries[room:])
+        self.outstanding += min(room, len(deliveries))
+        return deliveries[:room]
+
+    def settled(self, count: int) -> None:
+        """So many deliveries are no longer outstanding; send what waited for that."""
+        if not self.prefetch_max:
+            return
+        self.outstanding = max(0, self.outstanding - count)
+        while self.surplus and self.outstanding < self.prefetch_max:
+            consumer, delivery = self.surplus.popleft()
+            self.outstanding += 1
+            consumer.write([delivery])
+
+    def take_surplus(self, consumer: AmqpConsumer | None = None) -> list[Delivery]:
+        """Forget what waits, of one consumer or of all, and return it for release."""
+        taken = [each for of, each in self.surplus if consumer is None or of is consumer]
+        self.surplus = deque(
+            (of, each) for of, each in self.surplus if not (consumer is None or of is consumer)
+        )
+        return taken

@@ -1,0 +1,166 @@
+"""From basic.publish to a publish of the bridge.
+
+Hot path: 1.5 us per publish to an exchange and key that were met before. What an exchange and key
+mean is worked out once and kept for the connection. A publish that needs a closer look (copies by
+CC and BCC, a user id, a direct reply) is `particular`, and goes the long way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from adapters.amqp091.events import PublishReceived
+from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
+from bridge.messaging.ports import Queue
+from bridge.messaging.subjects import subject_from_dotted
+from mappings.amqp091.channel import GatewayChannel
+from mappings.amqp091.errors import access_refused, not_found_exchange, precondition_failed
+from mappings.amqp091.messages import (
+    DIRECT_REPLY,
+    ORIGINAL,
+    Translation,
+    translation_of,
+    with_changes,
+)
+
+if TYPE_CHECKING:
+    from mappings.amqp091.gateway import AmqpGateway
+
+TARGETS_MAX: Final = 4_096
+"""Exchanges with keys of one connection whose meaning is remembered."""
+PUBLISH_METHOD: Final = 0x003C0028
+
+
+class Publishing:
+    """Makes the publishes of one connection."""
+
+    __slots__ = ("_client", "_gateway", "_namespace", "_targets", "_user", "_version")
+
+    def __init__(self, gateway: AmqpGateway) -> None:
+        self._gateway = gateway
+        self._namespace = "/"
+        self._user: str | None = None
+        self._client: str | None = None
+        self._targets: dict[tuple[str, str], tuple[Origin, str | None, str | None]] = {}
+        self._version = -1
+
+    def start(self, namespace: str, user: str | None, client: str | None) -> None:
+        """The client was let in, as this."""
+        self._namespace, self._user, self._client = namespace, user, client
+
+    def publish_from(self, event: PublishReceived, translation: Translation) -> Publish:
+        """The publish of one basic.publish. Raises `AmqpError` for what cannot be published."""
+        exchange, key = event.exchange, event.routing_key
+        if self._version != self._gateway.services.topology.version:
+            self._targets.clear()
+            self._version = self._gateway.services.topology.version
+        target = self._targets.get((exchange, key))
+        if target is None:
+            target = self._target(exchange, key)
+        origin, topic, subject = target
+        services = self._gateway.services
+        now_ms = services.clock.epoch_ms()
+        expiration_ms = translation.expiration_ms
+        message = Message(
+            services.message_ids.next(),
+            event.body,
+            now_ms,
+            translation.properties,
+            translation.headers,
+            topic,
+            subject,
+            self._user,
+            translation.priority,
+            None if expiration_ms is None else now_ms + expiration_ms,
+            None,
+            None,
+            None,
+            None,
+            translation.original,
+        )
+        return Publish(origin, message, self._namespace, None if topic else key)
+
+    def _target(self, exchange: str, key: str) -> tuple[Origin, str | None, str | None]:
+        """Origin, topic and subject of an exchange and key; without topic the key is a queue."""
+        origin = Origin(ORIGINAL, f"{exchange}/{key}", self._client, self._user)
+        target: tuple[Origin, str | None, str | None] = (origin, None, None)
+        if exchange:
+            name = TopicName(self._namespace, exchange)
+            topic = self._gateway.services.topology.topic(name)
+            if topic is None:
+                raise not_found_exchange(name, PUBLISH_METHOD)
+            if topic.internal:
+                raise access_refused(
+                    f"cannot publish to internal exchange '{exchange}' in vhost"
+                    f" '{self._namespace}'",
+                    PUBLISH_METHOD,
+                )
+            target = origin, exchange, subject_from_dotted(key)
+        if len(self._targets) >= TARGETS_MAX:
+            self._targets.clear()
+        self._targets[exchange, key] = target
+        return target
+
+    # The long way
+
+    def checked(self, event: PublishReceived, channel: GatewayChannel) -> PublishReceived:
+        """A particular publish with its properties as they are to travel. Raises `AmqpError`."""
+        properties = event.properties
+        translation = translation_of(properties)
+        if translation.problem is not None:
+            raise precondition_failed(translation.problem, PUBLISH_METHOD)
+        if properties.user_id is not None and properties.user_id != self._user:
+            raise precondition_failed(
+                f"user_id property set to '{properties.user_id}' but authenticated user was"
+                f" '{self._user}'",
+                PUBLISH_METHOD,
+            )
+        if properties.reply_to == DIRECT_REPLY:
+            if channel.reply_queue is None:
+                raise precondition_failed("fast reply consumer does not exist", PUBLISH_METHOD)
+            properties = with_changes(properties, reply_to=channel.reply_queue)
+        if "BCC" in translation.headers:
+            headers = {k: v for k, v in translation.headers.items() if k != "BCC"}
+            properties = with_changes(properties, headers=headers)
+        if properties is event.properties:
+            return event
+        return msgspec.structs.replace(event, properties=properties)
+
+    def add_copies(self, event: PublishReceived, message: Message, unit: UnitOfWork) -> None:
+        """Send a message to what its CC and BCC name as well; each queue gets it once."""
+        reached = {queue.name for queue, sent in unit.sends if sent is message}
+        for key in _copies(event):
+            for queue in self._queues_for(event.exchange, key, message):
+                if queue.name not in reached:
+                    reached.add(queue.name)
+                    unit.sends.append((queue, message))
+
+    def _queues_for(self, exchange: str, key: str, message: Message) -> list[Queue]:
+        services = self._gateway.services
+        if not exchange:
+            queue = services.store.queue(QueueName(self._namespace, key))
+            return [] if queue is None else [queue]
+        copy = msgspec.structs.replace(message, subject=subject_from_dotted(key))
+        topic = TopicName(self._namespace, exchange)
+        return [queue for queue, _ in services.router.sends_to_topic(topic, copy)]
+
+
+def has_copies(event: PublishReceived) -> bool:
+    """Whether a publish names further keys in its headers."""
+    headers = event.properties.headers
+    return headers is not None and ("CC" in headers or "BCC" in headers)
+
+
+def _copies(event: PublishReceived) -> list[str]:
+    """The keys in CC and BCC. Raises 406 where one is not a list of texts."""
+    keys: list[str] = []
+    for name in ("CC", "BCC"):
+        value = (event.properties.headers or {}).get(name, [])
+        if not isinstance(value, list):
+            raise precondition_failed(
+                f"invalid header '{name}': a list of routing keys was expected", PUBLISH_METHOD
+            )
+        keys += [key for key in value if isinstance(key, str)]
+    return keys

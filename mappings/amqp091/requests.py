@@ -1,0 +1,255 @@
+"""The methods on channels that are owed an answer, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from adapters.amqp091 import events
+from adapters.amqp091.errors import AmqpError
+from adapters.amqp091.methods import NUMBER_OF
+from bridge.messaging.errors import MessagingError, ResourceLocked
+from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.ports import Queue
+from mappings.amqp091.channel import GatewayChannel, Transaction
+from mappings.amqp091.consumer import AmqpConsumer
+from mappings.amqp091.errors import access_refused, precondition_failed
+from mappings.amqp091.messages import DIRECT_REPLY, raw_properties_of, routing_of
+
+if TYPE_CHECKING:
+    from mappings.amqp091.gateway import AmqpGateway
+
+Barrier = Coroutine[Any, Any, None]
+Operation = Callable[[Any, GatewayChannel], Awaitable[None]]
+
+
+class Requests:
+    """Answers the requests of one connection."""
+
+    __slots__ = ("_gateway", "_operations")
+
+    def __init__(self, gateway: AmqpGateway) -> None:
+        self._gateway = gateway
+        self._operations: dict[type, tuple[str, Operation]] = {
+            events.ExchangeDeclareRequested: ("Exchange.Declare", self._declare_exchange),
+            events.ExchangeDeleteRequested: ("Exchange.Delete", self._delete_exchange),
+            events.ExchangeBindRequested: ("Exchange.Bind", self._bind_exchange),
+            events.ExchangeUnbindRequested: ("Exchange.Unbind", self._unbind_exchange),
+            events.QueueDeclareRequested: ("Queue.Declare", self._declare_queue),
+            events.QueueBindRequested: ("Queue.Bind", self._bind_queue),
+            events.QueueUnbindRequested: ("Queue.Unbind", self._unbind_queue),
+            events.QueuePurgeRequested: ("Queue.Purge", self._purge_queue),
+            events.QueueDeleteRequested: ("Queue.Delete", self._delete_queue),
+            events.ConsumeRequested: ("Basic.Consume", self._consume),
+            events.CancelRequested: ("Basic.Cancel", self._cancel),
+            events.GetRequested: ("Basic.Get", self._get),
+        }
+
+    def handle(self, event: Any) -> Barrier | None:
+        """Answer an event; a coroutine where the answer has to wait."""
+        gateway = self._gateway
+        channel = gateway.channels.get(event.channel)
+        if channel is None:
+            return None
+        operation = self._operations.get(type(event))
+        if operation is not None:
+            return self._run(event, channel, *operation)
+        match event:
+            case events.TxCommitRequested():
+                return gateway.settling.commit(event)
+            case events.TxRollbackRequested():
+                gateway.settling.rollback(event)
+            case events.RecoverRequested():
+                gateway.settling.recover(event)
+            case events.TxSelectRequested():
+                channel.transaction = channel.transaction or Transaction()
+                gateway.connection.answer(event)
+            case events.QosRequested():
+                self._qos(event, channel)
+                gateway.connection.answer(event)
+            case _:
+                gateway.connection.answer(event)
+        return None
+
+    async def _run(
+        self, event: Any, channel: GatewayChannel, method: str, operation: Operation
+    ) -> None:
+        try:
+            await operation(event, channel)
+        except (AmqpError, MessagingError) as error:
+            self._gateway.refuse_channel(channel.number, error, NUMBER_OF[method])
+
+    # Declarations
+
+    async def _declare_exchange(
+        self, event: events.ExchangeDeclareRequested, channel: GatewayChannel
+    ) -> None:
+        self._answer(event, await self._gateway.declarations.declare_exchange(event))
+
+    async def _delete_exchange(
+        self, event: events.ExchangeDeleteRequested, channel: GatewayChannel
+    ) -> None:
+        self._answer(event, await self._gateway.declarations.delete_exchange(event))
+
+    async def _bind_exchange(
+        self, event: events.ExchangeBindRequested, channel: GatewayChannel
+    ) -> None:
+        self._answer(event, await self._gateway.declarations.bind_exchange(event))
+
+    async def _unbind_exchange(
+        self, event: events.ExchangeUnbindRequested, channel: GatewayChannel
+    ) -> None:
+        self._answer(event, await self._gateway.declarations.unbind_exchange(event))
+
+    async def _declare_queue(
+        self, event: events.QueueDeclareRequested, channel: GatewayChannel
+    ) -> None:
+        declarations = self._gateway.declarations
+        if event.queue == DIRECT_REPLY:
+            self._answer(event, {"queue": DIRECT_REPLY})
+            return
+        fields = await declarations.declare_queue(event, channel.last_queue)
+        channel.last_queue = fields["queue"]
+        self._answer(event, fields)
+
+    async def _bind_queue(self, event: events.QueueBindRequested, channel: GatewayChannel) -> None:
+        declarations = self._gateway.declarations
+        self._answer(event, await declarations.bind_queue(event, channel.last_queue))
+
+    async def _unbind_queue(
+        self, event: events.QueueUnbindRequested, channel: GatewayChannel
+    ) -> None:
+        declarations = self._gateway.declarations
+        self._answer(event, await declarations.unbind_queue(event, channel.last_queue))
+
+    async def _purge_queue(
+        self, event: events.QueuePurgeRequested, channel: GatewayChannel
+    ) -> None:
+        declarations = self._gateway.declarations
+        self._answer(event, await declarations.purge_queue(event, channel.last_queue))
+
+    async def _delete_queue(
+        self, event: events.QueueDeleteRequested, channel: GatewayChannel
+    ) -> None:
+        declarations = self._gateway.declarations
+        self._answer(event, await declarations.delete_queue(event, channel.last_queue))
+
+    def _answer(self, event: Any, fields: dict[str, Any]) -> None:
+        self._gateway.connection.answer(event, **fields)
+
+    # Consuming
+
+    def _qos(self, event: events.QosRequested, channel: GatewayChannel) -> None:
+        if not event.global_:
+            channel.prefetch = event.prefetch_count
+            return
+        if event.prefetch_count and not channel.prefetch_max:
+            held = self._gateway.connection.channels[channel.number].unacked
+            channel.outstanding = len(held)
+        channel.prefetch_max = event.prefetch_count
+        if not channel.prefetch_max:
+            for consumer, delivery in list(channel.surplus):
+                consumer.write([delivery])
+            channel.surplus.clear()
+        else:
+            channel.settled(0)
+
+    def prefetch_of(self, channel: GatewayChannel, *, no_ack: bool) -> int:
+        """The credit of a new consumer: RabbitMQ's 0 is no limit, ours has one."""
+        most = self._gateway.services.limits.prefetch_max
+        if no_ack:
+            return most
+        wanted = channel.prefetch or channel.prefetch_max
+        return min(wanted, most) if wanted else most
+
+    async def _consume(self, event: events.ConsumeRequested, channel: GatewayChannel) -> None:
+        gateway = self._gateway
+        number = len(channel.consumers)
+        if number >= gateway.services.limits.consumers_per_connection_max:
+            raise precondition_failed(f"{number} consumers on a channel are the most")
+        priority = event.arguments.get("x-priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise precondition_failed(f"invalid arg 'x-priority': {priority!r} is not an integer")
+        if event.queue == DIRECT_REPLY:
+            queue = await self._reply_queue(event, channel)
+        else:
+            queue = gateway.declarations.queue(event.queue, channel.last_queue)
+        consumer = AmqpConsumer(
+            gateway,
+            channel,
+            queue,
+            event.consumer,
+            self.prefetch_of(channel, no_ack=event.consumer.no_ack),
+        )
+        exclusive = event.exclusive
+        try:
+            await consumer.open(priority, exclusive=exclusive)
+        except ResourceLocked as error:
+            name = queue.name
+            raise access_refused(
+                f"queue '{name.name}' in vhost '{name.namespace}' in exclusive use"
+            ) from error
+        if gateway.lost or gateway.channels.get(channel.number) is not channel:
+            consumer.close()
+            return
+        channel.consumers[event.consumer.tag] = consumer
+        gateway.connection.answer(event)
+        gateway.write_out()
+        consumer.start()
+
+    async def _reply_queue(self, event: events.ConsumeRequested, channel: GatewayChannel) -> Queue:
+        if not event.consumer.no_ack:
+            raise precondition_failed("reply consumer cannot acknowledge")
+        if channel.reply_queue is not None:
+            raise precondition_failed("reply consumer already set")
+        name = f"{DIRECT_REPLY}.{self._gateway.name}.{channel.number}"
+        queue = await self._gateway.declarations.reply_queue(name)
+        channel.reply_queue = name
+        return queue
+
+    async def _cancel(self, event: events.CancelRequested, channel: GatewayChannel) -> None:
+        consumer = channel.consumers.get(event.consumer_tag)
+        if consumer is not None:
+            self._gateway.end_consumer(channel, consumer)
+            await self._gateway.forget_orphans()
+        self._gateway.connection.answer(event)
+
+    async def _get(self, event: events.GetRequested, channel: GatewayChannel) -> None:
+        gateway = self._gateway
+        queue = gateway.declarations.queue(event.queue, channel.last_queue)
+        delivery = await gateway.services.store.take(queue)
+        if delivery is None:
+            gateway.connection.get_empty(event)
+            return
+        if gateway.lost or gateway.channels.get(channel.number) is not channel:
+            gateway.release([delivery])
+            return
+        counts = await gateway.services.store.counts(queue)
+        self._answer_get(event, channel, delivery, counts.visible)
+
+    def _answer_get(
+        self,
+        event: events.GetRequested,
+        channel: GatewayChannel,
+        delivery: Delivery,
+        message_count: int,
+    ) -> None:
+        gateway = self._gateway
+        message = delivery.message
+        exchange, key = routing_of(message, delivery.queue.name.name)
+        outgoing = (
+            (delivery, None),
+            delivery.receive_count > 1,
+            exchange,
+            key,
+            raw_properties_of(message),
+            message.body,
+        )
+        gateway.connection.get_ok(event, outgoing, message_count)
+        gateway.count_delivered(1, len(message.body))
+        if event.no_ack:
+            unit = UnitOfWork()
+            unit.deletes.append(delivery)
+            gateway.services.store.submit(unit)
+        elif channel.prefetch_max:
+            channel.outstanding += 1
