@@ -1,0 +1,228 @@
+"""The SQS and SNS HTTP API: from a request to an action, and from its outcome to a response.
+
+JSON 1.0 names its action in `X-Amz-Target`; everything else is the Query protocol, whose service
+follows from the version, the credential scope, the host or the action. Whatever goes wrong is
+answered in the request's own protocol: errors of the table as they are, everything else logged and
+answered as InternalFailure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from inspect import iscoroutine
+from typing import Any, TypeAlias
+
+from bridge.api import errors
+from bridge.api.auth import Authenticator
+from bridge.api.call import Call, Wire
+from bridge.api.errors import ApiError, api_error_from
+from bridge.api.operation import JSON_TYPE, XML_TYPE, Operation, success_body
+from bridge.api.options import ApiOptions
+from bridge.api.sns.notifications import Notifications
+from bridge.api.sns.operations import OPERATIONS as SNS_OPERATIONS
+from bridge.api.sns.operations import RENDERING as SNS_RENDERING
+from bridge.api.sns.outbound import Outbound
+from bridge.api.sns.pending import PendingSubscriptions
+from bridge.api.sns.service import SnsService
+from bridge.api.sns.signing import Signer
+from bridge.api.sqs.directory import QueueDirectory
+from bridge.api.sqs.move_tasks import MoveTasks
+from bridge.api.sqs.operations import OPERATIONS as SQS_OPERATIONS
+from bridge.api.sqs.operations import WITHOUT_QUEUE_URL
+from bridge.api.sqs.service import SqsService
+from bridge.api.sqs.shapes import rendering_of
+from bridge.api.wire import json, query, xml
+from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.ports import StateStore, Store
+from bridge.net.http_messages import HttpRequest, HttpResponse
+from bridge.routing.router import Router
+from bridge.routing.topology import Topology
+from mappings.gateway import Log
+
+PROTOCOL = "aws"
+PEM_TYPE = "application/x-pem-file"
+UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
+"""SNS's actions that the links in its messages lead to; what they need to know is in the link."""
+_JSON_TARGETS = {f"AmazonSQS.{name}": operation for name, operation in SQS_OPERATIONS.items()}
+_SQS_RENDERING = rendering_of("")
+
+Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse]
+
+
+class AwsApi:
+    """Answers the requests of one endpoint; `start` once its store is open."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a port
+        self,
+        store: Store,
+        state: StateStore,
+        topology: Topology,
+        router: Router,
+        clock: Clock,
+        message_ids: MessageIds,
+        log: Log,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        options: ApiOptions | None = None,
+    ) -> None:
+        """`spawn` runs what outlives a request, in a task group that ends with the process."""
+        options = options or ApiOptions()
+        directory = QueueDirectory(store)
+        self._clock = clock
+        self._message_ids = message_ids
+        self._log = log
+        self._authenticator = Authenticator(options.access_keys, clock)
+        self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, spawn)
+        self._sqs = SqsService(
+            store, state, clock, message_ids, options, directory, self._move_tasks
+        )
+        self._signer = signer = Signer(store, state, clock)
+        self._notifications = Notifications(topology, signer, message_ids)
+        self._outbound = Outbound(
+            store, topology, clock, message_ids, self._notifications, directory, log, spawn
+        )
+        self._pending = PendingSubscriptions(
+            store, state, clock, message_ids, signer, self._outbound
+        )
+        self._sns = SnsService(
+            store,
+            state,
+            topology,
+            router,
+            clock,
+            message_ids,
+            directory,
+            self._notifications,
+            self._pending,
+        )
+        router.use_wrap(self._notifications.wrap)
+        router.use_deliver_elsewhere(self._outbound.deliver)
+
+    def start(self) -> None:
+        """Go on with what was under way when the process stopped."""
+        self._move_tasks.resume()
+        self._pending.load()
+        self._outbound.start()
+
+    def handle(self, request: HttpRequest) -> Answer:
+        """Answer a request, at once or by a coroutine. Never raises."""
+        target = request.headers.get("x-amz-target")
+        wire = Wire.QUERY if target is None else Wire.JSON
+        call = Call(request, self._message_ids.next(), wire)
+        try:
+            if target is None:
+                return self._handle_query(call)
+            if self._authenticator.required:
+                self._authenticator.verify(request)
+            operation = _JSON_TARGETS.get(target)
+            if operation is None:
+                raise _invalid_action(target)
+            return self._answer(call, operation, operation.run_json(self._sqs, call))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            return self._refuse(call, error)
+
+    # -- Query
+
+    def _handle_query(self, call: Call) -> Answer:
+        request = call.request
+        path, _, query_string = request.target.partition("?")
+        form = request.body if request.method == "POST" else b""
+        parameters = query.parameters_from(query_string, form)
+        if "application/json" in request.headers.get("accept", ""):
+            call.wire = Wire.QUERY_AS_JSON
+        action = parameters.get("Action")
+        if action is None and path.endswith(".pem") and path[1:] == self._signer.certificate_name:
+            return _response(call, 200, PEM_TYPE, self._signer.certificate)
+        if action is None:
+            raise errors.UNKNOWN_OPERATION("The request names no action.")
+        call.sns = self._is_sns(call, action, parameters)
+        if self._authenticator.required and not (call.sns and action in UNSIGNED):
+            self._authenticator.verify(request)
+        if call.sns:
+            operation = SNS_OPERATIONS.get(action)
+            if operation is None:
+                raise _invalid_action(action)
+            return self._answer(call, operation, operation.run_query(self._sns, call, parameters))
+        if len(path.strip("/").split("/")) >= 2:
+            call.queue_path = path
+            parameters.setdefault("QueueUrl", path)
+        operation = SQS_OPERATIONS.get(action)
+        if operation is None or (call.queue_path and action in WITHOUT_QUEUE_URL):
+            raise _invalid_action(action)
+        return self._answer(call, operation, operation.run_query(self._sqs, call, parameters))
+
+    def _is_sns(self, call: Call, action: str, parameters: Mapping[str, str]) -> bool:
+        match parameters.get("Version"):
+            case "2010-03-31":
+                return True
+            case "2012-11-05":
+                return False
+            case _:
+                pass
+        if call.service is not None:
+            return call.service == "sns"
+        return action not in SQS_OPERATIONS and action in SNS_OPERATIONS
+
+    # -- answers
+
+    def _answer(self, call: Call, operation: Operation[Any], outcome: Any) -> Answer:
+        if iscoroutine(outcome):
+            return self._finish(call, operation, outcome)
+        return _response(call, 200, *success_body(call, operation, outcome))
+
+    async def _finish(
+        self, call: Call, operation: Operation[Any], outcome: Coroutine[Any, Any, Any]
+    ) -> HttpResponse:
+        try:
+            return _response(call, 200, *success_body(call, operation, await outcome))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            return self._refuse(call, error)
+
+    def _refuse(self, call: Call, error: Exception) -> HttpResponse:
+        if isinstance(error, MessagingError):
+            error = api_error_from(error, sns=call.sns)
+        if not isinstance(error, ApiError):
+            self._log.failed(PROTOCOL, call.request.peer, error)
+            error = errors.INTERNAL_FAILURE(
+                "The request processing has failed because of an unknown error."
+            )
+        if call.wire is Wire.JSON:
+            return _json_refusal(call, error)
+        return _query_refusal(call, error)
+
+
+def _response(call: Call, status: int, content_type: str, body: bytes) -> HttpResponse:
+    return HttpResponse(
+        status, {"Content-Type": content_type, "x-amzn-RequestId": call.request_id}, body
+    )
+
+
+def _json_refusal(call: Call, error: ApiError) -> HttpResponse:
+    kind = error.kind
+    response = _response(call, kind.status, JSON_TYPE, json.error_body(error))
+    response.headers["x-amzn-query-error"] = f"{kind.code};{kind.fault}"
+    return response
+
+
+def _query_refusal(call: Call, error: ApiError) -> HttpResponse:
+    if error.kind is errors.UNKNOWN_OPERATION:
+        return _response(call, 404, XML_TYPE, b"<UnknownOperationException/>\n")
+    message = error.message
+    if error.kind is errors.QUEUE_DOES_NOT_EXIST:
+        message = "The specified queue does not exist for this wsdl version."
+    if call.wire is Wire.QUERY_AS_JSON:
+        kind = error.kind
+        body = json.encode(
+            {
+                "Error": {"Code": kind.code, "Message": message, "Type": kind.fault},
+                "RequestId": call.request_id,
+            }
+        )
+        return _response(call, kind.status, "application/json", body)
+    rendering = SNS_RENDERING if call.sns else _SQS_RENDERING
+    body = xml.error_body(error, message, call.request_id, rendering)
+    return _response(call, error.kind.status, XML_TYPE, body)
+
+
+def _invalid_action(action: str) -> ApiError:
+    return errors.INVALID_ACTION(f"The action {action} is not valid for this endpoint.")

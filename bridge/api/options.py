@@ -1,0 +1,19 @@
+"""What the API can be told; AWS's own bounds are in `bridge.messaging.limits`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """What configuration says about the API."""
+
+    access_keys: Mapping[str, str] = field(default_factory=dict)
+    """Secret by access key id; with any given, signatures are verified, with none all are let in.
+    """
+    name_reuse_seconds: int = 60
+    """How long after its deletion a queue's name cannot be taken again."""
+    purge_interval_seconds: int = 60
+    """How long after a purge the next one of the same queue is refused."""

@@ -1,0 +1,121 @@
+"""How deliveries to HTTP endpoints are tried again (SNS developer guide, delivery retries)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bridge.api.sns.service import invalid
+from bridge.api.sns.topics import EFFECTIVE_DELIVERY_POLICY
+from bridge.routing.catalogue import Subscription, Topic
+
+RETRIES_MAX = 100
+DELAY_SECONDS_MAX = 3_600
+CONTENT_TYPE = "text/plain; charset=UTF-8"
+
+
+class RetryPolicy(msgspec.Struct, rename="camel"):
+    """The retries of one endpoint, in the order of their phases."""
+
+    min_delay_target: int = 20
+    max_delay_target: int = 20
+    num_retries: int = 3
+    num_no_delay_retries: int = 0
+    num_min_delay_retries: int = 0
+    num_max_delay_retries: int = 0
+    backoff_function: str = "linear"
+
+    def delay_of(self, retry: int) -> float | None:
+        """Seconds before retry number `retry`, from 1; None when there are no more."""
+        if retry > self.num_retries:
+            return None
+        if retry <= self.num_no_delay_retries:
+            return 0.0
+        retry -= self.num_no_delay_retries
+        if retry <= self.num_min_delay_retries:
+            return float(self.min_delay_target)
+        retry -= self.num_min_delay_retries
+        between = max(
+            1,
+            self.num_retries
+            - self.num_no_delay_retries
+            - self.num_min_delay_retries
+            - self.num_max_delay_retries,
+        )
+        if retry > between:
+            return float(self.max_delay_target)
+        part = (retry - 1) / max(1, between - 1)
+        match self.backoff_function:
+            case "arithmetic":
+                part *= part
+            case "geometric" | "exponential":
+                part = (2**part - 1) ** 2
+            case _:
+                pass
+        return self.min_delay_target + (self.max_delay_target - self.min_delay_target) * part
+
+
+def check_delivery_policy(text: str, within: str) -> None:
+    """Raises InvalidParameter for a policy that cannot be followed."""
+    policy = _object_of(text)
+    if policy is None:
+        raise invalid(f"{within}DeliveryPolicy: failed to parse JSON.")
+    try:
+        retries = msgspec.convert(policy.get("healthyRetryPolicy") or {}, RetryPolicy)
+    except msgspec.ValidationError as error:
+        raise invalid(f"{within}DeliveryPolicy: {error}") from error
+    phases = (
+        retries.num_no_delay_retries + retries.num_min_delay_retries + retries.num_max_delay_retries
+    )
+    if not 0 <= phases <= retries.num_retries <= RETRIES_MAX:
+        raise invalid(
+            f"{within}DeliveryPolicy: healthyRetryPolicy.numRetries must be at most {RETRIES_MAX},"
+            " and the sum of its phases at most numRetries"
+        )
+    if not 1 <= retries.min_delay_target <= retries.max_delay_target <= DELAY_SECONDS_MAX:
+        raise invalid(
+            f"{within}DeliveryPolicy: healthyRetryPolicy.minDelayTarget must be at most"
+            f" maxDelayTarget, and that at most {DELAY_SECONDS_MAX}"
+        )
+
+
+def effective_policy(topic: Topic | None, subscription: Subscription) -> dict[str, Any]:
+    """The policy that a subscription's deliveries follow: its own, the topic's, or the default."""
+    http = dict(EFFECTIVE_DELIVERY_POLICY["http"])
+    own_topic = _object_of(topic.attributes.get("DeliveryPolicy", "")) if topic else None
+    if own_topic and isinstance(own_topic.get("http"), dict):
+        http.update(own_topic["http"])
+    effective: dict[str, Any] = {
+        "healthyRetryPolicy": http["defaultHealthyRetryPolicy"],
+        "requestPolicy": http.get("defaultRequestPolicy", {"headerContentType": CONTENT_TYPE}),
+    }
+    own = _object_of(subscription.attributes.get("DeliveryPolicy", ""))
+    if own and not http.get("disableSubscriptionOverrides"):
+        effective.update({name: own[name] for name in effective if own.get(name)})
+    return effective
+
+
+def retry_policy(effective: Mapping[str, Any]) -> RetryPolicy:
+    """The retries of an effective policy; the default where it cannot be read."""
+    try:
+        return msgspec.convert(effective["healthyRetryPolicy"], RetryPolicy)
+    except (msgspec.ValidationError, KeyError):
+        return RetryPolicy()
+
+
+def content_type(effective: Mapping[str, Any]) -> str:
+    """The content type of requests to the endpoint."""
+    policy = effective.get("requestPolicy")
+    value = policy.get("headerContentType") if isinstance(policy, dict) else None
+    return value if isinstance(value, str) and value.isprintable() else CONTENT_TYPE
+
+
+def _object_of(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

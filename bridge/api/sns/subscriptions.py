@@ -1,0 +1,371 @@
+"""SNS's actions on subscriptions: subscribe, confirm, list, describe, change, unsubscribe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.api.call import Call
+from bridge.api.errors import SNS_FILTER_POLICY_LIMIT_EXCEEDED, SNS_NOT_FOUND, ApiError
+from bridge.api.sns import shapes
+from bridge.api.sns.delivery_policy import check_delivery_policy, effective_policy
+from bridge.api.sns.notifications import BASE_URL, INTERNAL, REGION_OF
+from bridge.api.sns.paging import page_of
+from bridge.api.sns.pending import Pending
+from bridge.api.sns.service import SnsService, checked_arn, invalid, topic_name
+from bridge.messaging.errors import InvalidParameter
+from bridge.messaging.filters import FilterPolicy, FilterScope
+from bridge.messaging.identifiers import ACCOUNT
+from bridge.messaging.model import QueueName
+from bridge.messaging.names import queue_from_sqs_name
+from bridge.routing.catalogue import FilterScope as FilterScopeName
+from bridge.routing.catalogue import Subscription, Topic
+
+PENDING = "pending confirmation"
+PENDING_ARN = "PendingConfirmation"
+FILTER_POLICIES_MAX = 200
+"""Of one topic."""
+SETTABLE = frozenset(
+    {
+        "DeliveryPolicy",
+        "FilterPolicy",
+        "FilterPolicyScope",
+        "RawMessageDelivery",
+        "RedrivePolicy",
+        "ReplayPolicy",
+        "SubscriptionRoleArn",
+    }
+)
+PROTOCOLS = frozenset({"sqs", "http", "https"})
+"""Those that are offered. The others are answered as SNS answers protocols that it does not know.
+"""
+
+
+async def subscribe(
+    service: SnsService, call: Call, request: shapes.SubscribeRequest
+) -> shapes.SubscriptionArnResult:
+    topic = service.topic(call, request.topic_arn)
+    protocol = request.protocol
+    if protocol not in PROTOCOLS:
+        raise invalid(f"Amazon SNS does not support this protocol string: {protocol}")
+    endpoint = request.endpoint or ""
+    attributes = dict(request.attributes or {})
+    queue = _checked_endpoint(service, topic, protocol, endpoint)
+    for name, value in attributes.items():
+        if name not in SETTABLE:
+            raise invalid("Attributes", f"Unknown attribute: {name}")
+        _check_attribute(service, topic, attributes, name, value, within="Attributes Reason: ")
+    existing = _same_endpoint(service, topic, protocol, endpoint)
+    if existing is not None:
+        if attributes and not _has(existing, attributes):
+            raise invalid("Attributes", "Subscription already exists with different attributes")
+        return shapes.SubscriptionArnResult(service.subscription_arn(call, existing))
+    _check_policy_count(service, topic, attributes)
+    subscription = Subscription(
+        id=service.message_ids.next(),
+        topic=topic.name,
+        queue=queue,
+        protocol=protocol,
+        endpoint=endpoint,
+        outlives_queue=True,
+        created_at=service.clock.epoch_ms(),
+        attributes={**attributes, BASE_URL: call.base_url, REGION_OF: call.region},
+    )
+    if protocol == "sqs":
+        await _enter(service, subscription)
+        return shapes.SubscriptionArnResult(service.subscription_arn(call, subscription))
+    pending = await service.pending.add(subscription)
+    arn = service.subscription_arn(call, pending.subscription)
+    return shapes.SubscriptionArnResult(arn if request.return_subscription_arn else PENDING)
+
+
+async def confirm_subscription(
+    service: SnsService, call: Call, request: shapes.ConfirmSubscriptionRequest
+) -> shapes.SubscriptionArnResult:
+    topic = service.topic(call, request.topic_arn)
+    pending = service.pending.by_token(request.token)
+    if pending is None or pending.subscription.topic != topic.name:
+        known = service.pending.confirmed_by(request.token)
+        subscription = None if known is None else service.topology.subscription(known)
+        if subscription is None:
+            raise invalid("Token")
+        return shapes.SubscriptionArnResult(service.subscription_arn(call, subscription))
+    await _enter(service, pending.subscription)
+    await service.pending.confirmed(pending)
+    return shapes.SubscriptionArnResult(service.subscription_arn(call, pending.subscription))
+
+
+async def unsubscribe(service: SnsService, call: Call, request: shapes.SubscriptionRequest) -> None:
+    parts = checked_arn(request.subscription_arn, "SubscriptionArn")
+    if len(parts) < 7:
+        raise invalid("SubscriptionArn", f"An ARN must have at least 7 elements, not {len(parts)}")
+    try:
+        subscription = service.subscription(call, request.subscription_arn)
+    except ApiError as error:
+        # To end what has ended succeeds, as recorded.
+        if error.kind is SNS_NOT_FOUND:
+            await service.pending.discard(parts[6])
+            return
+        raise
+    await service.topology.unsubscribe(subscription.id)
+    if subscription.protocol != "sqs":
+        await service.pending.say_goodbye(subscription)
+
+
+def get_subscription_attributes(
+    service: SnsService, call: Call, request: shapes.SubscriptionRequest
+) -> shapes.AttributesResult:
+    subscription, is_pending = _found(service, call, request.subscription_arn)
+    shown = {
+        "ConfirmationWasAuthenticated": "false" if is_pending else "true",
+        "Endpoint": _endpoint_of(service, call, subscription),
+        "Owner": ACCOUNT,
+        "PendingConfirmation": "true" if is_pending else "false",
+        "Protocol": subscription.protocol,
+        "RawMessageDelivery": "true" if subscription.raw else "false",
+        "SubscriptionArn": service.subscription_arn(call, subscription),
+        "SubscriptionPrincipal": f"arn:aws:iam::{ACCOUNT}:root",
+        "TopicArn": service.topic_arn(call, subscription.topic),
+    }
+    if subscription.outlives_queue:
+        shown["RawMessageDelivery"] = "false"
+        shown |= {k: v for k, v in subscription.attributes.items() if k not in INTERNAL and v}
+        if "FilterPolicy" in shown:
+            shown.setdefault("FilterPolicyScope", "MessageAttributes")
+    if subscription.protocol != "sqs":
+        policy = effective_policy(service.topology.topic(subscription.topic), subscription)
+        shown["EffectiveDeliveryPolicy"] = json.dumps(policy, separators=(",", ":"))
+    return shapes.AttributesResult(shown)
+
+
+async def set_subscription_attributes(
+    service: SnsService, call: Call, request: shapes.SetSubscriptionAttributesRequest
+) -> None:
+    subscription, is_pending = _found(service, call, request.subscription_arn)
+    name, value = request.attribute_name, request.attribute_value or ""
+    if name not in SETTABLE:
+        raise invalid("AttributeName")
+    topic = service.topology.topic(subscription.topic)
+    assert topic is not None
+    attributes = {**subscription.attributes, name: value}
+    if name == "FilterPolicy" and not value:
+        del attributes[name]
+    _check_attribute(service, topic, attributes, name, value, within="")
+    if name == "FilterPolicy" and name not in subscription.attributes:
+        _check_policy_count(service, topic, attributes)
+    changed = msgspec.structs.replace(subscription, attributes=attributes)
+    if is_pending:
+        await service.pending.replace(changed)
+    else:
+        await _enter(service, changed)
+
+
+def list_subscriptions(
+    service: SnsService, call: Call, request: shapes.PageRequest
+) -> shapes.ListSubscriptionsResult:
+    found = [each for topic in service.topology.topics() for each in _listed(service, topic)]
+    return _page(service, call, found, service.pending.all(), request.next_token)
+
+
+def list_subscriptions_by_topic(
+    service: SnsService, call: Call, request: shapes.ListSubscriptionsByTopicRequest
+) -> shapes.ListSubscriptionsResult:
+    topic = service.topic(call, request.topic_arn)
+    pending = service.pending.of_topic(topic.name)
+    return _page(service, call, _listed(service, topic), pending, request.next_token)
+
+
+def _listed(service: SnsService, topic: Topic) -> list[Subscription]:
+    """What SNS would know of: durable, and to a queue or an endpoint."""
+    return [
+        each
+        for each in service.topology.subscriptions_of(topic.name)
+        if each.durable and each.destination is None
+    ]
+
+
+def _page(
+    service: SnsService,
+    call: Call,
+    confirmed: Iterable[Subscription],
+    pending: Iterable[Pending],
+    token: str | None,
+) -> shapes.ListSubscriptionsResult:
+    waiting = {each.subscription.id: each.subscription for each in pending}
+    by_id = {each.id: each for each in confirmed} | waiting
+    ids, next_token = page_of(sorted(by_id), token)
+    members = [
+        shapes.SubscriptionMember(
+            PENDING_ARN if each in waiting else service.subscription_arn(call, by_id[each]),
+            ACCOUNT,
+            by_id[each].protocol,
+            _endpoint_of(service, call, by_id[each]),
+            service.topic_arn(call, by_id[each].topic),
+        )
+        for each in ids
+    ]
+    return shapes.ListSubscriptionsResult(members, next_token)
+
+
+def _found(service: SnsService, call: Call, arn: str) -> tuple[Subscription, bool]:
+    """The subscription of an ARN, and whether it waits for its confirmation."""
+    parts = arn.split(":")
+    pending = service.pending.by_id(parts[6]) if len(parts) == 7 else None
+    if pending is not None:
+        return pending.subscription, True
+    return service.subscription(call, arn), False
+
+
+async def _enter(service: SnsService, subscription: Subscription) -> None:
+    """Put a subscription, with what its attributes say, into the catalogue."""
+    attributes = subscription.attributes
+    policy = attributes.get("FilterPolicy") or None
+    in_body = attributes.get("FilterPolicyScope") == "MessageBody"
+    scope: FilterScopeName = "MessageBody" if in_body else "MessageAttributes"
+    raw = attributes.get("RawMessageDelivery") == "true"
+    if service.topology.subscription(subscription.id) is not None:
+        await service.topology.change_subscription(
+            subscription.id,
+            filter_policy=policy,
+            filter_scope=scope,
+            raw=raw,
+            attributes=attributes,
+        )
+        return
+    await service.topology.subscribe(
+        subscription.topic,
+        subscription.queue,
+        protocol=subscription.protocol,
+        endpoint=subscription.endpoint,
+        filter_policy=policy,
+        filter_scope=scope,
+        raw=raw,
+        outlives_queue=True,
+        attributes=attributes,
+        subscription_id=subscription.id,
+    )
+
+
+def _checked_endpoint(
+    service: SnsService, topic: Topic, protocol: str, endpoint: str
+) -> QueueName | None:
+    if protocol != "sqs":
+        split = urlsplit(endpoint)
+        if split.scheme != protocol or not split.hostname:
+            raise invalid("Endpoint must match the specified protocol")
+        if topic.fifo:
+            raise invalid(
+                f"Invalid parameter: Invalid protocol type: {protocol} (FIFO topics can only have"
+                " Amazon SQS endpoints)"
+            )
+        return None
+    parts = endpoint.split(":")
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs":
+        raise invalid("SQS endpoint ARN")
+    name = parts[5]
+    if name.endswith(".fifo") and not topic.fifo:
+        raise invalid(
+            "Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard"
+            " SNS topics"
+        )
+    queue = service.directory.by_name(name)
+    return queue_from_sqs_name(name) if queue is None else queue.name
+
+
+def _check_attribute(
+    service: SnsService,
+    topic: Topic,
+    attributes: Mapping[str, str],
+    name: str,
+    value: str,
+    within: str,
+) -> None:
+    match name:
+        case "RawMessageDelivery":
+            if value not in ("true", "false"):
+                raise invalid(
+                    f"{within}RawMessageDelivery: Invalid value [{value}]. Must be true or false."
+                )
+        case "FilterPolicyScope":
+            if value not in ("MessageAttributes", "MessageBody"):
+                raise invalid(
+                    f"{within}FilterPolicyScope: Invalid value [{value}]. Please use either"
+                    " MessageBody or MessageAttributes"
+                )
+            if policy := attributes.get("FilterPolicy"):
+                _check_filter(policy, value, within)
+        case "FilterPolicy":
+            if value:
+                _check_filter(value, attributes.get("FilterPolicyScope"), within)
+        case "RedrivePolicy":
+            if value:
+                _check_redrive(service, topic, value, within)
+        case "DeliveryPolicy":
+            if value:
+                check_delivery_policy(value, within)
+        case _:
+            pass
+
+
+def _check_filter(text: str, scope: str | None, within: str) -> None:
+    try:
+        FilterPolicy(text, FilterScope(scope or "MessageAttributes"))
+    except InvalidParameter as error:
+        raise invalid(f"{within}{error}") from error
+    except ValueError as error:
+        raise invalid(f"{within}FilterPolicyScope: Invalid value [{scope}]") from error
+
+
+def _check_redrive(service: SnsService, topic: Topic, text: str, within: str) -> None:
+    try:
+        policy = json.loads(text)
+        arn = policy["deadLetterTargetArn"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        raise invalid(f"{within}RedrivePolicy: failed to parse JSON.") from None
+    parts = arn.split(":") if isinstance(arn, str) else []
+    if len(parts) != 6 or parts[2] != "sqs":
+        raise invalid(f"{within}RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    if topic.fifo and not parts[5].endswith(".fifo"):
+        raise invalid(
+            f"{within}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO"
+            " Topic."
+        )
+
+
+def _check_policy_count(service: SnsService, topic: Topic, attributes: Mapping[str, str]) -> None:
+    if not attributes.get("FilterPolicy"):
+        return
+    subscriptions = service.topology.subscriptions_of(topic.name)
+    if sum(each.filter_policy is not None for each in subscriptions) >= FILTER_POLICIES_MAX:
+        raise SNS_FILTER_POLICY_LIMIT_EXCEEDED(
+            f"Filter policy limit of {FILTER_POLICIES_MAX} for topic {topic_name(topic)} is"
+            " reached."
+        )
+
+
+def _same_endpoint(
+    service: SnsService, topic: Topic, protocol: str, endpoint: str
+) -> Subscription | None:
+    candidates = service.topology.subscriptions_of(topic.name)
+    candidates += [each.subscription for each in service.pending.of_topic(topic.name)]
+    for each in candidates:
+        if each.outlives_queue and each.protocol == protocol and each.endpoint == endpoint:
+            return each
+    return None
+
+
+def _has(subscription: Subscription, attributes: Mapping[str, str]) -> bool:
+    shown = {"RawMessageDelivery": "false", **subscription.attributes}
+    return all(shown.get(name) == value for name, value in attributes.items())
+
+
+def _endpoint_of(service: SnsService, call: Call, subscription: Subscription) -> str:
+    if subscription.endpoint is not None:
+        return subscription.endpoint
+    if subscription.queue is None:
+        return ""
+    queue = service.store.queue(subscription.queue)
+    return "" if queue is None else call.sqs_arn(service.directory.name_of(queue))

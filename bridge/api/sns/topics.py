@@ -1,0 +1,363 @@
+"""SNS's actions on topics: create, list, describe, change, delete; tags and permissions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.api.call import Call
+from bridge.api.errors import (
+    SNS_NOT_FOUND,
+    SNS_RESOURCE_NOT_FOUND,
+    SNS_TAG_LIMIT_EXCEEDED,
+    ApiError,
+)
+from bridge.api.sns import shapes
+from bridge.api.sns.paging import page_of
+from bridge.api.sns.service import SnsService, checked_arn, invalid, topic_name
+from bridge.api.sns.shapes import Tag
+from bridge.messaging.identifiers import ACCOUNT
+from bridge.messaging.names import FIFO_SUFFIX, is_legal_topic_name, topic_from_sns_name
+from bridge.routing.catalogue import Topic
+
+TAGS_MAX = 50
+SETTABLE = frozenset(
+    {
+        "ArchivePolicy",
+        "ContentBasedDeduplication",
+        "DeliveryPolicy",
+        "DisplayName",
+        "FifoThroughputScope",
+        "FifoTopic",
+        "KmsMasterKeyId",
+        "MaximumMessageSize",
+        "Policy",
+        "SignatureVersion",
+        "TracingConfig",
+    }
+)
+_FEEDBACK = re.compile(
+    r"(HTTP|SQS|Lambda|Firehose|Application)(Success|Failure)Feedback(RoleArn|SampleRate)"
+)
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "ContentBasedDeduplication": ("true", "false"),
+    "FifoThroughputScope": ("Topic", "MessageGroup"),
+    "SignatureVersion": ("1", "2"),
+    "TracingConfig": ("PassThrough", "Active"),
+}
+_FIFO_ONLY = frozenset({"ArchivePolicy", "ContentBasedDeduplication", "FifoThroughputScope"})
+_JSON = frozenset({"ArchivePolicy", "DeliveryPolicy", "Policy"})
+MESSAGE_SIZE_RANGE = (1_024, 1_048_576)
+DATA_PROTECTION = "DataProtectionPolicy"
+EFFECTIVE_DELIVERY_POLICY: Mapping[str, Any] = {
+    "http": {
+        "defaultHealthyRetryPolicy": {
+            "minDelayTarget": 20,
+            "maxDelayTarget": 20,
+            "numRetries": 3,
+            "numMaxDelayRetries": 0,
+            "numNoDelayRetries": 0,
+            "numMinDelayRetries": 0,
+            "backoffFunction": "linear",
+        },
+        "disableSubscriptionOverrides": False,
+        "defaultRequestPolicy": {"headerContentType": "text/plain; charset=UTF-8"},
+    }
+}
+_DEFAULT_ACTIONS = (
+    "GetTopicAttributes",
+    "SetTopicAttributes",
+    "AddPermission",
+    "RemovePermission",
+    "DeleteTopic",
+    "Subscribe",
+    "ListSubscriptionsByTopic",
+    "Publish",
+)
+
+
+async def create_topic(
+    service: SnsService, call: Call, request: shapes.CreateTopicRequest
+) -> shapes.CreateTopicResult:
+    attributes = dict(request.attributes or {})
+    fifo = attributes.get("FifoTopic", "false")
+    if fifo not in ("true", "false"):
+        raise invalid("FifoTopic")
+    _check_name(request.name, fifo=fifo == "true")
+    for name, value in attributes.items():
+        _check_attribute(name, value, fifo=fifo == "true", within="Attributes")
+    tags = _tags_of(request.tags or [])
+    existing = service.topic_by_name(request.name)
+    if existing is not None:
+        _compare(existing, attributes, tags if request.tags is not None else None)
+        return shapes.CreateTopicResult(call.sns_arn(request.name))
+    attributes.pop("FifoTopic", None)
+    if request.data_protection_policy:
+        attributes[DATA_PROTECTION] = request.data_protection_policy
+    await service.topology.declare_topic(
+        topic_from_sns_name(request.name), fifo=fifo == "true", attributes=attributes, tags=tags
+    )
+    return shapes.CreateTopicResult(call.sns_arn(request.name))
+
+
+async def delete_topic(service: SnsService, call: Call, request: shapes.TopicRequest) -> None:
+    try:
+        topic = service.topic(call, request.topic_arn)
+    except ApiError as error:
+        # Deleting what is not there succeeds (SNS API reference, DeleteTopic).
+        if error.kind is SNS_NOT_FOUND:
+            return
+        raise
+    await service.topology.delete_topic(topic.name)
+
+
+def list_topics(
+    service: SnsService, call: Call, request: shapes.PageRequest
+) -> shapes.ListTopicsResult:
+    names = sorted(
+        topic_name(topic) for topic in service.topology.topics() if _is_listed(service, topic)
+    )
+    page, token = page_of(names, request.next_token)
+    return shapes.ListTopicsResult([shapes.TopicMember(call.sns_arn(name)) for name in page], token)
+
+
+def _is_listed(service: SnsService, topic: Topic) -> bool:
+    """The topics that every namespace has are shown once somebody uses them."""
+    if topic.built_in:
+        return bool(service.topology.subscriptions_of(topic.name))
+    return topic.durable and not topic.internal
+
+
+def get_topic_attributes(
+    service: SnsService, call: Call, request: shapes.TopicRequest
+) -> shapes.AttributesResult:
+    topic = service.topic(call, request.topic_arn)
+    arn = call.sns_arn(topic_name(topic))
+    subscriptions = service.topology.subscriptions_of(topic.name)
+    pending = service.pending.of_topic(topic.name)
+    shown = {
+        "DisplayName": "",
+        "EffectiveDeliveryPolicy": json.dumps(EFFECTIVE_DELIVERY_POLICY, separators=(",", ":")),
+        "Owner": ACCOUNT,
+        "Policy": json.dumps(_default_policy(arn), separators=(",", ":")),
+        "SubscriptionsConfirmed": str(len(subscriptions)),
+        "SubscriptionsDeleted": "0",
+        "SubscriptionsPending": str(len(pending)),
+        "TopicArn": arn,
+    }
+    if topic.fifo:
+        shown["FifoTopic"] = "true"
+        shown["ContentBasedDeduplication"] = "false"
+    shown.update(topic.attributes)
+    shown.pop(DATA_PROTECTION, None)
+    if "DeliveryPolicy" in shown:
+        shown["EffectiveDeliveryPolicy"] = shown["DeliveryPolicy"]
+    return shapes.AttributesResult(shown)
+
+
+async def set_topic_attributes(
+    service: SnsService, call: Call, request: shapes.SetTopicAttributesRequest
+) -> None:
+    topic = service.topic(call, request.topic_arn)
+    name, value = request.attribute_name, request.attribute_value or ""
+    if name == "FifoTopic":
+        raise invalid("AttributeName")
+    _check_attribute(name, value, fifo=topic.fifo, within="AttributeName")
+    attributes = dict(topic.attributes)
+    if value or name == "DisplayName":
+        attributes[name] = value
+    else:
+        attributes.pop(name, None)
+    await service.topology.change_topic(topic.name, attributes=attributes)
+
+
+# -- tags
+
+
+async def tag_resource(
+    service: SnsService, call: Call, request: shapes.TagResourceRequest
+) -> shapes.Empty:
+    topic = _resource(service, call, request.resource_arn)
+    tags = {**topic.tags, **_tags_of(request.tags)}
+    if len(tags) > TAGS_MAX:
+        raise SNS_TAG_LIMIT_EXCEEDED(
+            "Could not complete request: tag quota of per resource exceeded"
+        )
+    await service.topology.change_topic(topic.name, tags=tags)
+    return shapes.Empty()
+
+
+async def untag_resource(
+    service: SnsService, call: Call, request: shapes.UntagResourceRequest
+) -> shapes.Empty:
+    topic = _resource(service, call, request.resource_arn)
+    tags = {key: value for key, value in topic.tags.items() if key not in request.tag_keys}
+    await service.topology.change_topic(topic.name, tags=tags)
+    return shapes.Empty()
+
+
+def list_tags_for_resource(
+    service: SnsService, call: Call, request: shapes.ResourceRequest
+) -> shapes.ListTagsForResourceResult:
+    topic = _resource(service, call, request.resource_arn)
+    return shapes.ListTagsForResourceResult([Tag(*pair) for pair in topic.tags.items()])
+
+
+# -- policies
+
+
+async def add_permission(
+    service: SnsService, call: Call, request: shapes.AddPermissionRequest
+) -> None:
+    topic = service.topic(call, request.topic_arn)
+    arn = call.sns_arn(topic_name(topic))
+    policy = _policy_of(topic, arn)
+    if any(each.get("Sid") == request.label for each in policy["Statement"]):
+        raise invalid("Statement already exists")
+    for account in request.aws_account_id:
+        if not re.fullmatch(r"\d{12}", account):
+            raise invalid("AWSAccountId")
+    for action in request.action_name:
+        if action not in _DEFAULT_ACTIONS and action != "*":
+            raise invalid("Policy statement action out of service scope!")
+    principals = [f"arn:aws:iam::{account}:root" for account in request.aws_account_id]
+    actions = [f"SNS:{action}" for action in request.action_name]
+    policy["Statement"].append(
+        {
+            "Sid": request.label,
+            "Effect": "Allow",
+            "Principal": {"AWS": principals[0] if len(principals) == 1 else principals},
+            "Action": actions[0] if len(actions) == 1 else actions,
+            "Resource": arn,
+        }
+    )
+    await _set_policy(service, topic, policy)
+
+
+async def remove_permission(
+    service: SnsService, call: Call, request: shapes.RemovePermissionRequest
+) -> None:
+    topic = service.topic(call, request.topic_arn)
+    policy = _policy_of(topic, call.sns_arn(topic_name(topic)))
+    left = [each for each in policy["Statement"] if each.get("Sid") != request.label]
+    await _set_policy(service, topic, {**policy, "Statement": left})
+
+
+async def put_data_protection_policy(
+    service: SnsService, call: Call, request: shapes.PutDataProtectionPolicyRequest
+) -> None:
+    topic = service.topic(call, request.resource_arn, "ResourceArn")
+    attributes = {**topic.attributes, DATA_PROTECTION: request.data_protection_policy}
+    await service.topology.change_topic(topic.name, attributes=attributes)
+
+
+def get_data_protection_policy(
+    service: SnsService, call: Call, request: shapes.ResourceRequest
+) -> shapes.DataProtectionPolicyResult:
+    topic = service.topic(call, request.resource_arn, "ResourceArn")
+    return shapes.DataProtectionPolicyResult(topic.attributes.get(DATA_PROTECTION, ""))
+
+
+# -- checks
+
+
+def _check_name(name: str, *, fifo: bool) -> None:
+    if is_legal_topic_name(name, fifo=fifo):
+        return
+    if fifo:
+        raise invalid(
+            "Topic Name",
+            "Fifo Topic names must end with .fifo and must be made up of only uppercase and"
+            " lowercase"
+            " ASCII letters, numbers, underscores, and hyphens, and must be between 1 and 256"
+            " characters"
+            " long.",
+        )
+    if name.endswith(FIFO_SUFFIX) and is_legal_topic_name(name, fifo=True):
+        raise invalid("Topic Name", "Topic names that end with .fifo need the attribute FifoTopic.")
+    raise invalid("Topic Name")
+
+
+def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
+    if name not in SETTABLE and not _FEEDBACK.fullmatch(name):
+        raise (
+            invalid(within)
+            if within == "AttributeName"
+            else invalid(within, f"Unknown attribute: {name}")
+        )
+    if name in _FIFO_ONLY and not fifo:
+        raise invalid(name, f"{name} is not valid for standard topics")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise invalid(name)
+    if name == "MaximumMessageSize" and value:
+        low, high = MESSAGE_SIZE_RANGE
+        if not value.isdigit() or not low <= int(value[:9]) <= high:
+            raise invalid(name, f"Must be between {low} and {high}")
+    if name in _JSON and value:
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            raise invalid(name, "failed to parse JSON.") from None
+        if not isinstance(parsed, dict):
+            raise invalid(name, "must be a JSON object")
+
+
+def _compare(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str] | None) -> None:
+    shown = {"FifoTopic": "true" if topic.fifo else "false", "DisplayName": "", **topic.attributes}
+    if topic.fifo:
+        shown.setdefault("ContentBasedDeduplication", "false")
+    if any(shown.get(name) != value for name, value in attributes.items()):
+        raise invalid("Attributes", "Topic already exists with different attributes")
+    if tags is not None and tags != topic.tags:
+        raise invalid("Tags", "Topic already exists with different tags")
+
+
+def _tags_of(tags: list[Tag]) -> dict[str, str]:
+    found = {tag.key: tag.value for tag in tags}
+    if len(found) != len(tags):
+        raise invalid("Duplicated keys are not allowed.")
+    if len(found) > TAGS_MAX:
+        raise SNS_TAG_LIMIT_EXCEEDED(
+            "Could not complete request: tag quota of per resource exceeded"
+        )
+    return found
+
+
+def _resource(service: SnsService, call: Call, arn: str) -> Topic:
+    parts = checked_arn(arn, "ResourceArn")
+    topic = service.topic_by_name(":".join(parts[5:]))
+    if topic is None:
+        raise SNS_RESOURCE_NOT_FOUND("Resource does not exist")
+    return topic
+
+
+def _policy_of(topic: Topic, arn: str) -> dict[str, Any]:
+    text = topic.attributes.get("Policy")
+    policy: dict[str, Any] = json.loads(text) if text else _default_policy(arn)
+    statements = policy.get("Statement", [])
+    policy["Statement"] = [statements] if isinstance(statements, dict) else list(statements)
+    return policy
+
+
+async def _set_policy(service: SnsService, topic: Topic, policy: dict[str, Any]) -> None:
+    text = json.dumps(policy, separators=(",", ":"))
+    await service.topology.change_topic(topic.name, attributes={**topic.attributes, "Policy": text})
+
+
+def _default_policy(arn: str) -> dict[str, Any]:
+    return {
+        "Version": "2008-10-17",
+        "Id": "__default_policy_ID",
+        "Statement": [
+            {
+                "Sid": "__default_statement_ID",
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": [f"SNS:{action}" for action in _DEFAULT_ACTIONS],
+                "Resource": arn,
+                "Condition": {"StringEquals": {"AWS:SourceOwner": ACCOUNT}},
+            }
+        ],
+    }

@@ -1,0 +1,132 @@
+"""DeleteMessage and ChangeMessageVisibility, single and in batches. On the hot path.
+
+A handle that never was one is refused; one whose message is gone deletes it again with success, as
+SQS does.
+"""
+
+from __future__ import annotations
+
+from bridge.api.call import Call
+from bridge.api.errors import (
+    INVALID_PARAMETER_VALUE,
+    RECEIPT_HANDLE_IS_INVALID,
+    ApiError,
+    api_error_from,
+)
+from bridge.api.sqs.batches import check_distinct, check_entries, failed_entry
+from bridge.api.sqs.receiving import check_visibility
+from bridge.api.sqs.service import SqsService, committed
+from bridge.api.sqs.shapes import (
+    BatchResult,
+    BatchResultEntry,
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityRequest,
+    DeleteMessageBatchRequest,
+    DeleteMessageRequest,
+)
+from bridge.messaging.errors import (
+    InvalidParameter,
+    MessagingError,
+    ReceiptHandleExpired,
+    ReceiptHandleInvalid,
+)
+from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.ports import Queue
+
+NOT_IN_FLIGHT = "Message does not exist or is not available for visibility timeout change."
+
+
+async def delete_message(service: SqsService, call: Call, request: DeleteMessageRequest) -> None:
+    queue = service.directory.by_url(request.queue_url)
+    delivery = _delivery_of(service, queue, request.receipt_handle)
+    if delivery is None:
+        return
+    unit = UnitOfWork(answered=True)
+    unit.deletes.append(delivery)
+    await committed(service.store, unit)
+
+
+async def delete_message_batch(
+    service: SqsService, call: Call, request: DeleteMessageBatchRequest
+) -> BatchResult:
+    queue = service.directory.by_url(request.queue_url)
+    entries = request.entries
+    check_entries(entries, "DeleteMessageBatchRequestEntry")
+    check_distinct(entries)
+    unit = UnitOfWork(answered=True)
+    deletes = unit.deletes
+    result = BatchResult([], [])
+    for entry in entries:
+        try:
+            delivery = _delivery_of(service, queue, entry.receipt_handle)
+        except ApiError as error:
+            result.failed.append(failed_entry(entry.id, error))
+            continue
+        # Two entries may hold the same handle.
+        if delivery is not None and delivery not in deletes:
+            deletes.append(delivery)
+        result.successful.append(BatchResultEntry(entry.id))
+    if deletes:
+        await committed(service.store, unit)
+    return result
+
+
+async def change_message_visibility(
+    service: SqsService, call: Call, request: ChangeMessageVisibilityRequest
+) -> None:
+    queue = service.directory.by_url(request.queue_url)
+    check_visibility(request.visibility_timeout)
+    await _change(service, queue, request.receipt_handle, request.visibility_timeout)
+
+
+async def change_message_visibility_batch(
+    service: SqsService, call: Call, request: ChangeMessageVisibilityBatchRequest
+) -> BatchResult:
+    queue = service.directory.by_url(request.queue_url)
+    entries = request.entries
+    check_entries(entries, "ChangeMessageVisibilityBatchRequestEntry")
+    check_distinct(entries)
+    result = BatchResult([], [])
+    for entry in entries:
+        seconds = entry.visibility_timeout or 0
+        try:
+            check_visibility(seconds)
+            await _change(service, queue, entry.receipt_handle, seconds)
+        except ApiError as error:
+            result.failed.append(failed_entry(entry.id, error))
+        except MessagingError as error:
+            result.failed.append(failed_entry(entry.id, api_error_from(error)))
+        else:
+            result.successful.append(BatchResultEntry(entry.id))
+    return result
+
+
+async def _change(service: SqsService, queue: Queue, handle: str, seconds: int) -> None:
+    delivery = _delivery_of(service, queue, handle)
+    if delivery is None:
+        raise _invalid_handle(handle, NOT_IN_FLIGHT)
+    try:
+        await service.store.change_visibility(delivery, seconds)
+    except InvalidParameter as error:
+        raise INVALID_PARAMETER_VALUE(
+            f"Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total"
+            f" VisibilityTimeout"
+            " for the message is beyond the limit [43200 seconds]"
+        ) from error
+
+
+def _delivery_of(service: SqsService, queue: Queue, handle: str) -> Delivery | None:
+    try:
+        return service.store.delivery_of(queue, handle)
+    except ReceiptHandleExpired as error:
+        raise _invalid_handle(handle, "The receipt handle has expired.") from error
+    except ReceiptHandleInvalid as error:
+        raise RECEIPT_HANDLE_IS_INVALID(
+            f'The input receipt handle "{handle}" is not a valid receipt handle.'
+        ) from error
+
+
+def _invalid_handle(handle: str, reason: str) -> ApiError:
+    return INVALID_PARAMETER_VALUE(
+        f"Value {handle} for parameter ReceiptHandle is invalid. Reason: {reason}"
+    )

@@ -1,0 +1,125 @@
+"""The Query protocol: flattened parameters to typed requests.
+
+`MessageAttribute.1.Value.DataType=String` and its like are first put into a tree by their dots; a
+table of the service's names then says which branches are lists and maps (SQS flattens them, SNS
+says `member` and `entry`), and msgspec converts the whole into the request type that the JSON
+protocol uses as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from bridge.api import errors
+from bridge.api.wire.json import request_error
+
+T = TypeVar("T")
+
+PARAMETERS_MAX = 2_000
+"""Of one request; the largest batch with all attributes has some 500."""
+_DEPTH_MAX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How a service flattens its lists and maps.
+
+    `lists` and `maps` go from the singular on the wire to the member; a map also names its key and
+    value.
+    """
+
+    lists: Mapping[str, str] = field(default_factory=dict)
+    maps: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+
+
+def parameters_from(query: str, form: bytes) -> dict[str, str]:
+    """All parameters of the request line and the form; of repeated ones the last counts."""
+    try:
+        pairs = parse_qsl(
+            query, keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict"
+        )
+        pairs += parse_qsl(
+            form.decode(),
+            keep_blank_values=True,
+            max_num_fields=PARAMETERS_MAX,
+            errors="strict",
+        )
+    except ValueError as error:
+        raise errors.SERIALIZATION(f"The parameters cannot be read: {error}") from error
+    return dict(pairs)
+
+
+def convert_request(parameters: Mapping[str, str], type_: type[T], names: Names) -> T:
+    """The typed request that the parameters stand for."""
+    tree = _tree_of(parameters)
+    try:
+        return msgspec.convert(_resolve(tree, names), type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise request_error(error) from error
+
+
+def _tree_of(parameters: Mapping[str, str]) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for name, value in parameters.items():
+        steps = name.split(".", _DEPTH_MAX)
+        branch = root
+        for step in steps[:-1]:
+            below = branch.get(step)
+            if not isinstance(below, dict):
+                below = branch[step] = {}
+            branch = below
+        branch.setdefault(steps[-1], value)
+    return root
+
+
+def _resolve(branch: Any, names: Names) -> Any:
+    if not isinstance(branch, dict):
+        return branch
+    resolved: dict[str, Any] = {}
+    for name, below in branch.items():
+        if isinstance(below, dict) and (member := names.lists.get(name)):
+            resolved[member] = _list_of(below, names)
+        elif isinstance(below, dict) and (flat := names.maps.get(name)):
+            resolved[flat[0]] = _map_of(below, flat[1], flat[2], names)
+        elif isinstance(below, dict) and isinstance(below.get("member"), dict):
+            resolved[name] = _list_of(below["member"], names)
+        elif isinstance(below, dict) and isinstance(below.get("entry"), dict):
+            resolved[name] = _entries_of(below["entry"], names)
+        else:
+            resolved[name] = _resolve(below, names)
+    return resolved
+
+
+def _list_of(numbered: dict[str, Any], names: Names) -> list[Any]:
+    return [_resolve(numbered[number], names) for number in _numbers(numbered)]
+
+
+def _entries_of(numbered: dict[str, Any], names: Names) -> dict[str, Any]:
+    """SNS writes `key` and `value` in most maps, `Name` and `Value` in message attributes."""
+    first = next(iter(numbered.values()), None)
+    if isinstance(first, dict) and "Name" in first:
+        return _map_of(numbered, "Name", "Value", names)
+    return _map_of(numbered, "key", "value", names)
+
+
+def _map_of(numbered: dict[str, Any], key: str, value: str, names: Names) -> dict[str, Any]:
+    mapped: dict[str, Any] = {}
+    for number in _numbers(numbered):
+        entry = numbered[number]
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
+            raise errors.MISSING_PARAMETER(f"The request must contain the parameter {key}.")
+        mapped[entry[key]] = _resolve(entry.get(value, ""), names)
+    return mapped
+
+
+def _numbers(numbered: dict[str, Any]) -> list[str]:
+    """The positions in order; what is no number is malformed."""
+    for number in numbered:
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise errors.SERIALIZATION(f"{number} is not a position in a list")
+    return sorted(numbered, key=int)

@@ -1,0 +1,146 @@
+"""The API on a free port of loopback, in a thread of its own: for clients that block, such as
+boto3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bridge.api import ApiOptions, AwsApi
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import MessageIds, SystemClock
+from bridge.messaging.limits import Limits
+from bridge.net.endpoint import Network
+from bridge.net.listener import HttpService, Listener
+from bridge.net.tasks import TaskOwner
+from bridge.routing.router import Router
+from bridge.routing.topology import Topology
+
+
+class LogOfFailures:
+    """Keeps what was logged as a bug; a test that ends with any has failed."""
+
+    def __init__(self) -> None:
+        self.failures: list[BaseException] = []
+
+    def connected(self, protocol: str, peer: str, **_: Any) -> None: ...
+
+    def disconnected(self, protocol: str, peer: str, **_: Any) -> None: ...
+
+    def refused(self, protocol: str, peer: str, **_: Any) -> None: ...
+
+    def failed(self, protocol: str, peer: str, error: BaseException) -> None:
+        self.failures.append(error)
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, moved on by tests instead of waiting."""
+
+    def __init__(self) -> None:
+        self.shift_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.shift_seconds
+
+    def epoch_ms(self) -> int:
+        return super().epoch_ms() + int(self.shift_seconds * 1000)
+
+
+class RunningApi:
+    """A started API; `run` executes a coroutine function on its loop."""
+
+    def __init__(self, path: Path, options: ApiOptions, durability: str) -> None:
+        self.clock = ShiftedClock()
+        self.log = LogOfFailures()
+        self.url = ""
+        self.backend: EmbeddedBackend
+        self.topology: Topology
+        self.router: Router
+        self._path = path
+        self._options = options
+        self._durability = durability
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._started.wait(20)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        assert not self.log.failures, self.log.failures
+
+    def run(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(20)
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - the test's thread raises it
+            self._error = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        limits, clock, ids = Limits(), self.clock, MessageIds()
+        self.backend = backend = EmbeddedBackend(
+            self._path, durability=self._durability, clock=clock, limits=limits
+        )
+        await backend.open()
+        self.topology = topology = Topology(backend.store, backend.state, clock, ids)
+        topology.load()
+        self.router = router = Router(topology, backend.store)
+        async with TaskOwner(self.log) as tasks:
+            api = AwsApi(
+                backend.store,
+                backend.state,
+                topology,
+                router,
+                clock,
+                ids,
+                self.log,
+                tasks.spawn,
+                self._options,
+            )
+            api.start()
+            network = Network(clock, self.log, limits, tasks)
+            service = HttpService(api.handle, 8 * 1024 * 1024)
+            listener = Listener("aws", "aws", "127.0.0.1", 0, service, network)
+            await listener.start()
+            self.url = f"http://127.0.0.1:{listener.port}"
+            self._started.set()
+            await self._stop.wait()
+            await listener.stop_accepting()
+            await listener.close()
+        await backend.close()
+
+
+@contextmanager
+def running_api(
+    path: Path, options: ApiOptions | None = None, *, durability: str = "memory"
+) -> Iterator[RunningApi]:
+    """The API for the duration of a with block."""
+    api = RunningApi(path, options or ApiOptions(), durability)
+    api.start()
+    try:
+        yield api
+    finally:
+        api.stop()
