@@ -2,16 +2,16 @@
 
 Bytes and the time go in; events and bytes come out. A connection opens no socket, reads no clock
 and starts no task, so that a test can drive it byte by byte and one network driver serves them all.
-Order of calls: ``receive_data`` -> ``next_events`` -> (answers) -> ``data_to_send``; the deadline is
-asked for after each of these. A connection that has failed has queued the protocol's own error and
-yields `ConnectionFailed` as its last event.
+Order of calls: ``receive_data`` -> ``next_events`` -> (answers) -> ``data_to_send``; the deadline
+is asked for after each of these. A connection that has failed has queued the protocol's own error
+and yields `ConnectionFailed` as its last event.
 """
 
 from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-Event_co = TypeVar("Event_co", covariant=True)
+Event = TypeVar("Event")
 
 
 class ConnectionFailed:
@@ -26,11 +26,11 @@ class ConnectionFailed:
         return f"ConnectionFailed({self.reason!r})"
 
 
-class Connection(Protocol[Event_co]):
+class Connection(Protocol[Event]):
     """One protocol connection in the server role (or, where links need it, the client role)."""
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take in what the transport read; `now` is in monotonic seconds. Never raises for bad input.
+        """Take in what the transport read at `now`, monotonic seconds; never raises for bad input.
 
         Empty data is a sign of life: reading was paused, so the silence was not the peer's.
         """
@@ -40,7 +40,7 @@ class Connection(Protocol[Event_co]):
         """The peer has closed its half; what was incomplete is discarded."""
         ...
 
-    def next_events(self) -> list[Event_co]:
+    def next_events(self) -> list[Event]:
         """Return and forget the events since the last call, in wire order."""
         ...
 

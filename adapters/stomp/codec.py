@@ -94,7 +94,9 @@ class FrameDecoder:
                 self._pending += data[rest:]
         return frames
 
-    def _decode_complete(self, data: bytes, frames: list[Frame]) -> int:  # noqa: C901, PLR0912, PLR0915 - the hot loop
+    def _decode_complete(  # noqa: C901, PLR0912, PLR0915 - the hot loop
+        self, data: bytes, frames: list[Frame]
+    ) -> int:
         """Append the complete frames of `data`; return where the first incomplete one starts."""
         limits = self._limits
         lines_max = limits.headers_max + 1

@@ -25,11 +25,14 @@ class SqsConnection:
         self._url = ""
 
     async def open(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._options.port)
+        await self._connect()
         answer = await self._call("CreateQueue", {"QueueName": self._queue})
         self._url = answer["QueueUrl"]
         entry = {"MessageBody": "x" * self._options.size}
         self._entries = [{"Id": str(number), **entry} for number in range(BATCH)]
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._options.port)
 
     async def _call(self, action: str, body: dict[str, object]) -> dict[str, str]:
         data = json.dumps(body).encode()
@@ -45,6 +48,9 @@ class SqsConnection:
         status = head.split(b" ", 2)[1]
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
         answer = await self._reader.readexactly(length)
+        if b"\r\nconnection: close\r\n" in head.lower() or head.startswith(b"HTTP/1.0"):
+            self._writer.close()
+            await self._connect()
         if status != b"200":
             raise SystemExit(f"{action}: {answer.decode(errors='replace')}")
         decoded: dict[str, str] = json.loads(answer or b"{}")

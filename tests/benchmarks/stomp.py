@@ -30,7 +30,8 @@ class StompWire:
 
     async def _open(self, connection: Connection) -> None:
         connection.write(
-            b"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\nlogin:guest\npasscode:guest\n\n\0"
+            b"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n"
+            b"login:guest\npasscode:guest\n\n\0"
         )
         await self._expect(connection, b"CONNECTED")
 
