@@ -1,16 +1,34 @@
-"""Who may connect: users, their password hashes, and the rule of loopback.
+"""Who may connect, and what they may do.
 
-`Accounts` answers whether credentials are a user's; `password_hashes.py` knows the forms of hashes
-that are taken from other brokers.
+`Accounts` answers whether credentials are a user's, and gives the `User` that gateways ask for
+permission; `password_hashes.py` knows the forms of hashes that are taken from other brokers,
+`permissions.py` what RabbitMQ's patterns and MQTT's topic filters permit.
 """
 
 from bridge.auth.accounts import Account, Accounts, User
+from bridge.auth.expressions import Expression, PatternInvalid
 from bridge.auth.password_hashes import PasswordHashInvalid, make_password_hash, parse_password_hash
+from bridge.auth.permissions import (
+    EVERYTHING,
+    Grants,
+    NamespacePermission,
+    Permissions,
+    SubjectPermission,
+)
+from bridge.auth.topic_filters import PermittedFilter
 
 __all__ = [
+    "EVERYTHING",
     "Account",
     "Accounts",
+    "Expression",
+    "Grants",
+    "NamespacePermission",
     "PasswordHashInvalid",
+    "PatternInvalid",
+    "Permissions",
+    "PermittedFilter",
+    "SubjectPermission",
     "User",
     "make_password_hash",
     "parse_password_hash",

@@ -15,11 +15,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
 from bridge.auth.password_hashes import PasswordHash, parse_password_hash
+from bridge.auth.permissions import EVERYTHING, NOTHING, Grants, Permissions
 from bridge.messaging.errors import AuthenticationFailed
 
 ANONYMOUS: Final = "anonymous"
@@ -28,12 +29,48 @@ _REMEMBERED_MAX: Final = 4_096
 _PASSWORD_LENGTH_MAX: Final = 4_096
 
 
+_UNRESTRICTED: Final = Permissions(ANONYMOUS)
+
+
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a connection belongs to. `verified` is False for those let in without being checked."""
+    """Who a connection belongs to. `verified` is False for those let in without being checked.
+
+    `tags` are RabbitMQ's; None where the configuration says nothing about them.
+    """
 
     name: str
     verified: bool = True
+    permissions: Permissions = field(default=_UNRESTRICTED, compare=False, repr=False)
+    tags: frozenset[str] | None = None
+
+    def may_open(self, namespace: str) -> bool:
+        return self.permissions.may_open(namespace)
+
+    def may_configure(self, namespace: str, name: str) -> bool:
+        return self.permissions.may_configure(namespace, name)
+
+    def may_write(self, namespace: str, name: str) -> bool:
+        return self.permissions.may_write(namespace, name)
+
+    def may_read(self, namespace: str, name: str) -> bool:
+        return self.permissions.may_read(namespace, name)
+
+    def may_publish_topic(self, topic: str, client_id: str | None) -> bool:
+        return self.permissions.may_publish_topic(topic, client_id)
+
+    def may_subscribe_topic(self, topic_filter: str, client_id: str | None) -> bool:
+        return self.permissions.may_subscribe_topic(topic_filter, client_id)
+
+    def may_write_subject(
+        self, namespace: str, topic: str, subject: str, client_id: str | None = None
+    ) -> bool:
+        return self.permissions.may_write_subject(namespace, topic, subject, client_id)
+
+    def may_read_subject(
+        self, namespace: str, topic: str, subject: str, client_id: str | None = None
+    ) -> bool:
+        return self.permissions.may_read_subject(namespace, topic, subject, client_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +79,8 @@ class Account:
 
     name: str
     password_hash: str | None = None
+    grants: Grants = EVERYTHING
+    tags: frozenset[str] | None = None
 
 
 class Accounts:
@@ -58,6 +97,11 @@ class Accounts:
         """True where there are users, so that everybody must be one."""
         return bool(self._book.hashes)
 
+    @property
+    def accounts(self) -> list[Account]:
+        """The configured users, by name."""
+        return [account for _, account in sorted(self._book.accounts.items())]
+
     def for_anonymous(self) -> Accounts:
         """The same users, for a listener that also lets in who gives no credentials."""
         view = copy(self)
@@ -65,14 +109,23 @@ class Accounts:
         return view
 
     def replace(self, accounts: Iterable[Account]) -> None:
-        """Take other users; those who are connected stay."""
+        """Take other users; those who are connected stay, with what they may do now."""
         book = self._book
+        book.accounts = {account.name: account for account in accounts}
         book.hashes = {
-            account.name: parse_password_hash(account.password_hash)
+            name: parse_password_hash(account.password_hash)
             if account.password_hash is not None
             else None
-            for account in accounts
+            for name, account in book.accounts.items()
         }
+        for name, known in book.permissions.items():
+            if name not in book.accounts:
+                known.become(NOTHING)
+        for name, account in book.accounts.items():
+            if name in book.permissions:
+                book.permissions[name].become(account.grants)
+            else:
+                book.permissions[name] = Permissions(name, account.grants)
         book.decoy = next((known for known in book.hashes.values() if known is not None), None)
 
     def close(self) -> None:
@@ -98,19 +151,21 @@ class Accounts:
             return User(user or certificate_user or ANONYMOUS, verified=False)
         if not user and not password:
             if self._anonymous:
-                return User(ANONYMOUS, verified=False)
+                # A user of that name says what the nameless may do.
+                permitted = self._book.permissions.get(ANONYMOUS, _UNRESTRICTED)
+                return User(ANONYMOUS, verified=False, permissions=permitted)
             raise AuthenticationFailed("no user name was given, and this broker has users")
         return await self._checked(user or "", password or b"", certificate_user)
 
     def _certificate_holder(self, name: str) -> User:
         if name not in self._book.hashes:
             raise AuthenticationFailed(f"the certificate's name {name!r} is no user's")
-        return User(name)
+        return self._book.user(name)
 
     async def _checked(self, name: str, password: bytes, certificate_user: str | None) -> User:
         book = self._book
         if certificate_user == name and name in book.hashes:
-            return User(name)
+            return book.user(name)
         refusal = AuthenticationFailed(f"wrong user name or password for {name!r}")
         if len(password) > _PASSWORD_LENGTH_MAX:
             raise refusal
@@ -119,9 +174,9 @@ class Accounts:
         if against is None:
             raise refusal
         matches = await self._verify(name, password, against)
-        if stored is None or not matches:
+        if stored is None or not matches or name not in book.accounts:
             raise refusal
-        return User(name)
+        return book.user(name)
 
     async def _verify(self, name: str, password: bytes, stored: PasswordHash) -> bool:
         if not stored.slow:
@@ -138,10 +193,16 @@ class _Book:
     """What all views of the accounts share."""
 
     def __init__(self, secret: bytes) -> None:
+        self.accounts: dict[str, Account] = {}
         self.hashes: dict[str, PasswordHash | None] = {}
+        self.permissions: dict[str, Permissions] = {}
         self.decoy: PasswordHash | None = None
         self.verified = _VerifiedPasswords(secret)
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="password")
+
+    def user(self, name: str) -> User:
+        """A configured user that has proved to be it."""
+        return User(name, permissions=self.permissions[name], tags=self.accounts[name].tags)
 
     def verify_slowly(self, key: bytes, password: bytes, stored: PasswordHash) -> bool:
         """On a thread; asks the memory again, since many may have waited for the same answer."""
