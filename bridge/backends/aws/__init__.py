@@ -1,0 +1,15 @@
+"""The AWS backend: queues in SQS, the catalogue and state in DynamoDB.
+
+credentials, connections, signing -> service   signed calls, tried again under a deadline
+batches -> sending, settling                   ten at a time, many under way
+receiving, holding                             long polls by demand, visibility renewed
+directory, control, attributes                 queues by both their names
+state                                          DynamoDB, answered from memory
+store, backend                                 the ports
+"""
+
+from bridge.backends.aws.backend import AwsBackend
+from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.options import AwsOptions
+
+__all__ = ["AwsBackend", "AwsLimits", "AwsOptions"]

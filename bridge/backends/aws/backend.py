@@ -1,0 +1,130 @@
+"""Opening and closing the AWS backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bridge.backends.aws.counters import CallCounters
+from bridge.backends.aws.credentials import Credentials, Resolved, resolve
+from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.service import Random, Service
+from bridge.backends.aws.state import AwsState
+from bridge.backends.aws.store import AwsStore
+from bridge.backends.aws.tasks import Tasks
+from bridge.messaging.errors import MessagingError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
+    from bridge.messaging.ports import Backend, StateStore, Store
+
+SQS = "sqs"
+DYNAMODB = "dynamodb"
+
+
+class AwsBackend:
+    """See `bridge.messaging.ports.Backend`.
+
+    `local` is a backend in this process's memory, opened and closed with this one: transient queues
+    live there. `random` gives numbers from 0 up to 1, for jitter.
+    """
+
+    def __init__(
+        self,
+        options: AwsOptions,
+        *,
+        local: Backend,
+        clock: Clock,
+        random: Random,
+        limits: AwsLimits | None = None,
+    ) -> None:
+        self.counters = CallCounters()
+        self._options = options
+        self._local = local
+        self._clock = clock
+        self._random = random
+        self._limits = limits or AwsLimits()
+        self._tasks = Tasks()
+        self._node: Node | None = None
+        self._store: AwsStore | None = None
+        self._state: AwsState | None = None
+
+    @property
+    def store(self) -> Store:
+        assert self._store is not None, "open comes first"
+        return self._store
+
+    @property
+    def state(self) -> StateStore:
+        assert self._state is not None, "open comes first"
+        return self._state
+
+    @property
+    def healthy(self) -> bool:
+        node = self._node
+        return node is not None and not node.sqs.failing and not node.dynamodb.failing
+
+    async def open(self) -> None:
+        urls = {service: self._options.endpoint_of(service) for service in (SQS, DYNAMODB)}
+        resolved = await asyncio.to_thread(resolve, self._options.region, urls)
+        await self._local.open()
+        await self._tasks.open()
+        self._node = node = Node(
+            loop=asyncio.get_running_loop(),
+            clock=self._clock,
+            limits=self._limits,
+            sqs=self._service(SQS, "AmazonSQS", resolved),
+            dynamodb=self._service(DYNAMODB, "DynamoDB_20120810", resolved),
+            tasks=self._tasks,
+        )
+        self._state = AwsState(node, self._options.table)
+        self._store = AwsStore(node, self._state, self._options, self._local.store)
+        try:
+            await self._state.open(create=self._options.create)
+            await self._store.directory.open()
+        except* MessagingError as errors:
+            await self.close()
+            raise StoreUnavailable(f"AWS is not usable: {_first(errors)}") from None
+        except* BaseException:
+            await self.close()
+            raise
+        self._tasks.spawn(self._keep_credentials(resolved.credentials))
+
+    async def close(self) -> None:
+        node, self._node = self._node, None
+        if node is None:
+            return
+        assert self._store is not None, "it was made with the node"
+        await self._store.close()
+        await self._tasks.close()
+        node.sqs.close()
+        node.dynamodb.close()
+        await self._local.close()
+
+    def _service(self, name: str, target: str, resolved: Resolved) -> Service:
+        return Service(
+            name,
+            target,
+            endpoint=resolved.endpoints[name],
+            region=resolved.region,
+            credentials=resolved.credentials,
+            clock=self._clock,
+            random=self._random,
+            tls=resolved.tls,
+            counters=self.counters,
+            limits=self._limits,
+        )
+
+    async def _keep_credentials(self, credentials: Credentials) -> None:
+        while True:
+            await asyncio.sleep(self._limits.credentials_check_seconds)
+            await credentials.refresh()
+
+
+def _first(errors: BaseExceptionGroup[MessagingError]) -> BaseException:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

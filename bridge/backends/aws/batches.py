@@ -1,0 +1,179 @@
+"""Items collected into batches of ten, many batches under way. Hot path.
+
+An idle queue's first item leaves at the end of the loop's iteration, so that what other connections
+bring in the same iteration goes along; while batches are under way, items wait a few milliseconds
+for company. Items that fail alone are tried again in their own batch, under its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from bridge.backends.aws.errors import THROTTLING, AwsError
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.wire import BatchReply, Refused, Sent, decode_batch_reply
+from bridge.messaging.limits import ServiceLimits
+
+BATCH_MAX = ServiceLimits().batch_entries_max
+IDS = tuple(str(number) for number in range(BATCH_MAX))
+
+
+class Item(Protocol):
+    """What is collected."""
+
+    deadline: float
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+class Batcher(Generic[ItemT]):
+    """Collects items of one action on one queue."""
+
+    action: str
+
+    def __init__(self, node: Node, in_flight_max: int) -> None:
+        self._node = node
+        self._pending: list[ItemT] = []
+        self._in_flight = 0
+        self._in_flight_max = in_flight_max
+        self._timer: asyncio.Handle | None = None
+        self._timer_is_lazy = False
+        self._idle: asyncio.Future[None] | None = None
+
+    # -- for the kinds of batches
+
+    def encode(self, batch: list[ItemT]) -> bytes:
+        """The request for a batch."""
+        raise NotImplementedError
+
+    def succeeded(self, item: ItemT, sent: Sent) -> None:
+        raise NotImplementedError
+
+    def failed(self, item: ItemT, error: AwsError) -> None:
+        """AWS refuses the item, or did not take it before its deadline."""
+        raise NotImplementedError
+
+    def take_batch(self) -> list[ItemT]:
+        """Take the next batch out of what waits; empty where nothing may leave now."""
+        batch = self._pending[:BATCH_MAX]
+        del self._pending[:BATCH_MAX]
+        return batch
+
+    def has_full_batch(self) -> bool:
+        return len(self._pending) >= BATCH_MAX
+
+    # -- in
+
+    def add(self, item: ItemT, *, lazy: bool = False) -> None:
+        """Take an item; a lazy one waits longer for company."""
+        self._pending.append(item)
+        if self.has_full_batch():
+            self._flush(everything=False)
+        if self._pending:
+            self._arm(lazy=lazy)
+
+    async def drain(self) -> None:
+        """Send what waits, and return when nothing is under way."""
+        while self._pending or self._in_flight:
+            self._flush(everything=True)
+            self._idle = self._node.loop.create_future()
+            await self._idle
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._pending or self._in_flight)
+
+    # -- out
+
+    def _arm(self, *, lazy: bool) -> None:
+        if self._timer is not None:
+            if lazy or not self._timer_is_lazy:
+                return
+            self._timer.cancel()
+        limits, loop = self._node.limits, self._node.loop
+        self._timer_is_lazy = lazy
+        if lazy:
+            self._timer = loop.call_later(limits.settle_linger_seconds, self._ring)
+        elif self._in_flight:
+            self._timer = loop.call_later(limits.batch_linger_seconds, self._ring)
+        else:
+            self._timer = loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._flush(everything=True)
+
+    def _flush(self, *, everything: bool) -> None:
+        while (
+            self._pending
+            and self._in_flight < self._in_flight_max
+            and (everything or self.has_full_batch())
+        ):
+            batch = self.take_batch()
+            if not batch:
+                return
+            self._in_flight += 1
+            self._node.tasks.spawn(self._fly(batch))
+
+    async def _fly(self, batch: list[ItemT]) -> None:
+        left = batch
+        try:
+            deadline = batch[0].deadline
+            backoff = None
+            while left := await self._try(left, deadline):
+                backoff = backoff or self._node.sqs.backoff()
+                await asyncio.sleep(backoff.next_seconds())
+        except asyncio.CancelledError:
+            error = AwsError(self.action, 0, "", "the broker stops")
+            for item in left:
+                self.failed(item, error)
+            raise
+        finally:
+            self._landed(batch)
+
+    def _landed(self, batch: list[ItemT]) -> None:
+        self._in_flight -= 1
+        self._flush(everything=not self._in_flight)
+        if self._pending:
+            self._arm(lazy=False)
+        elif not self._in_flight and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _try(self, batch: list[ItemT], deadline: float) -> list[ItemT]:
+        """Send a batch; returns what is worth another try."""
+        try:
+            body = await self._node.sqs.call(self.action, self.encode(batch), deadline=deadline)
+            reply = decode_batch_reply(body)
+        except AwsError as error:
+            for item in batch:
+                self.failed(item, error)
+            return []
+        except msgspec.MsgspecError as error:
+            unreadable = AwsError(self.action, 0, "", f"the answer cannot be read: {error}")
+            for item in batch:
+                self.failed(item, unreadable)
+            return []
+        for sent in reply.successful:
+            self.succeeded(batch[int(sent.id)], sent)
+        if not reply.failed:
+            return []
+        return self._refused(batch, reply, deadline)
+
+    def _refused(self, batch: list[ItemT], reply: BatchReply, deadline: float) -> list[ItemT]:
+        again: list[ItemT] = []
+        late = self._node.clock.monotonic() >= deadline
+        for refused in reply.failed:
+            item = batch[int(refused.id)]
+            if late or not _is_worth_another_try(refused):
+                self.failed(item, AwsError(self.action, 400, refused.code, refused.message))
+            else:
+                again.append(item)
+        return again
+
+
+def _is_worth_another_try(refused: Refused) -> bool:
+    return not refused.sender_fault or refused.code in THROTTLING

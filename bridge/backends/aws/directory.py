@@ -1,0 +1,256 @@
+"""The queues that this node knows: found in SQS when opening, made on demand, by both their names.
+
+What SQS has no attribute for (time to live, dead letters, legacy arguments) stands in the state
+store under the queue's SQS name; a queue without such an entry is taken as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bridge.backends.aws.attributes import (
+    attributes_from_settings,
+    redrive_arn_of,
+    settings_from_attributes,
+)
+from bridge.backends.aws.control import SqsControl, slices
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.queues import AwsQueue
+from bridge.backends.aws.state import AwsState
+from bridge.messaging.errors import QueueDoesNotExist, QueueNameExists
+from bridge.messaging.identifiers import parse_queue_url
+from bridge.messaging.model import (
+    DEFAULT_NAMESPACE,
+    QueueName,
+    QueueSettings,
+    StateChange,
+)
+from bridge.messaging.names import (
+    original_from_tags,
+    queue_from_sqs_name,
+    sqs_name,
+    tags_of_original,
+)
+
+if TYPE_CHECKING:
+    from bridge.messaging.ports import Queue
+
+KIND_QUEUE = "queue"
+
+
+class QueueRecord(msgspec.Struct, array_like=True):
+    """What the state store keeps about a queue."""
+
+    namespace: str
+    name: str
+    settings: QueueSettings
+    created_at: int
+    modified_at: int
+
+
+_decode_record = msgspec.msgpack.Decoder(QueueRecord).decode
+
+Commit = Callable[[list[StateChange]], Awaitable[None]]
+MakeQueue = Callable[[QueueName, QueueSettings, str, str], AwsQueue]
+
+
+class Directory:
+    """Queues by name."""
+
+    def __init__(
+        self, node: Node, state: AwsState, options: AwsOptions, commit: Commit, make: MakeQueue
+    ) -> None:
+        """`make` is given name, settings, SQS name and URL."""
+        self._node = node
+        self._state = state
+        self._options = options
+        self._commit = commit
+        self._make = make
+        self.control = SqsControl(node)
+        self.queues: dict[QueueName, AwsQueue] = {}
+        self._by_sqs_name: dict[str, AwsQueue] = {}
+        self._pinned = {sqs: name for name, sqs in options.queues.items()}
+        self._creating: dict[QueueName, asyncio.Future[Queue]] = {}
+
+    async def open(self) -> None:
+        """Find the queues that there are."""
+        urls = await self.control.list_urls(self._options.prefix)
+        if self._options.prefix:
+            for pinned in self._pinned:
+                url = await self.control.url_of(pinned)
+                if url is not None and url not in urls:
+                    urls.append(url)
+        for some in slices(urls, self._node.limits.queues_read_at_once_max):
+            async with asyncio.TaskGroup() as group:
+                for url in some:
+                    group.create_task(self._adopt_found(url))
+
+    def name_of_sqs_name(self, sqs: str) -> QueueName:
+        """What the queue that SQS calls `sqs` is called by legacy clients."""
+        known = self._by_sqs_name.get(sqs)
+        if known is not None:
+            return known.name
+        if sqs in self._pinned:
+            return QueueName(DEFAULT_NAMESPACE, self._pinned[sqs])
+        return queue_from_sqs_name(sqs.removeprefix(self._options.prefix))
+
+    def sqs_name_of(self, name: QueueName, *, fifo: bool) -> str:
+        """What SQS calls the queue `name`, or will."""
+        if name.namespace == DEFAULT_NAMESPACE and name.name in self._options.queues:
+            return self._options.queues[name.name]
+        return sqs_name(name, fifo=fifo, prefix=self._options.prefix)
+
+    def drop(self, queue: AwsQueue) -> None:
+        """A queue is gone."""
+        if self.queues.get(queue.name) is queue:
+            del self.queues[queue.name]
+        self._by_sqs_name.pop(queue.sqs_name, None)
+
+    # -- finding
+
+    async def _adopt_found(self, url: str) -> None:
+        sqs = parse_queue_url(url).name
+        try:
+            await self._adopt(sqs, url)
+        except QueueDoesNotExist:
+            # It was deleted while the others were listed.
+            return
+
+    async def _adopt(self, sqs: str, url: str, name: QueueName | None = None) -> AwsQueue:
+        """Take an existing queue as it is."""
+        stored = self._state.get(KIND_QUEUE, sqs)
+        if stored is not None:
+            record = _decode_record(stored)
+            queue = self._put(QueueName(record.namespace, record.name), record.settings, sqs, url)
+            queue.created_at, queue.modified_at = record.created_at, record.modified_at
+            return queue
+        attributes = await self.control.attributes(url)
+        tags = await self.control.tags(url)
+        if name is None:
+            original = original_from_tags(tags)
+            name = self.name_of_sqs_name(sqs) if original is None else QueueName(*original)
+        redrive = redrive_arn_of(attributes)
+        redrive_name = None
+        if redrive is not None:
+            redrive_name = self.name_of_sqs_name(redrive.rpartition(":")[2]).name
+        queue = self._put(name, settings_from_attributes(attributes, tags, redrive_name), sqs, url)
+        queue.arn = attributes.get("QueueArn")
+        queue.created_at = int(attributes.get("CreatedTimestamp", 0)) * 1000
+        queue.modified_at = int(attributes.get("LastModifiedTimestamp", 0)) * 1000
+        return queue
+
+    def _put(self, name: QueueName, settings: QueueSettings, sqs: str, url: str) -> AwsQueue:
+        known = self._by_sqs_name.get(sqs)
+        if known is not None:
+            return known
+        queue = self._make(name, settings, sqs, url)
+        self.queues[name] = queue
+        self._by_sqs_name[sqs] = queue
+        return queue
+
+    # -- making and changing
+
+    async def create(self, name: QueueName, settings: QueueSettings) -> Queue:
+        """Make a queue; one that SQS has already is taken as it is."""
+        waiting = self._creating.get(name)
+        if waiting is not None:
+            return await asyncio.shield(waiting)
+        done: asyncio.Future[Queue] = self._node.loop.create_future()
+        self._creating[name] = done
+        try:
+            queue = await self._create(name, settings)
+        except BaseException as error:
+            done.set_exception(
+                QueueDoesNotExist(f"queue '{name.name}' was not made")
+                if isinstance(error, asyncio.CancelledError)
+                else error
+            )
+            # Whoever waits is told; nobody may wait.
+            done.exception()
+            raise
+        finally:
+            del self._creating[name]
+        done.set_result(queue)
+        return queue
+
+    async def _create(self, name: QueueName, settings: QueueSettings) -> AwsQueue:
+        sqs = self.sqs_name_of(name, fifo=settings.fifo)
+        url = await self.control.url_of(sqs)
+        if url is not None:
+            return await self._adopt(sqs, url, name)
+        if not self._options.create:
+            raise QueueDoesNotExist(
+                f"queue '{name.name}' does not exist in SQS as {sqs!r}, and backend.create is never"
+            )
+        arn = await self._redrive_arn(name, settings)
+        tags = dict(settings.tags)
+        if sqs != self._options.prefix + name.name or name.namespace != DEFAULT_NAMESPACE:
+            tags.update(tags_of_original(name))
+        try:
+            url = await self.control.create(sqs, attributes_from_settings(settings, arn), tags)
+        except QueueNameExists:
+            # Another node was first, with other settings: its queue it is.
+            found = await self.control.url_of(sqs)
+            if found is None:
+                raise
+            return await self._adopt(sqs, found, name)
+        queue = self._put(name, settings, sqs, url)
+        queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
+        await self._save(queue)
+        return queue
+
+    async def change(self, queue: AwsQueue, settings: QueueSettings) -> None:
+        arn = await self._redrive_arn(queue.name, settings)
+        wanted = attributes_from_settings(settings, arn, changing=True)
+        # Attributes that are no longer among them are taken back.
+        gone = {name: "" for name in queue.settings.attributes if name not in settings.attributes}
+        await self.control.set_attributes(queue.url, {**gone, **wanted})
+        originals = {}
+        if queue.sqs_name != self._options.prefix + queue.name.name:
+            originals = tags_of_original(queue.name)
+        await self.control.set_tags(
+            queue.url, {**queue.settings.tags, **originals}, {**settings.tags, **originals}
+        )
+        queue.settings = settings
+        queue.modified_at = self._node.clock.epoch_ms()
+        await self._save(queue)
+
+    async def delete(self, queue: AwsQueue) -> int:
+        """Delete a queue; returns how many messages were visible, about."""
+        try:
+            count = (await self.control.counts(queue.url)).visible
+            await self.control.delete(queue.url)
+        except QueueDoesNotExist:
+            count = 0
+        queue.vanish()
+        if self._state.get(KIND_QUEUE, queue.sqs_name) is not None:
+            await self._commit([StateChange(KIND_QUEUE, queue.sqs_name, None)])
+        return count
+
+    async def _save(self, queue: AwsQueue) -> None:
+        record = QueueRecord(*queue.name, queue.settings, queue.created_at, queue.modified_at)
+        value = msgspec.msgpack.encode(record)
+        await self._commit([StateChange(KIND_QUEUE, queue.sqs_name, value)])
+
+    async def _redrive_arn(self, name: QueueName, settings: QueueSettings) -> str | None:
+        """The ARN of the dead-letter queue that `settings` name; raises where there is none."""
+        if settings.redrive is None:
+            return None
+        target = QueueName(name.namespace, settings.redrive.queue)
+        queue = self.queues.get(target)
+        if queue is None:
+            url = await self.control.url_of(self.sqs_name_of(target, fifo=settings.fifo))
+            if url is None:
+                raise QueueDoesNotExist(f"dead-letter queue '{target.name}' does not exist")
+            queue = await self._adopt(parse_queue_url(url).name, url, target)
+        if queue.arn is None:
+            queue.arn = (await self.control.attributes(queue.url))["QueueArn"]
+        return queue.arn
+
+    def all(self) -> Iterable[AwsQueue]:
+        return list(self.queues.values())

@@ -1,0 +1,66 @@
+"""Every bound of the AWS backend, with its unit and its default.
+
+AWS's own service limits stand in `bridge.messaging.limits.ServiceLimits`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AwsLimits:
+    """Bounds of one node's traffic with AWS."""
+
+    batch_linger_seconds: float = 0.003
+    """How long a send waits for company, while another batch of its queue is under way."""
+    settle_linger_seconds: float = 0.010
+    """How long a delete that nobody waits for may wait for company; the others wait as sends do."""
+    sends_in_flight_max: int = 16
+    """Batches of one queue that are under way at once."""
+    settles_in_flight_max: int = 16
+    """Batches of deletes, and again of releases, of one queue that are under way at once."""
+    connections_max: int = 64
+    """Connections to one service, long polls apart."""
+    polling_connections_max: int = 512
+    """Connections that long polls may hold open."""
+    polls_per_queue_max: int = 8
+    """Long polls of one queue that this node has open at once."""
+    poll_wait_seconds: int = 20
+    """How long SQS may hold a poll that has nothing to answer."""
+    hold_seconds: int = 60
+    """Visibility timeout of what consumers hold; a dead node's messages are back after that."""
+    renew_after_seconds: float = 30.0
+    """Age at which the visibility of a held message is renewed."""
+    hold_seconds_max: float = 11 * 3600.0
+    """Age at which a held message costs its consumer the subscription (SQS ends it at 12 h)."""
+    surplus_seconds_max: float = 5.0
+    """How long messages that came for a consumer without credit wait for some."""
+    connect_seconds_max: float = 5.0
+    call_seconds_max: float = 10.0
+    """One try of one call; a long poll may take its waiting time on top."""
+    send_seconds_max: float = 120.0
+    """From taking a message to giving it up, all tries included."""
+    settle_seconds_max: float = 60.0
+    """The same for a delete, a release or a renewal."""
+    state_seconds_max: float = 60.0
+    """The same for a change of state, and for the calls that make and change queues."""
+    retry_delay_seconds: float = 0.05
+    """First pause between two tries, before jitter; it doubles with each."""
+    retry_delay_seconds_max: float = 5.0
+    name_reuse_seconds_max: float = 70.0
+    """How long creating a queue waits for SQS to let go of its name (60 s after a delete)."""
+    idle_connection_seconds_max: float = 15.0
+    """Age at which an unused connection is not trusted any more."""
+    close_seconds_max: float = 10.0
+    """How long closing waits for what is under way."""
+    return_counts_max: int = 100_000
+    """Messages whose returns this node remembers."""
+    queues_read_at_once_max: int = 32
+    """Queues whose attributes are read at the same time, when starting."""
+    purge_calls_max: int = 8
+    """Receives and deletes of a purge that are under way at once."""
+    credentials_check_seconds: float = 60.0
+    """How often credentials are asked whether they are still the same."""
+    failing_calls_max: int = 3
+    """Calls that fail one after another before the backend calls itself unhealthy."""

@@ -1,0 +1,118 @@
+"""Messages on their way into SQS and out of it, in the form of `bridge.messaging.envelope`.
+
+Hot path.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.backends.aws.wire import Received, SendEntry, WireAttribute
+from bridge.messaging.attributes import Attribute, message_size
+from bridge.messaging.envelope import attributes_from_message, message_from_attributes
+from bridge.messaging.errors import UnsupportedOperation
+from bridge.messaging.limits import ServiceLimits
+from bridge.messaging.model import Delivery
+
+if TYPE_CHECKING:
+    from bridge.backends.aws.queues import AwsQueue
+    from bridge.backends.aws.receiving import Receiver
+    from bridge.messaging.clock import Clock
+    from bridge.messaging.model import Message
+
+DELAY_SECONDS_MAX = ServiceLimits().delay_seconds_max
+
+DEFAULT_GROUP = "landbridge"
+"""The group of messages to first-in-first-out queues that name none: they keep one order."""
+
+
+class AwsDelivery(Delivery):
+    """A message that SQS handed to this node.
+
+    `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
+    `received_at` is monotonic.
+    """
+
+    __slots__ = ("handle", "held", "received_at", "receiver", "renew_at")
+
+    queue: AwsQueue
+
+    def __init__(self, queue: AwsQueue, message: Message, handle: str) -> None:
+        super().__init__(queue, message)
+        self.handle = handle
+        self.held = False
+        self.received_at = 0.0
+        self.renew_at = 0.0
+        self.receiver: Receiver | None = None
+
+
+def entry_from_message(message: Message, queue: AwsQueue, clock: Clock) -> tuple[SendEntry, int]:
+    """The entry of a batch that carries `message`, and its size as SQS counts it.
+
+    Raises `UnsupportedOperation` for a delay that the queue cannot give.
+    """
+    body, attributes = attributes_from_message(message)
+    entry = SendEntry(body)
+    if attributes:
+        entry.message_attributes = {
+            name: WireAttribute(each.data_type, each.string_value, each.binary_value)
+            for name, each in attributes.items()
+        }
+    if message.visible_at is not None:
+        entry.delay_seconds = _delay(message.visible_at - clock.epoch_ms(), queue)
+    if queue.fifo:
+        entry.message_group_id = message.group_id or DEFAULT_GROUP
+        if message.deduplication_id is not None:
+            entry.message_deduplication_id = message.deduplication_id
+        elif not queue.settings.content_based_deduplication:
+            entry.message_deduplication_id = message.message_id
+    elif message.group_id is not None:
+        entry.message_group_id = message.group_id
+    return entry, message_size(body, attributes)
+
+
+def _delay(milliseconds: int, queue: AwsQueue) -> int | None:
+    seconds = max(0, -(-milliseconds // 1000))
+    if queue.fifo:
+        if seconds:
+            raise UnsupportedOperation(
+                f"queue '{queue.name.name}' is first-in-first-out: SQS delays all of its messages"
+                " alike or none"
+            )
+        return None
+    if seconds > DELAY_SECONDS_MAX:
+        raise UnsupportedOperation(
+            f"a delay of {seconds} s is more than the {DELAY_SECONDS_MAX} s that SQS can give"
+        )
+    # Zero is told only where the queue would delay by itself.
+    return seconds if seconds or queue.settings.delay_seconds else None
+
+
+def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
+    """The delivery of one message of a ReceiveMessage answer."""
+    attributes = received.message_attributes
+    system = received.attributes
+    message = message_from_attributes(
+        received.body,
+        {
+            name: Attribute(each.data_type, each.string_value, each.binary_value)
+            for name, each in attributes.items()
+        }
+        if attributes
+        else {},
+        message_id=received.message_id,
+        sent_at=int(system.sent_timestamp),
+    )
+    message.sender = system.sender_id
+    message.group_id = system.message_group_id
+    message.deduplication_id = system.message_deduplication_id
+    source = system.dead_letter_queue_source_arn
+    if source is not None:
+        message.dead_letter_source = queue.name_of_arn(source)
+    delivery = AwsDelivery(queue, message, received.receipt_handle)
+    delivery.receive_count = int(system.approximate_receive_count)
+    first = system.approximate_first_receive_timestamp
+    delivery.first_received_at = int(first) if first else None
+    delivery.sequence_number = system.sequence_number
+    delivery.return_count = queue.returns.count_of(received.message_id)
+    return delivery

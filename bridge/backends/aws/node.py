@@ -1,0 +1,43 @@
+"""What all parts of the backend at this node share: services, clock, bounds, tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.service import Service
+from bridge.backends.aws.tasks import Tasks
+
+if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
+    from bridge.messaging.model import UnitOfWork
+
+
+@dataclass(slots=True)
+class Node:
+    """One node's side of the backend."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    limits: AwsLimits
+    sqs: Service
+    dynamodb: Service
+    tasks: Tasks
+
+    def part_done(self, unit: UnitOfWork) -> None:
+        """One thing that `unit` waited for has been answered; the last one answers the unit."""
+        unit.remaining -= 1
+        if unit.remaining == 0 and unit.done is not None:
+            self.call(unit.done, unit)
+
+    def call(self, callback: Callable[[Any], None], argument: Any) -> None:
+        """Call out; a mistake of one callee must not cost the others their turn."""
+        try:
+            callback(argument)
+        except Exception as error:  # noqa: BLE001 - reported, with its traceback
+            self.loop.call_exception_handler(
+                {"message": f"{callback!r} failed in the store's turn", "exception": error}
+            )

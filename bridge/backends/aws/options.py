@@ -1,0 +1,28 @@
+"""What configuration says about the AWS backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class AwsOptions:
+    """Names and places; bounds are in `limits`.
+
+    `region` None takes the environment's. `endpoints` give single services (`sqs`, `dynamodb`) an
+    endpoint of their own, before `endpoint_url` for all of them, before AWS's variables. `create`
+    False takes queues and the table as they are. `queues` pins names of the default namespace to
+    existing SQS queues.
+    """
+
+    region: str | None = None
+    prefix: str = ""
+    endpoint_url: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    create: bool = True
+    table: str = "landbridge"
+    queues: Mapping[str, str] = field(default_factory=dict)
+
+    def endpoint_of(self, service: str) -> str | None:
+        return self.endpoints.get(service) or self.endpoint_url

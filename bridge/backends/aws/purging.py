@@ -1,0 +1,63 @@
+"""Purging: what is visible is received and deleted, ten at a time, until there is no more.
+
+SQS's own PurgeQueue would also take what connections hold, and what is sent (and confirmed) within
+the minute that it runs. Received and delayed messages stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.backends.aws.batches import BATCH_MAX, IDS
+from bridge.backends.aws.errors import AwsError, messaging_error_from
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.queues import AwsQueue
+from bridge.backends.aws.wire import (
+    HandleBatch,
+    HandleEntry,
+    Receive,
+    Received,
+    decode_receive_reply,
+    encode,
+)
+
+
+async def purge(node: Node, queue: AwsQueue) -> int:
+    """Returns how many messages were deleted."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            lanes = [
+                group.create_task(_purge_lane(node, queue))
+                for _ in range(node.limits.purge_calls_max)
+            ]
+    except* AwsError as errors:
+        first = errors.exceptions[0]
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        assert isinstance(first, AwsError), "no other kind was caught"
+        raise messaging_error_from(first) from None
+    return sum(lane.result() for lane in lanes)
+
+
+async def _purge_lane(node: Node, queue: AwsQueue) -> int:
+    count = 0
+    while messages := await _receive(node, queue):
+        entries = [
+            HandleEntry(number, message.receipt_handle)
+            for number, message in zip(IDS, messages, strict=False)
+        ]
+        await node.sqs.call(
+            "DeleteMessageBatch",
+            encode(HandleBatch(queue.url, entries)),
+            deadline=node.sqs.deadline_in(node.limits.settle_seconds_max),
+        )
+        count += len(messages)
+    return count
+
+
+async def _receive(node: Node, queue: AwsQueue) -> list[Received]:
+    # One second of waiting makes SQS ask all of its servers; a short poll may miss messages.
+    request = Receive(
+        queue.url, BATCH_MAX, wait_time_seconds=1, visibility_timeout=node.limits.hold_seconds
+    )
+    return decode_receive_reply(await node.sqs.poll("ReceiveMessage", encode(request), 1)).messages

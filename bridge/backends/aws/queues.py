@@ -1,0 +1,168 @@
+"""One SQS queue at this node: its settings and the parts that send, receive and settle."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bridge.backends.aws.holding import Holder
+from bridge.backends.aws.messages import AwsDelivery
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.receiving import Intake
+from bridge.backends.aws.sending import Sender
+from bridge.backends.aws.settling import Deleter, VisibilityChanger
+from bridge.messaging.limits import ServiceLimits
+from bridge.messaging.model import DeadLetterReason
+
+if TYPE_CHECKING:
+    from bridge.messaging.model import QueueName, QueueSettings, UnitOfWork
+
+HIDE_SECONDS_MAX = ServiceLimits().visibility_timeout_seconds_max - 60
+"""SQS counts 12 hours from the receive, which was a little earlier."""
+
+
+class Returns:
+    """How often consumers gave messages back, as far as this node knows; bounded."""
+
+    def __init__(self, most: int) -> None:
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._most = most
+
+    def count_of(self, message_id: str) -> int:
+        return self._counts.get(message_id, 0) if self._counts else 0
+
+    def add(self, message_id: str, count: int) -> None:
+        self._counts[message_id] = count
+        self._counts.move_to_end(message_id)
+        if len(self._counts) > self._most:
+            self._counts.popitem(last=False)
+
+    def forget(self, message_id: str) -> None:
+        if self._counts:
+            self._counts.pop(message_id, None)
+
+
+class AwsQueue:
+    """See `bridge.messaging.ports.Queue`. `sqs_name` is with prefix."""
+
+    transient = False
+
+    def __init__(
+        self,
+        node: Node,
+        name: QueueName,
+        settings: QueueSettings,
+        *,
+        sqs_name: str,
+        url: str,
+        holder: Holder,
+        returns: Returns,
+        surroundings: Surroundings,
+    ) -> None:
+        self._node = node
+        self.name = name
+        self.settings = settings
+        self.sqs_name = sqs_name
+        self.url = url
+        self.arn: str | None = None
+        self.fifo = settings.fifo
+        self.created_at = 0
+        self.modified_at = 0
+        self.deleted = False
+        self.holder = holder
+        self.returns = returns
+        self._surroundings = surroundings
+        self.sender = Sender(node, self)
+        self.deleter = Deleter(node, self)
+        self.visibility = VisibilityChanger(node, self)
+        self.intake = Intake(node, self)
+
+    @property
+    def consumer_count(self) -> int:
+        return len(self.intake.receivers)
+
+    @property
+    def busy(self) -> bool:
+        """True while something is under way to SQS."""
+        return self.sender.busy or self.deleter.busy or self.visibility.busy
+
+    def name_of_arn(self, arn: str) -> str:
+        """What the queue of an ARN is called here."""
+        return self._surroundings.name_of_sqs_name(arn.rpartition(":")[2]).name
+
+    def vanish(self) -> None:
+        """SQS says that the queue does not exist, or it was just deleted."""
+        if self.deleted:
+            return
+        self.deleted = True
+        self._surroundings.vanished(self)
+        for receiver in list(self.intake.receivers):
+            receiver.evict()
+
+    # -- deliveries
+
+    def delete(self, delivery: AwsDelivery, unit: UnitOfWork | None) -> None:
+        """Delete a message; `unit`, if given, waits for it."""
+        self.holder.drop(delivery)
+        self.returns.forget(delivery.message.message_id)
+        self.deleter.delete(delivery, unit, self._deadline())
+
+    def release(
+        self, delivery: AwsDelivery, unit: UnitOfWork | None, *, counted: bool = False
+    ) -> None:
+        """Make a message visible again; `counted` as one that its consumer returned."""
+        if counted:
+            delivery.return_count += 1
+            self.returns.add(delivery.message.message_id, delivery.return_count)
+        self.holder.drop(delivery)
+        self.visibility.change(delivery, 0, unit, self._deadline())
+
+    def hide(self, delivery: AwsDelivery, seconds: int) -> None:
+        """Give a message back, to be visible in so many seconds."""
+        self.holder.drop(delivery)
+        self.visibility.change(delivery, min(seconds, HIDE_SECONDS_MAX), None, self._deadline())
+
+    def _deadline(self) -> float:
+        return self._node.clock.monotonic() + self._node.limits.settle_seconds_max
+
+    def sort_out(self, deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
+        """Keep what may be handed out: not what has expired, or is not due yet."""
+        ttl = self.settings.message_ttl_ms
+        if ttl is None and all(
+            each.message.expires_at is None and each.message.visible_at is None
+            for each in deliveries
+        ):
+            return deliveries
+        now = self._node.clock.epoch_ms()
+        kept: list[AwsDelivery] = []
+        expired: list[AwsDelivery] = []
+        for delivery in deliveries:
+            message = delivery.message
+            end = message.expires_at
+            if ttl is not None:
+                own = message.sent_at + ttl
+                end = own if end is None else min(end, own)
+            if end is not None and end <= now:
+                expired.append(delivery)
+            elif message.visible_at is not None and message.visible_at > now:
+                self.hide(delivery, -(-(message.visible_at - now) // 1000))
+            else:
+                kept.append(delivery)
+        if expired:
+            self._surroundings.dead_letter(self, expired, DeadLetterReason.EXPIRED)
+        return kept
+
+
+class Surroundings:
+    """What a queue asks of the store that it is in."""
+
+    def __init__(
+        self,
+        name_of_sqs_name: Callable[[str], QueueName],
+        vanished: Callable[[AwsQueue], None],
+        dead_letter: Callable[[AwsQueue, list[AwsDelivery], DeadLetterReason], None],
+    ) -> None:
+        self.name_of_sqs_name = name_of_sqs_name
+        self.vanished = vanished
+        self.dead_letter = dead_letter

@@ -1,0 +1,240 @@
+"""Pushing one queue's messages to its consumers at this node: long polls scaled by demand.
+
+No consumer with credit, no poll. One poll is open while little comes; polls that come back full
+let more be opened, up to a bound, and empty ones take that back. A poll asks for no more than the
+credit that no other poll has reserved, so what comes has a taker, unless that one left meanwhile:
+then it is offered to the others for a while and released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.errors import AwsError
+from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
+from bridge.messaging.errors import ResourceLocked
+
+if TYPE_CHECKING:
+    from bridge.backends.aws.queues import AwsQueue
+    from bridge.backends.aws.service import Backoff
+    from bridge.messaging.ports import Consumer
+
+
+class Receiver:
+    """One consumer at one queue; see `bridge.messaging.ports.Subscription`."""
+
+    __slots__ = ("_intake", "cancelled", "consumer", "credit", "exclusive", "paused", "priority")
+
+    def __init__(
+        self, intake: Intake, consumer: Consumer, credit: int, priority: int, *, exclusive: bool
+    ) -> None:
+        self._intake = intake
+        self.consumer = consumer
+        self.credit = credit
+        self.priority = priority
+        self.exclusive = exclusive
+        self.paused = False
+        self.cancelled = False
+
+    def add_credit(self, count: int) -> None:
+        self.credit += count
+        self._intake.consider()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self._intake.consider()
+
+    def cancel(self) -> None:
+        if not self.cancelled:
+            self.cancelled = True
+            self._intake.leave(self)
+
+    def evict(self) -> None:
+        """The queue is gone, or the consumer held a message for too long."""
+        if not self.cancelled:
+            self.cancel()
+            self.consumer.cancelled()
+
+
+class Intake:
+    """What comes in from one queue, and who gets it."""
+
+    def __init__(self, node: Node, queue: AwsQueue) -> None:
+        self._node = node
+        self._queue = queue
+        self.receivers: list[Receiver] = []
+        self._surplus: deque[AwsDelivery] = deque()
+        self._surplus_timer: asyncio.TimerHandle | None = None
+        self._polls = 0
+        self._polls_allowed = 1
+        self._reserved = 0
+        self._turn = 0
+        self._backoff: Backoff | None = None
+
+    def join(self, consumer: Consumer, credit: int, priority: int, *, exclusive: bool) -> Receiver:
+        """Add a consumer. Raises `ResourceLocked`."""
+        if any(each.exclusive for each in self.receivers) or (exclusive and self.receivers):
+            raise ResourceLocked(f"queue '{self._queue.name.name}' is in exclusive use")
+        receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
+        self.receivers.append(receiver)
+        # Not at once: nothing is delivered before the caller has its subscription.
+        self._node.loop.call_soon(self.consider)
+        return receiver
+
+    def leave(self, receiver: Receiver) -> None:
+        self.receivers.remove(receiver)
+        if self.receivers:
+            self.consider()
+        else:
+            self._release_surplus()
+
+    def consider(self) -> None:
+        """Hand out what is here, and poll for what the consumers could take besides."""
+        if self._surplus:
+            self._offer_surplus()
+        limits = self._node.limits
+        while self._polls < self._polls_allowed:
+            count = min(self._free_credit(), BATCH_MAX)
+            if count <= 0:
+                return
+            self._polls += 1
+            self._reserved += count
+            self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds))
+
+    def _free_credit(self) -> int:
+        if self._queue.deleted:
+            return 0
+        eligible = self._eligible()
+        if not eligible:
+            return 0
+        if self._queue.fifo:
+            # A run stays with one consumer, and SQS hands out no more of its groups meanwhile.
+            return max(each.credit for each in eligible) - self._reserved
+        return sum(each.credit for each in eligible) - self._reserved
+
+    # -- polling
+
+    async def _poll(self, count: int, wait_seconds: int) -> None:
+        request = Receive(
+            self._queue.url,
+            count,
+            wait_time_seconds=wait_seconds,
+            visibility_timeout=self._node.limits.hold_seconds,
+        )
+        pause = 0.0
+        messages: list[Received] = []
+        try:
+            reply = await self._node.sqs.poll("ReceiveMessage", encode(request), wait_seconds)
+            messages = decode_receive_reply(reply).messages
+            self._backoff = None
+            self._scale(len(messages), count)
+        except AwsError as error:
+            pause = self._refused(error)
+        except msgspec.MsgspecError as error:
+            pause = self._refused(AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}"))
+        finally:
+            self._reserved -= count
+            if pause == 0.0:
+                self._polls -= 1
+        if pause:
+            self._polls_allowed = 1
+            try:
+                await asyncio.sleep(pause)
+            finally:
+                self._polls -= 1
+        if messages:
+            self._arrived(messages)
+        self.consider()
+
+    def _refused(self, error: AwsError) -> float:
+        """What a failed poll means; returns how long to wait before the next."""
+        if error.queue_is_gone:
+            self._queue.vanish()
+            return 0.0
+        self._backoff = self._backoff or self._node.sqs.backoff()
+        return self._backoff.next_seconds() + self._node.limits.retry_delay_seconds
+
+    def _scale(self, came: int, asked: int) -> None:
+        if came == asked:
+            most = self._node.limits.polls_per_queue_max
+            self._polls_allowed = min(self._polls_allowed * 2, most)
+        else:
+            self._polls_allowed = max(1, self._polls_allowed - 1) if came else 1
+
+    def _arrived(self, messages: list[Received]) -> None:
+        queue = self._queue
+        deliveries = [delivery_from_received(each, queue) for each in messages]
+        hold = queue.holder.hold
+        for delivery in deliveries:
+            hold(delivery)
+        deliveries = queue.sort_out(deliveries)
+        if deliveries:
+            self._hand_out(deliveries)
+
+    # -- handing out
+
+    def _eligible(self) -> list[Receiver]:
+        receivers = self.receivers
+        if self._queue.settings.single_active_consumer:
+            receivers = receivers[:1]
+        eligible = [each for each in receivers if each.credit > 0 and not each.paused]
+        if len(eligible) > 1:
+            highest = max(each.priority for each in eligible)
+            eligible = [each for each in eligible if each.priority == highest]
+        return eligible
+
+    def _hand_out(self, deliveries: list[AwsDelivery]) -> None:
+        """Share deliveries among those that want them, in equal parts by turns."""
+        while deliveries:
+            eligible = self._eligible()
+            if not eligible:
+                self._keep(deliveries)
+                return
+            share = -(-len(deliveries) // len(eligible))
+            if self._queue.fifo:
+                eligible = [max(eligible, key=lambda each: each.credit)]
+                share = len(deliveries)
+            self._turn += 1
+            start = self._turn % len(eligible)
+            for receiver in eligible[start:] + eligible[:start]:
+                count = min(share, receiver.credit, len(deliveries))
+                if not count or receiver.cancelled:
+                    continue
+                part, deliveries = deliveries[:count], deliveries[count:]
+                receiver.credit -= count
+                for delivery in part:
+                    delivery.receiver = receiver
+                self._node.call(receiver.consumer.deliver, part)
+
+    def _keep(self, deliveries: list[AwsDelivery]) -> None:
+        """Nobody has credit for these now."""
+        self._surplus.extend(deliveries)
+        if not self.receivers:
+            self._release_surplus()
+        elif self._surplus_timer is None:
+            self._surplus_timer = self._node.loop.call_later(
+                self._node.limits.surplus_seconds_max, self._release_surplus
+            )
+
+    def _offer_surplus(self) -> None:
+        if self._eligible():
+            deliveries = list(self._surplus)
+            self._surplus.clear()
+            self._hand_out(deliveries)
+
+    def _release_surplus(self) -> None:
+        if self._surplus_timer is not None:
+            self._surplus_timer.cancel()
+            self._surplus_timer = None
+        while self._surplus:
+            self._queue.release(self._surplus.popleft(), None)

@@ -1,0 +1,129 @@
+"""Calls to one service of AWS that speaks JSON: signed, counted, tried again under one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bridge.backends.aws.connections import Endpoint, HttpFailure, Pool
+from bridge.backends.aws.counters import CallCounters
+from bridge.backends.aws.credentials import Credentials
+from bridge.backends.aws.errors import EXPIRED_CREDENTIALS, AwsError, error_from_reply
+from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.signing import Signer
+
+if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
+
+Random = Callable[[], float]
+"""A number from 0 up to 1."""
+
+
+class Backoff:
+    """Pauses between tries: twice as long each time, with full jitter."""
+
+    __slots__ = ("_delay", "_limits", "_random")
+
+    def __init__(self, limits: AwsLimits, random: Random) -> None:
+        self._limits = limits
+        self._random = random
+        self._delay = limits.retry_delay_seconds
+
+    def next_seconds(self) -> float:
+        delay = self._delay
+        self._delay = min(delay * 2, self._limits.retry_delay_seconds_max)
+        return delay * self._random()
+
+
+class Service:
+    """One service at one endpoint."""
+
+    def __init__(  # noqa: PLR0913 - what a call is made of
+        self,
+        name: str,
+        target: str,
+        *,
+        endpoint: Endpoint,
+        region: str,
+        credentials: Credentials,
+        clock: Clock,
+        random: Random,
+        tls: ssl.SSLContext | None,
+        counters: CallCounters,
+        limits: AwsLimits,
+    ) -> None:
+        """`target` is the prefix of X-Amz-Target: `AmazonSQS`, `DynamoDB_20120810`."""
+        self.name = name
+        self.region = region
+        self._target = target
+        self._credentials = credentials
+        self._clock = clock
+        self._random = random
+        self._counters = counters
+        self._limits = limits
+        self._signer = Signer(endpoint, region, name)
+        self._calls = Pool(endpoint, tls, limits, limits.connections_max)
+        self._polls = Pool(endpoint, tls, limits, limits.polling_connections_max)
+        self._failing = 0
+
+    @property
+    def failing(self) -> bool:
+        """True once several calls in a row were not answered, until one is."""
+        return self._failing >= self._limits.failing_calls_max
+
+    def backoff(self) -> Backoff:
+        return Backoff(self._limits, self._random)
+
+    def deadline_in(self, seconds: float) -> float:
+        return self._clock.monotonic() + seconds
+
+    async def call(self, action: str, body: bytes, *, deadline: float) -> bytes:
+        """Call until it succeeds, is refused for good, or `deadline` (monotonic) has come.
+
+        Raises `AwsError`.
+        """
+        backoff: Backoff | None = None
+        while True:
+            try:
+                return await self._try(self._calls, action, body, self._limits.call_seconds_max)
+            except AwsError as error:
+                if not error.retryable:
+                    raise
+                backoff = backoff or self.backoff()
+                pause = backoff.next_seconds()
+                if self._clock.monotonic() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def poll(self, action: str, body: bytes, wait_seconds: int) -> bytes:
+        """Call once, giving the service `wait_seconds` more to answer. Raises `AwsError`."""
+        pool = self._polls if wait_seconds else self._calls
+        return await self._try(pool, action, body, self._limits.call_seconds_max + wait_seconds)
+
+    def close(self) -> None:
+        self._calls.close()
+        self._polls.close()
+
+    async def _try(self, pool: Pool, action: str, body: bytes, seconds_max: float) -> bytes:
+        head = self._signer.head(
+            f"{self._target}.{action}", body, self._credentials.keys, self._clock.epoch_ms()
+        )
+        try:
+            reply = await pool.request(head, body, seconds_max)
+        except HttpFailure as failure:
+            self._failing += 1
+            self._counters.called(self.name, action, len(body))
+            self._counters.failed(self.name, action)
+            raise AwsError(action, 0, "", str(failure)) from None
+        self._counters.called(self.name, action, max(len(body), len(reply.body)))
+        if reply.status == 200:
+            self._failing = 0
+            return reply.body
+        self._counters.failed(self.name, action)
+        error = error_from_reply(action, reply.status, reply.body)
+        self._failing = self._failing + 1 if error.status >= 500 else 0
+        if error.code in EXPIRED_CREDENTIALS:
+            await self._credentials.refresh()
+        raise error

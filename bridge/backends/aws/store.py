@@ -1,0 +1,396 @@
+"""The store's port over SQS: units of work split by queue, receiving by pull, rare operations.
+
+A unit that is more than sends, or more than settles, runs in steps: sends, then state, then deletes
+and releases. A crash between them leaves messages twice, never lost; where a send fails, what the
+unit would have deleted is released instead. Transient queues are the business of a store in this
+process's memory, which the composition root provides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.directory import Directory
+from bridge.backends.aws.errors import AwsError, messaging_error_from
+from bridge.backends.aws.handles import handle_from_delivery, parse_handle
+from bridge.backends.aws.holding import Holder
+from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.purging import purge
+from bridge.backends.aws.queues import AwsQueue, Returns, Surroundings
+from bridge.backends.aws.state import AwsState
+from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
+from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StoreUnavailable
+from bridge.messaging.limits import ServiceLimits
+from bridge.messaging.model import (
+    DeadLetterReason,
+    Delivery,
+    Message,
+    QueueCounts,
+    QueueName,
+    QueueSettings,
+    StateChange,
+    UnitOfWork,
+)
+
+if TYPE_CHECKING:
+    from bridge.messaging.ports import Consumer, DeadLetterer, Queue, Store, Subscription
+
+WAIT_SECONDS_MAX = ServiceLimits().wait_seconds_max
+
+
+class AwsStore:
+    """See `bridge.messaging.ports.Store`; `local` keeps the transient queues."""
+
+    def __init__(self, node: Node, state: AwsState, options: AwsOptions, local: Store) -> None:
+        self._node = node
+        self._state = state
+        self._local = local
+        self._holder = Holder(node)
+        self._returns = Returns(node.limits.return_counts_max)
+        self._dead_letterer: DeadLetterer | None = None
+        self._units = 0
+        self.directory = Directory(node, state, options, self._commit, self._make_queue)
+        self._surroundings = Surroundings(
+            self.directory.name_of_sqs_name, self.directory.drop, self._dead_letter
+        )
+
+    def _make_queue(
+        self, name: QueueName, settings: QueueSettings, sqs_name: str, url: str
+    ) -> AwsQueue:
+        return AwsQueue(
+            self._node,
+            name,
+            settings,
+            sqs_name=sqs_name,
+            url=url,
+            holder=self._holder,
+            returns=self._returns,
+            surroundings=self._surroundings,
+        )
+
+    async def close(self) -> None:
+        """Give back what is held, and send what was submitted."""
+        for delivery in self._holder.close():
+            delivery.queue.release(delivery, None)
+        try:
+            async with asyncio.timeout(self._node.limits.close_seconds_max):
+                for queue in self.directory.all():
+                    if queue.busy:
+                        await queue.sender.drain()
+                        await queue.deleter.drain()
+                        await queue.visibility.drain()
+        except TimeoutError:
+            # What is left is answered with an error as its task is cancelled.
+            return
+
+    def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
+        self._dead_letterer = dead_letterer
+        self._local.use_dead_letterer(self._dead_letter_local)
+
+    def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
+        self._local.use_idle_handler(handler)
+
+    # -- units of work
+
+    def submit(self, unit: UnitOfWork) -> None:
+        unit.remaining += 1
+        if unit.state or (unit.sends and (unit.deletes or unit.releases or unit.returns)):
+            changes = self._state.submit(unit.state)
+            self._node.tasks.spawn(self._in_steps(unit, changes))
+            return
+        if unit.sends:
+            self._send(unit)
+        else:
+            self._settle(unit)
+        if unit.remaining == 1:
+            self._node.loop.call_soon(self._node.part_done, unit)
+        else:
+            unit.remaining -= 1
+
+    def _send(self, unit: UnitOfWork) -> None:
+        """Hand every send to its queue; one loop, since it runs once per message."""
+        deadline = self._node.clock.monotonic() + self._node.limits.send_seconds_max
+        elsewhere: list[int] = []
+        for index, (target, message) in enumerate(unit.sends):
+            if not isinstance(target, AwsQueue):
+                elsewhere.append(index)
+            elif target.deleted:
+                unit.failures[index] = QueueDoesNotExist(f"queue '{target.name.name}' is gone")
+            else:
+                target.sender.send(unit, index, message, deadline)
+        if elsewhere:
+            self._send_local(unit, elsewhere)
+
+    def _send_local(self, unit: UnitOfWork, indexes: list[int]) -> None:
+        def sent(part: UnitOfWork) -> None:
+            for position, index in enumerate(indexes):
+                error = part.error or part.failures.get(position)
+                if error is not None:
+                    unit.failures[index] = error
+                accepted = part.accepted.get(position)
+                if accepted is not None:
+                    unit.accepted[index] = accepted
+            self._node.part_done(unit)
+
+        part = UnitOfWork(sent, atomic=unit.atomic)
+        part.sends = [unit.sends[index] for index in indexes]
+        unit.remaining += 1
+        self._local.submit(part)
+
+    def _settle(self, unit: UnitOfWork) -> None:
+        waiting = unit if unit.answered or unit.atomic else None
+        local = UnitOfWork(answered=unit.answered, atomic=unit.atomic)
+        for delivery in unit.deletes:
+            if isinstance(delivery, AwsDelivery):
+                delivery.queue.delete(delivery, waiting)
+            else:
+                local.deletes.append(delivery)
+        for delivery in unit.releases:
+            if isinstance(delivery, AwsDelivery):
+                delivery.queue.release(delivery, waiting)
+            else:
+                local.releases.append(delivery)
+        for delivery in unit.returns:
+            if isinstance(delivery, AwsDelivery):
+                delivery.queue.release(delivery, waiting, counted=True)
+            else:
+                local.returns.append(delivery)
+        if local.deletes or local.releases or local.returns:
+            self._settle_local(unit, local)
+
+    def _settle_local(self, unit: UnitOfWork, local: UnitOfWork) -> None:
+        def settled(part: UnitOfWork) -> None:
+            unit.error = unit.error or part.error
+            self._node.part_done(unit)
+
+        unit.remaining += 1
+        local.done = settled
+        self._local.submit(local)
+
+    async def _in_steps(self, unit: UnitOfWork, changes: list[tuple[StateChange, int]]) -> None:
+        """Sends, state, settles, each after the one before was answered."""
+        self._units += 1
+        try:
+            if unit.sends:
+                await self._step(unit, self._send)
+            if changes:
+                try:
+                    await self._state.write(changes)
+                except MessagingError as error:
+                    unit.error = error
+            if unit.error is not None or unit.failures:
+                unit.releases = [*unit.deletes, *unit.releases]
+                unit.deletes = []
+            if unit.deletes or unit.releases or unit.returns:
+                await self._step(unit, self._settle)
+        except asyncio.CancelledError:
+            unit.error = StoreUnavailable("the broker stops")
+            raise
+        finally:
+            self._units -= 1
+            self._node.part_done(unit)
+
+    async def _step(self, unit: UnitOfWork, act: Callable[[UnitOfWork], None]) -> None:
+        """One step of a unit, on a unit of its own that shares the lists."""
+        done: asyncio.Future[None] = self._node.loop.create_future()
+
+        def answered(_: UnitOfWork) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        part = UnitOfWork(answered, atomic=unit.atomic, answered=unit.answered)
+        part.sends, part.failures, part.accepted = unit.sends, unit.failures, unit.accepted
+        part.deletes, part.releases, part.returns = unit.deletes, unit.releases, unit.returns
+        part.remaining = 1
+        act(part)
+        self._node.part_done(part)
+        await done
+        unit.error = unit.error or part.error
+
+    async def _commit(self, changes: list[StateChange]) -> None:
+        await self._state.write(self._state.submit(changes))
+
+    # -- dead letters
+
+    def _dead_letter(
+        self, queue: AwsQueue, deliveries: list[AwsDelivery], reason: DeadLetterReason
+    ) -> None:
+        unit = UnitOfWork()
+        if self._dead_letterer is None:
+            unit.deletes += deliveries
+        else:
+            unit = self._dead_letterer(queue, deliveries, reason)
+        self.submit(unit)
+
+    def _dead_letter_local(
+        self, queue: Queue, deliveries: Iterable[Delivery], reason: DeadLetterReason
+    ) -> UnitOfWork:
+        """For the local store, which cannot send to queues that are not its own."""
+        assert self._dead_letterer is not None, "it was asked through this one"
+        self.submit(self._dead_letterer(queue, list(deliveries), reason))
+        return UnitOfWork()
+
+    # -- receiving
+
+    async def consume(
+        self,
+        queue: Queue,
+        consumer: Consumer,
+        *,
+        credit: int,
+        priority: int = 0,
+        exclusive: bool = False,
+    ) -> Subscription:
+        if not isinstance(queue, AwsQueue):
+            return await self._local.consume(
+                queue, consumer, credit=credit, priority=priority, exclusive=exclusive
+            )
+        if queue.deleted:
+            raise QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
+        return queue.intake.join(consumer, credit, priority, exclusive=exclusive)
+
+    async def receive(
+        self,
+        queue: Queue,
+        *,
+        count: int,
+        visibility_seconds: int | None = None,
+        wait_seconds: int | None = None,
+        attempt_id: str | None = None,
+    ) -> list[Delivery]:
+        if not isinstance(queue, AwsQueue):
+            return await self._local.receive(
+                queue,
+                count=count,
+                visibility_seconds=visibility_seconds,
+                wait_seconds=wait_seconds,
+                attempt_id=attempt_id,
+            )
+        wait = queue.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+        request = Receive(
+            queue.url,
+            min(count, BATCH_MAX),
+            wait_time_seconds=min(wait, WAIT_SECONDS_MAX),
+            visibility_timeout=visibility_seconds,
+            receive_request_attempt_id=attempt_id,
+        )
+        return list(await self._pull(queue, request))
+
+    async def take(self, queue: Queue) -> Delivery | None:
+        if not isinstance(queue, AwsQueue):
+            return await self._local.take(queue)
+        request = Receive(
+            queue.url,
+            1,
+            wait_time_seconds=0,
+            visibility_timeout=self._node.limits.hold_seconds,
+        )
+        for delivery in await self._pull(queue, request):
+            self._holder.hold(delivery)
+            return delivery
+        return None
+
+    async def _pull(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
+        """Receive once; who stops waiting has what still comes released."""
+        if queue.deleted:
+            raise QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
+        answer: asyncio.Future[list[AwsDelivery]] = self._node.loop.create_future()
+        self._node.tasks.spawn(self._receive(queue, request, answer))
+        try:
+            return await answer
+        finally:
+            answer.cancel()
+
+    async def _receive(
+        self, queue: AwsQueue, request: Receive, answer: asyncio.Future[list[AwsDelivery]]
+    ) -> None:
+        deliveries: list[AwsDelivery] = []
+        error: MessagingError = StoreUnavailable("the broker stops")
+        try:
+            body = await self._node.sqs.poll(
+                "ReceiveMessage", encode(request), request.wait_time_seconds or 0
+            )
+            received = decode_receive_reply(body).messages
+            deliveries = [delivery_from_received(each, queue) for each in received]
+            deliveries = queue.sort_out(deliveries)
+        except AwsError as refused:
+            if refused.queue_is_gone:
+                queue.vanish()
+            error = messaging_error_from(refused)
+        except msgspec.MsgspecError as unreadable:
+            error = StoreUnavailable(f"the answer of SQS cannot be read: {unreadable}")
+        else:
+            if not answer.done():
+                answer.set_result(deliveries)
+            else:
+                for delivery in deliveries:
+                    queue.release(delivery, None)
+        finally:
+            if not answer.done():
+                answer.set_exception(error)
+
+    # -- receipt handles
+
+    def handle_of(self, delivery: Delivery) -> str:
+        if not isinstance(delivery, AwsDelivery):
+            return self._local.handle_of(delivery)
+        return handle_from_delivery(delivery)
+
+    def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
+        """For settling only: the message's id is all that a handle says about it."""
+        if not isinstance(queue, AwsQueue):
+            return self._local.delivery_of(queue, handle)
+        parsed = parse_handle(queue.sqs_name, handle)
+        return AwsDelivery(queue, Message(parsed.message_id, b"", 0), parsed.receipt_handle)
+
+    async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
+        if not isinstance(delivery, AwsDelivery):
+            await self._local.change_visibility(delivery, seconds)
+            return
+        await self.directory.control.change_visibility(delivery.queue.url, delivery.handle, seconds)
+
+    # -- queues
+
+    def queue(self, name: QueueName) -> Queue | None:
+        return self.directory.queues.get(name) or self._local.queue(name)
+
+    def queues(self) -> Iterable[Queue]:
+        return [*self.directory.all(), *self._local.queues()]
+
+    async def create_queue(
+        self, name: QueueName, settings: QueueSettings, *, transient: bool = False
+    ) -> Queue:
+        existing = self.queue(name)
+        if existing is not None:
+            return existing
+        if transient:
+            return await self._local.create_queue(name, settings, transient=True)
+        return await self.directory.create(name, settings)
+
+    async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
+        if isinstance(queue, AwsQueue):
+            await self.directory.change(queue, settings)
+        else:
+            await self._local.change_queue(queue, settings)
+
+    async def delete_queue(self, queue: Queue) -> int:
+        if isinstance(queue, AwsQueue):
+            return 0 if queue.deleted else await self.directory.delete(queue)
+        return await self._local.delete_queue(queue)
+
+    async def purge_queue(self, queue: Queue) -> int:
+        if isinstance(queue, AwsQueue):
+            return await purge(self._node, queue)
+        return await self._local.purge_queue(queue)
+
+    async def counts(self, queue: Queue) -> QueueCounts:
+        if isinstance(queue, AwsQueue):
+            return await self.directory.control.counts(queue.url)
+        return await self._local.counts(queue)
