@@ -15,12 +15,15 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from tests.benchmarks import bystander
 from tests.benchmarks.load import Load, Options, Result, Wire
 from tests.benchmarks.peers import PEERS, Peer
 from tests.benchmarks.sqs import SqsLoad
 from tests.benchmarks.stomp import StompWire
 
 WIRES: dict[str, type[StompWire]] = {"stomp": StompWire}
+
+BYSTANDER = "bystander"
 
 CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
@@ -85,7 +88,8 @@ def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--cases", default=",".join(CASES), help="of " + ", ".join(CASES))
+    cases = [*CASES, BYSTANDER]
+    parser.add_argument("--cases", default=",".join(cases), help="of " + ", ".join(cases))
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="measured, each run")
@@ -105,12 +109,32 @@ def main() -> None:
                 peer.stop()
 
 
+def _measure_bystander(peers: list[Peer], runs: int) -> None:
+    for peer in peers:
+        if peer.name != "landbridge":
+            continue
+        for _ in range(runs):
+            quiet, beside = uvloop.run(bystander.measure(peer.ports["stomp"]))
+            for what, result in (("quiet", quiet), ("beside abuse", beside)):
+                print(
+                    f"| {BYSTANDER} | {peer.name}, {what} | {result.received_per_second:,.0f}"
+                    f" | {result.delivery_p50:.2f} / {result.delivery_p99:.2f}"
+                    f" | {result.confirm_p50:.2f} / {result.confirm_p99:.2f} | | |"
+                    f" {result.lost} |"
+                    f" p99 {result.delivery_p99 / quiet.delivery_p99:.2f} x quiet |",
+                    flush=True,
+                )
+
+
 def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> None:
     """Print the table, case by case."""
     print("| case | broker | msg/s | delivery p50 / p99 ms | confirm p50 / p99 ms", end="")
     print(" | CPU us/msg | MiB | lost | ratio |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in cases:
+        if case == BYSTANDER:
+            _measure_bystander(peers, runs)
+            continue
         options = msgspec.structs.replace(CASES[case], duration_seconds=seconds)
         rows: dict[str, list[Row]] = {}
         for _ in range(runs):
