@@ -1,8 +1,8 @@
 """What a STOMP client did, as typed events.
 
 A fact is a past participle; an event that is owed an answer ends in `Requested`. The `receipt` that
-any frame may carry is owed a RECEIPT once the frame's effect is stored; `headers` are all headers
-of the frame, unescaped. `ConnectionFailed` (adapters.connection) ends a broken connection's list.
+any frame may carry is owed a RECEIPT once the frame's effect is stored; `headers` are all others of
+the frame, unescaped. `ConnectionFailed` (adapters.connection) ends a broken connection's list.
 """
 
 from __future__ import annotations
@@ -28,12 +28,17 @@ class ConnectRequested(msgspec.Struct, gc=False):
 
 
 class SendReceived(msgspec.Struct, gc=False):
-    """SEND: one message for `destination`."""
+    """SEND: one message for `destination`.
+
+    `headers` must not be changed. `headers_kept`: the same dictionary comes with many SENDs, so
+    what is worked out from it is worth remembering.
+    """
 
     destination: str
     headers: dict[str, str]
     body: bytes
     receipt: str | None
+    headers_kept: bool = False
 
 
 class AckReceived(msgspec.Struct):

@@ -261,7 +261,7 @@ class ServerConnection:
                         raise FrameError("Illegal command", "You must log in using CONNECT first\n")
                 handlers[frame.command](self, frame)
             except FrameError as error:
-                error.receipt = error.receipt or frame.headers.get("receipt")
+                error.receipt = error.receipt or frame.receipt
                 self._fail(error)
                 return False
         if self.state in _DEAF:
@@ -305,7 +305,7 @@ class ServerConnection:
         destination = headers.get("destination")
         if destination is None:
             raise FrameError("Missing destination", "SEND must include a 'destination' header\n")
-        event = SendReceived(destination, headers, frame.body, headers.get("receipt"))
+        event = SendReceived(destination, headers, frame.body, frame.receipt, frame.headers_kept)
         transaction = headers.get("transaction")
         if transaction is None:
             self._events.append(event)
@@ -335,7 +335,7 @@ class ServerConnection:
             ack_mode,
             named=subscription_id is not None,
         )
-        self._events.append(SubscribeRequested(subscription, headers, headers.get("receipt")))
+        self._events.append(SubscribeRequested(subscription, headers, frame.receipt))
 
     def _receive_unsubscribe(self, frame: Frame) -> None:
         headers = frame.headers
@@ -355,15 +355,13 @@ class ServerConnection:
             deliveries = subscription.take_unsettled()
             self.remove_subscription(subscription)
         self._events.append(
-            UnsubscribeReceived(
-                subscription, subscription_id, deliveries, headers, headers.get("receipt")
-            )
+            UnsubscribeReceived(subscription, subscription_id, deliveries, headers, frame.receipt)
         )
 
     def _receive_ack(self, frame: Frame) -> None:
         subscription, key = self._find_unsettled(frame)
         headers = frame.headers
-        receipt = headers.get("receipt")
+        receipt = frame.receipt
         if "transaction" in headers:
             self._settle_at_commit(frame, Settlement(subscription, key, receipt, None))
             return
@@ -389,7 +387,7 @@ class ServerConnection:
         subscription, key = self._find_unsettled(frame)
         headers = frame.headers
         requeue = headers.get("requeue", "true").lower() != "false"
-        settlement = Settlement(subscription, key, headers.get("receipt"), requeue)
+        settlement = Settlement(subscription, key, frame.receipt, requeue)
         if "transaction" in headers:
             self._settle_at_commit(frame, settlement)
             return
@@ -445,22 +443,22 @@ class ServerConnection:
     def _receive_begin(self, frame: Frame) -> None:
         name = _transaction(frame)
         self._transactions.begin(name)
-        self._events.append(TransactionBegun(name, frame.headers.get("receipt")))
+        self._events.append(TransactionBegun(name, frame.receipt))
 
     def _receive_commit(self, frame: Frame) -> None:
         name = _transaction(frame)
         actions = self._transactions.commit(name)
-        self._events.append(TransactionCommitted(name, actions, frame.headers.get("receipt")))
+        self._events.append(TransactionCommitted(name, actions, frame.receipt))
 
     def _receive_abort(self, frame: Frame) -> None:
         name = _transaction(frame)
         self._transactions.abort(name)
-        self._events.append(TransactionAborted(name, frame.headers.get("receipt")))
+        self._events.append(TransactionAborted(name, frame.receipt))
 
     def _receive_disconnect(self, frame: Frame) -> None:
         self.state = State.DISCONNECTING
         self._open = False
-        self._events.append(DisconnectRequested(frame.headers.get("receipt")))
+        self._events.append(DisconnectRequested(frame.receipt))
 
     _HANDLERS: ClassVar[dict[str, Callable[[ServerConnection, Frame], None]]] = {
         "ABORT": _receive_abort,

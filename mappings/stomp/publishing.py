@@ -17,13 +17,17 @@ from mappings.stomp.addresses import (
     TopicAddress,
     address_from_destination,
 )
-from mappings.stomp.messages import content_from_send
+from mappings.stomp.messages import Content, content_from_send
 
 if TYPE_CHECKING:
     from mappings.stomp.gateway import StompGateway
 
 TARGETS_MAX: Final = 4_096
 """Destinations of one connection whose meaning is remembered."""
+
+
+CONTENTS_MAX: Final = 128
+"""Header dictionaries of one connection of which it is remembered what they say."""
 
 
 class Target(NamedTuple):
@@ -39,7 +43,7 @@ class Target(NamedTuple):
 class Publishing:
     """Makes the publishes of one connection."""
 
-    __slots__ = ("_client", "_gateway", "_namespace", "_next_id", "_targets", "_user")
+    __slots__ = ("_client", "_contents", "_gateway", "_namespace", "_next_id", "_targets", "_user")
 
     def __init__(self, gateway: StompGateway) -> None:
         self._gateway = gateway
@@ -48,6 +52,7 @@ class Publishing:
         self._user: str | None = None
         self._client: str | None = None
         self._targets: dict[str, Target] = {}
+        self._contents: dict[int, tuple[dict[str, str], Content]] = {}
 
     def start(self, namespace: str, user: str | None, client: str | None) -> None:
         """The client was let in, as this."""
@@ -70,7 +75,11 @@ class Publishing:
                 return None
             # Another client's reply has to find it: the queue's own name, as AMQP has it.
             headers = {**headers, "reply-to": queue.name.name}
-        content = content_from_send(headers, send.body, now_ms)
+        content = (
+            self._kept_content(send, now_ms)
+            if send.headers_kept and headers is send.headers
+            else content_from_send(headers, send.body, now_ms)
+        )
         message = Message(
             self._next_id(),
             send.body,
@@ -84,6 +93,19 @@ class Publishing:
             content.expires_at,
         )
         return Publish(target.origin, message, self._namespace, target.queue, target.create)
+
+    def _kept_content(self, send: SendReceived, now_ms: int) -> Content:
+        """What was made of the same headers before, unless the body or the time has a say in it."""
+        headers = send.headers
+        found = self._contents.get(id(headers))
+        if found is not None and found[0] is headers:
+            return found[1]
+        content = content_from_send(headers, send.body, now_ms)
+        if "content-length" in headers and "expiration" not in headers:
+            if len(self._contents) >= CONTENTS_MAX:
+                self._contents.clear()
+            self._contents[id(headers)] = (headers, content)
+        return content
 
     def _target(self, destination: str) -> Target | None:
         address = address_from_destination(destination)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.stomp.codec import DecoderLimits, Frame, FrameDecoder
+from adapters.stomp.codec import KNOWN_HEADS_MAX, DecoderLimits, Frame, FrameDecoder
 from adapters.stomp.frames import FrameError, Version, encode_frame, unescape
 
 V1_0, V1_1, V1_2 = Version.V1_0, Version.V1_1, Version.V1_2
@@ -54,6 +54,38 @@ def test_the_first_of_repeated_headers_counts() -> None:
 
 def test_a_colon_in_a_value_is_taken() -> None:
     assert decode(b"SEND\nfoo:a:b:\n\n\0")[0].headers == {"foo": "a:b:"}
+
+
+def test_the_receipt_stands_apart_wherever_it_is() -> None:
+    frames = decode(
+        b"SEND\nreceipt:1\na:b\n\n\0SEND\na:b\nreceipt:2\nc:d\n\n\0SEND\na:b\nreceipt:3\n\n\0"
+        b"SEND\na:b\nreceipt:4\nreceipt:5\n\n\0SEND\na:b\n\n\0SEND\na:b\nreceipt:\\c\n\n\0"
+    )
+    assert [frame.receipt for frame in frames] == ["1", "2", "3", "4", None, ":"]
+    assert [frame.headers for frame in frames] == [
+        {"a": "b"},
+        {"a": "b", "c": "d"},
+        *[{"a": "b"}] * 4,
+    ]
+
+
+def test_headers_that_come_again_are_the_same_dictionary() -> None:
+    first, second, other = decode(
+        b"SEND\na:b\nreceipt:1\n\n\0SEND\na:b\nreceipt:2\n\n\0SEND\na:c\n\n\0"
+    )
+    assert first.headers is second.headers
+    assert first.headers_kept
+    assert second.headers_kept
+    assert other.headers == {"a": "c"}
+
+
+def test_heads_that_never_come_again_are_no_longer_kept() -> None:
+    made = decoder()
+    for number in range(2 * KNOWN_HEADS_MAX + 1):
+        made.decode(b"SEND\na:%d\n\n\0" % number)
+        assert len(made._heads) <= KNOWN_HEADS_MAX
+    (frame,) = made.decode(b"SEND\na:b\n\n\0")
+    assert not frame.headers_kept
 
 
 @pytest.mark.parametrize(
@@ -121,6 +153,8 @@ def test_decoding_waits_behind_connect_for_the_version() -> None:
         (b"\xaa" * 40, "Could not interpret command"),
         (b"SEND\nfoo:bar\0", "no blank line"),
         (b"SEND\nfoo:b\0r\n\n\0", "no blank line"),
+        (b"SEND\nfoo:b\nreceipt:r\0\n\n\0", "no blank line"),
+        (b"SEND\nreceipt:\xff\n\n\0", "not UTF-8"),
         (b"SEND\nfoo\n\n\0", "'foo' is not a header"),
         (b"SEND\n:foo\n\n\0", "':foo' is not a header"),
         (b"SEND\nfoo:\xff\xfe\n\n\0", "not UTF-8"),
@@ -200,7 +234,10 @@ def test_what_is_encoded_is_decoded_however_it_is_cut(
         wire = wire[cut:]
     assert made.error is None
     expected = {**headers, "content-length": str(len(body))}
-    assert [(frame.headers, frame.body) for frame in frames] == [(expected, body)] * 2
+    receipt = expected.pop("receipt", None)
+    assert [(frame.headers, frame.body, frame.receipt) for frame in frames] == [
+        (expected, body, receipt)
+    ] * 2
 
 
 @given(texts, st.sampled_from([V1_1, V1_2]))
