@@ -429,7 +429,15 @@ def _backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
 
 
 def _accounts_of(config: Config) -> list[Account]:
-    return [Account(user.name, user.password_hash) for user in config.users]
+    return [
+        Account(
+            user.name,
+            user.password_hash,
+            user.grants(),
+            None if user.tags is None else frozenset(user.tags),
+        )
+        for user in config.users
+    ]
 
 
 def _api_of(config: Config) -> ApiOptions:

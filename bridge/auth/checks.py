@@ -23,21 +23,25 @@ Kind: TypeAlias = Literal["queue", "exchange"]
 
 
 def require_open(user: User, namespace: str) -> None:
+    """Be in the namespace."""
     if not user.may_open(namespace):
         raise AccessDenied(f"access to vhost '{namespace}' refused for user '{user.name}'")
 
 
 def require_configure(user: User, namespace: str, kind: Kind, name: str) -> None:
+    """Create, change or delete it."""
     if not user.may_configure(namespace, name):
         _refuse(user, "configure", namespace, kind, name)
 
 
 def require_write(user: User, namespace: str, kind: Kind, name: str) -> None:
+    """Publish to the exchange, or bind the queue or exchange to another."""
     if not user.may_write(namespace, name):
         _refuse(user, "write", namespace, kind, name)
 
 
 def require_read(user: User, namespace: str, kind: Kind, name: str) -> None:
+    """Consume from the queue, or bind to the exchange."""
     if not user.may_read(namespace, name):
         _refuse(user, "read", namespace, kind, name)
 

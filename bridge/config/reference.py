@@ -169,7 +169,7 @@ def _default(option: FieldInfo) -> str:
     if option.is_required():
         return "required"
     match option.default:
-        case None:
+        case None | "":
             return ""
         case bool():
             return f"`{str(option.default).lower()}`"

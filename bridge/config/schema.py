@@ -6,15 +6,12 @@ have their unit last. What a listener leaves out (protocol, port) is completed i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -22,15 +19,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bridge.auth import PasswordHashInvalid, parse_password_hash
 from bridge.config.mistakes import suggestion
+from bridge.config.section import SECRET, FilePath, Name, Namespace, Section
+from bridge.config.users import User
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import DEFAULT_NAMESPACE
 
 _LIMITS: Final = Limits()
-_SECRET: Final[dict[str, Any]] = {"writeOnly": True}
-"""Marks an option whose value is not shown in messages or by `landbridge config`."""
-
 NOT_SPOKEN: Final = {
     "openwire": "openwire is not spoken yet; ActiveMQ clients can use stomp",
     "amqp10": "amqp 1.0 is not spoken yet",
@@ -53,44 +48,6 @@ def _backend_kind(value: object) -> object:
     return value
 
 
-def _password_hash(value: str) -> str:
-    try:
-        parse_password_hash(value)
-    except PasswordHashInvalid as error:
-        raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from None
-    return value
-
-
-def _namespace(value: str) -> str:
-    if not value or len(value) > 255 or not value.isprintable():
-        raise PydanticCustomError("refused", "must be 1 to 255 printable characters")
-    return value
-
-
-FilePath = Annotated[Path, Field(strict=False)]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Namespace = Annotated[str, AfterValidator(_namespace)]
-
-
-class Section(BaseModel):
-    """A mapping of the file: unknown keys are mistakes, types are not guessed, nothing changes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-    def given_options(self, path: str = "") -> Iterator[str]:
-        """The options that somebody has written down, as `queues.priority_max`: without names of
-        listeners and without indexes.
-        """
-        for name in self.model_fields_set:
-            key = f"{path}.{name}" if path else name
-            yield key
-            value = getattr(self, name)
-            items = value.values() if isinstance(value, dict) else value
-            for item in items if isinstance(value, list | dict) else [value]:
-                if isinstance(item, Section):
-                    yield from item.given_options(key)
-
-
 class Backend(Section):
     """Where queues and messages are kept."""
 
@@ -107,19 +64,6 @@ class Backend(Section):
         description="What a confirm promises. `fsync`: the message survives power loss. `os`: it"
         " survives the death of the process, not of the machine. `memory`: a confirm"
         " promises nothing, and every start begins empty.",
-    )
-
-
-class User(Section):
-    """Somebody who may connect."""
-
-    name: Name = Field(description="The name that clients log in with, or their certificate's CN.")
-    password_hash: Annotated[str, AfterValidator(_password_hash)] | None = Field(
-        None,
-        description="What `landbridge user hash` prints (argon2id). Hashes that RabbitMQ exports"
-        " (salted SHA-256 and SHA-512) and `mosquitto_passwd` writes (`$6$`, `$7$`) are taken too."
-        " Without one, the user can only log in with a client certificate.",
-        json_schema_extra=_SECRET,
     )
 
 
@@ -338,7 +282,7 @@ class AccessKey(Section):
         description="Access key id (AWS_ACCESS_KEY_ID of the program)."
     )
     secret: Annotated[str, Field(min_length=8, max_length=256)] = Field(
-        description="Secret access key.", json_schema_extra=_SECRET
+        description="Secret access key.", json_schema_extra=SECRET
     )
 
 
