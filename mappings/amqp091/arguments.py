@@ -27,7 +27,7 @@ Check = Callable[[Any], str | None]
 def _whole(minimum: int, maximum: int = 2**63 - 1) -> Check:
     def check(value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
-            return f"{{unacceptable_type,{type_name(value)}}}"
+            return f'"expected integer, got {type_name(value)}"'
         if value < minimum:
             return "{value_zero,0}" if value == 0 else f"{{value_negative,{value}}}"
         return f"{{value_too_large,{value}}}" if value > maximum else None
@@ -146,9 +146,12 @@ def check_equivalent(
     for name in known:
         one, other = received.get(name), current.get(name)
         if one != other and not _both_default(name, one, other):
+            if one is None or other is None:
+                asked, is_now = _shown(one), _shown(other)
+            else:
+                asked, is_now = f"'{_flag(one)}'", f"'{_flag(other)}'"
             raise precondition_failed(
-                f"inequivalent arg '{name}' for {where}:"
-                f" received {_shown(one)} but current is {_shown(other)}"
+                f"inequivalent arg '{name}' for {where}: received {asked} but current is {is_now}"
             )
 
 

@@ -17,7 +17,12 @@ from adapters.amqp091.codec import Outgoing
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.ports import Subscription as StoreSubscription
-from mappings.amqp091.messages import encode_message_properties, raw_properties_of, routing_of
+from mappings.amqp091.messages import (
+    counts_deliveries,
+    outgoing_of,
+    raw_properties_of,
+    routing_of,
+)
 
 if TYPE_CHECKING:
     from mappings.amqp091.channel import GatewayChannel
@@ -54,7 +59,7 @@ class AmqpConsumer:
         self.prefetch = prefetch
         self.closed = False
         self._credit_owed = 0
-        self._counts_deliveries = queue.settings.arguments.get("x-queue-type") == "quorum"
+        self._counts_deliveries = counts_deliveries(queue)
         self._store_subscription: StoreSubscription | None = None
 
     async def open(self, priority: int, *, exclusive: bool) -> None:
@@ -90,21 +95,20 @@ class AmqpConsumer:
     def write(self, deliveries: Sequence[Delivery]) -> None:
         """Encode and send; the channel's prefetch was seen to."""
         queue_name = self.queue.name.name
-        counts = self._counts_deliveries
         outgoing: list[Outgoing] = []
         size_bytes = 0
-        for delivery in deliveries:
-            message = delivery.message
-            exchange, key = routing_of(message, queue_name)
-            redelivered = delivery.receive_count > 1
-            body = message.body
-            size_bytes += len(body)
-            if redelivered and counts:
-                count = delivery.receive_count - 1
-                raw = encode_message_properties(message, {"x-delivery-count": count})
-            else:
+        if self._counts_deliveries:
+            outgoing = [outgoing_of(each, self, queue_name, counts=True) for each in deliveries]
+        else:
+            for delivery in deliveries:
+                message = delivery.message
+                exchange, key = routing_of(message, queue_name)
                 raw = raw_properties_of(message)
-            outgoing.append(((delivery, self), redelivered, exchange, key, raw, body))
+                body = message.body
+                size_bytes += len(body)
+                outgoing.append(
+                    ((delivery, self), delivery.receive_count > 1, exchange, key, raw, body)
+                )
         self.protocol_consumer.deliver(outgoing)
         self._gateway.write_out()
         self._gateway.count_delivered(len(outgoing), size_bytes)

@@ -273,8 +273,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         translation = translation_of(event.properties)
         try:
             if translation.particular:
-                event = self.publishing.checked(event, channel)
-                translation = translation_of(event.properties)
+                translation = translation_of(self.publishing.checked(event, channel))
             publish = self.publishing.publish_from(event, translation)
             if channel.transaction is not None:
                 self.settling.add_publish(channel.transaction, event, publish)
@@ -340,10 +339,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         for index, event in enumerate(received):
             if event.properties.headers and has_copies(event):
                 before = len(unit.sends)
-                try:
-                    self.publishing.add_copies(event, publishes[index].message, unit)
-                except SoftError as error:
-                    self.refuse_channel(event.channel, error, PUBLISH_METHOD)
+                self.publishing.add_copies(event, publishes[index].message, unit)
                 if len(unit.sends) > before and index in routed.unrouted:
                     routed.unrouted.remove(index)
 

@@ -8,10 +8,12 @@ dead letter's history, a rule's attributes) or where it came by another protocol
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from adapters.amqp091.codec import Outgoing
 from adapters.amqp091.properties import HEADERS, Properties, decode_properties, encode_properties
-from bridge.messaging.model import Message, Value
+from bridge.messaging.model import Delivery, Message, Value
+from bridge.messaging.ports import Queue
 from bridge.messaging.properties import (
     APP_ID,
     CONTENT_ENCODING,
@@ -25,6 +27,9 @@ from bridge.messaging.properties import (
     USER_ID,
 )
 from bridge.messaging.subjects import dotted_from_subject
+
+if TYPE_CHECKING:
+    from mappings.amqp091.consumer import AmqpConsumer
 
 ORIGINAL: Final = "amqp"
 """The protocol in `Message.original`."""
@@ -196,8 +201,26 @@ def _key(name: str) -> str:
 
 def routing_of(message: Message, queue_name: str) -> tuple[str, str]:
     """Exchange and routing key as basic.deliver shows them."""
-    topic = message.topic
+    topic, subject = message.topic, message.subject
     if topic is None:
-        return "", queue_name
-    subject = message.subject
+        return "", queue_name if subject is None else dotted_from_subject(subject)
     return topic, "" if subject is None else dotted_from_subject(subject)
+
+
+def outgoing_of(
+    delivery: Delivery, consumer: AmqpConsumer | None, queue_name: str, *, counts: bool
+) -> Outgoing:
+    """A delivery as the adapter takes it; `counts`: with the header that quorum queues add."""
+    message = delivery.message
+    exchange, key = routing_of(message, queue_name)
+    received = delivery.receive_count
+    if counts:
+        raw = encode_message_properties(message, {"x-delivery-count": received - 1})
+    else:
+        raw = raw_properties_of(message)
+    return (delivery, consumer), received > 1, exchange, key, raw, message.body
+
+
+def counts_deliveries(queue: Queue) -> bool:
+    """Whether a queue's deliveries carry `x-delivery-count`."""
+    return queue.settings.arguments.get("x-queue-type") == "quorum"

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from adapters.amqp091.events import PublishReceived
+from adapters.amqp091.properties import Properties
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import subject_from_dotted
+from mappings.amqp091.arguments import type_name
 from mappings.amqp091.channel import GatewayChannel
 from mappings.amqp091.errors import access_refused, not_found_exchange, precondition_failed
 from mappings.amqp091.messages import (
@@ -63,6 +65,9 @@ class Publishing:
         services = self._gateway.services
         now_ms = services.clock.epoch_ms()
         expiration_ms = translation.expiration_ms
+        if topic is None and translation.particular and has_copies(event):
+            # The queues of the copies show the key that it was published with.
+            subject = subject_from_dotted(key)
         message = Message(
             services.message_ids.next(),
             event.body,
@@ -105,8 +110,8 @@ class Publishing:
 
     # The long way
 
-    def checked(self, event: PublishReceived, channel: GatewayChannel) -> PublishReceived:
-        """A particular publish with its properties as they are to travel. Raises `AmqpError`."""
+    def checked(self, event: PublishReceived, channel: GatewayChannel) -> Properties:
+        """The properties of a particular publish as they are to travel. Raises `AmqpError`."""
         properties = event.properties
         translation = translation_of(properties)
         if translation.problem is not None:
@@ -124,14 +129,14 @@ class Publishing:
         if "BCC" in translation.headers:
             headers = {k: v for k, v in translation.headers.items() if k != "BCC"}
             properties = with_changes(properties, headers=headers)
-        if properties is event.properties:
-            return event
-        return msgspec.structs.replace(event, properties=properties)
+        if has_copies(event):
+            copies_of(event)
+        return properties
 
     def add_copies(self, event: PublishReceived, message: Message, unit: UnitOfWork) -> None:
         """Send a message to what its CC and BCC name as well; each queue gets it once."""
         reached = {queue.name for queue, sent in unit.sends if sent is message}
-        for key in _copies(event):
+        for key in copies_of(event):
             for queue in self._queues_for(event.exchange, key, message):
                 if queue.name not in reached:
                     reached.add(queue.name)
@@ -153,14 +158,15 @@ def has_copies(event: PublishReceived) -> bool:
     return headers is not None and ("CC" in headers or "BCC" in headers)
 
 
-def _copies(event: PublishReceived) -> list[str]:
-    """The keys in CC and BCC. Raises 406 where one is not a list of texts."""
+def copies_of(event: PublishReceived) -> list[str]:
+    """The keys in CC and BCC. Raises 406 where one is not a list."""
     keys: list[str] = []
     for name in ("CC", "BCC"):
         value = (event.properties.headers or {}).get(name, [])
         if not isinstance(value, list):
             raise precondition_failed(
-                f"invalid header '{name}': a list of routing keys was expected", PUBLISH_METHOD
+                f'invalid message: {{unacceptable_type_in_header,"{name}",{type_name(value)}}}',
+                PUBLISH_METHOD,
             )
         keys += [key for key in value if isinstance(key, str)]
     return keys

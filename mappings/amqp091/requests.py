@@ -14,7 +14,7 @@ from bridge.messaging.ports import Queue
 from mappings.amqp091.channel import GatewayChannel, Transaction
 from mappings.amqp091.consumer import AmqpConsumer
 from mappings.amqp091.errors import access_refused, precondition_failed
-from mappings.amqp091.messages import DIRECT_REPLY, raw_properties_of, routing_of
+from mappings.amqp091.messages import DIRECT_REPLY, counts_deliveries, outgoing_of
 
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
@@ -235,18 +235,10 @@ class Requests:
         message_count: int,
     ) -> None:
         gateway = self._gateway
-        message = delivery.message
-        exchange, key = routing_of(message, delivery.queue.name.name)
-        outgoing = (
-            (delivery, None),
-            delivery.receive_count > 1,
-            exchange,
-            key,
-            raw_properties_of(message),
-            message.body,
-        )
+        queue = delivery.queue
+        outgoing = outgoing_of(delivery, None, queue.name.name, counts=counts_deliveries(queue))
         gateway.connection.get_ok(event, outgoing, message_count)
-        gateway.count_delivered(1, len(message.body))
+        gateway.count_delivered(1, len(delivery.message.body))
         if event.no_ack:
             unit = UnitOfWork()
             unit.deletes.append(delivery)

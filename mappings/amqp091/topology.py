@@ -7,6 +7,8 @@ is a topic, a binding a subscription, keys are subjects and patterns in the esca
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from adapters.amqp091 import events
@@ -16,6 +18,7 @@ from bridge.messaging.model import QueueName, TopicName
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import pattern_from_dotted, subject_from_dotted
 from bridge.routing.catalogue import BUILT_IN, TOPIC_KINDS, Topic, TopicKind
+from bridge.routing.exchanges import X_MATCH
 from mappings.amqp091.arguments import (
     OWNER_TAG,
     QUEUE_ARGUMENTS,
@@ -149,7 +152,7 @@ class Declarations:
         name = TopicName(self._namespace, event.exchange)
         if event.exchange in BUILT_IN or event.exchange.startswith(RESERVED):
             raise access_refused(
-                f"exchange name '{event.exchange}' contains reserved prefix 'amq.*'"
+                f"deletion of system exchange '{name.name}' in vhost '{name.namespace}' not allowed"
             )
         topology = self._services.topology
         # Deleting what is not there succeeds, as it does in RabbitMQ.
@@ -193,11 +196,11 @@ class Declarations:
             full_name = QueueName(self._namespace, name or self._generated_name())
             where = f"queue '{full_name.name}' in vhost '{self._namespace}'"
             existing = store.queue(full_name)
-            if existing is None and name.startswith(RESERVED):
+            if name.startswith(RESERVED):
                 raise access_refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
-            settings = settings_from_declare(event, where, self._owner)
             if existing is not None:
                 self._check_same_queue(event, existing, where)
+            settings = settings_from_declare(event, where, self._owner)
             transient = event.exclusive or not event.durable
             queue = await store.create_queue(full_name, settings, transient=transient)
             # Somebody else may have been faster.
@@ -212,7 +215,9 @@ class Declarations:
         }
 
     def _generated_name(self) -> str:
-        return f"amq.gen-{self._services.message_ids.next()}"
+        """As short as RabbitMQ's, which are 22 characters of base64url too."""
+        octets = bytes.fromhex(self._services.message_ids.next().replace("-", ""))
+        return f"amq.gen-{base64.urlsafe_b64encode(octets)[:22].decode()}"
 
     def _check_same_queue(
         self, event: events.QueueDeclareRequested, existing: Queue, where: str
@@ -249,7 +254,7 @@ class Declarations:
         if event.if_unused and queue.consumer_count:
             raise precondition_failed(f"{where} in use")
         if event.if_empty and (await self._services.store.counts(queue)).visible:
-            raise precondition_failed(f"{where} is not empty")
+            raise precondition_failed(f"{where} not empty")
         self.exclusive_queues.pop(name, None)
         return {"message_count": await self._services.topology.remove_queue(queue)}
 
@@ -318,6 +323,8 @@ class Declarations:
         target: QueueName | TopicName,
     ) -> None:
         pattern = pattern_of(source.kind, key)
+        if source.kind == "headers":
+            _check_match(arguments)
         topology = self._services.topology
         known = topology.binding(source.name, target, pattern=pattern, arguments=arguments)
         if known is not None:
@@ -353,6 +360,15 @@ class Declarations:
 def pattern_of(kind: str, key: str) -> str:
     """A binding key as the catalogue has it."""
     return pattern_from_dotted(key) if kind == "topic" else subject_from_dotted(key)
+
+
+def _check_match(arguments: Mapping[str, Any]) -> None:
+    mode = arguments.get("x-match", "all")
+    if mode not in X_MATCH:
+        shown = f'<<"{mode}">>' if isinstance(mode, str) else str(mode)
+        raise precondition_failed(
+            f"Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x"
+        )
 
 
 def _refuse_default(name: str) -> None:
