@@ -63,13 +63,14 @@ class WriteBatch:
     `entries` may be a lazy iterable: the writer thread runs through it once, so encoding happens
     there. Deletes name entries that are stored by the time this batch runs; `released` names the
     contents that lose one copy for each time they stand in it. `committed` is called on the
-    writer's thread.
+    writer's thread; with `Unstorable` where a value of the batch is to blame, not the disk.
     """
 
     __slots__ = (
         "committed",
         "contents",
         "deduplications",
+        "deduplications_ended_at",
         "deletes",
         "entries",
         "forced",
@@ -88,10 +89,12 @@ class WriteBatch:
         self.deletes: list[int] = []
         self.released: list[int] = []
         self.receives: list[ReceiveRow] = []
-        self.queues: list[QueueRow] = []
+        self.queues: Iterable[QueueRow] = ()
         self.queue_deletes: list[int] = []
         self.purges: list[tuple[int, int]] = []
         self.deduplications: list[DeduplicationRow] = []
+        self.deduplications_ended_at = 0
+        """Epoch ms: deduplication ids whose window has ended by then may go."""
         self.forgotten_deduplications: list[int] = []
         self.state: Sequence[tuple[str, str, bytes | None]] = ()
         self.forced = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,17 +19,23 @@ from typing import Any
 
 from bridge.storage.batch import WriteBatch
 from bridge.storage.directory import STORE_FILE, DirectoryLock, migrate
-from bridge.storage.errors import StorageError
+from bridge.storage.errors import StorageError, Unstorable
 from bridge.storage.statements import purge_some, write
 
 CACHE_KIB = 8 * 1024
 """Page cache of each connection."""
 CHECKPOINT_COMMITS = 200
-"""Commits between two runs of the checkpointer."""
+"""Commits after which the checkpointer runs."""
+CHECKPOINT_SECONDS = 1.0
+"""How long after a commit the checkpointer runs in any case: few commits can be large."""
 WAL_PAGES_MAX = 16 * 1024
 """Pages in the WAL (4 KiB each) from which the writer itself waits for a full checkpoint."""
 
 ReadDone = Callable[[list[Any], Exception | None], None]
+_Read = tuple[str, Sequence[Any], ReadDone, int | None]
+
+_NOT_STORABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
+"""SQLite's words for values that it cannot take, while the file is in order."""
 
 
 class Durability(Enum):
@@ -50,7 +57,8 @@ class Database:
         self._durability = durability
         self._lock: DirectoryLock | None = None
         self._batches: SimpleQueue[WriteBatch | None] = SimpleQueue()
-        self._reads: SimpleQueue[tuple[str, Sequence[Any], ReadDone] | None] = SimpleQueue()
+        self._reads: SimpleQueue[_Read | None] = SimpleQueue()
+        self._written = threading.Event()
         self._checkpoint = threading.Event()
         self._wal_over = False
         self._synced = True
@@ -70,8 +78,8 @@ class Database:
                 self._forget()
             with self._connect() as connection:
                 migrate(connection)
-                while purge_some(connection):
-                    connection.commit()
+                while self._purge(connection):
+                    pass
             connection.close()
             self._state = self._connect()
         except (sqlite3.Error, OSError, StorageError) as error:
@@ -103,6 +111,7 @@ class Database:
         self._closing = True
         self._batches.put(None)
         self._reads.put(None)
+        self._written.set()
         self._checkpoint.set()
         for thread in self._threads:
             thread.join()
@@ -116,17 +125,22 @@ class Database:
         """Run a small read on the caller's thread; for the state and for recovery."""
         return self._state.execute(sql, parameters).fetchall()
 
-    def query(self, sql: str, parameters: Sequence[Any], done: ReadDone) -> None:
-        """Run a read on the reader's thread, where `done` is called with the rows or the error."""
-        self._reads.put((sql, parameters, done))
+    def query(
+        self, sql: str, parameters: Sequence[Any], done: ReadDone, *, bytes_max: int | None = None
+    ) -> None:
+        """Run a read on the reader's thread, where `done` is called with the rows or the error.
+
+        The rows end with the one whose last column makes them heavier than `bytes_max`.
+        """
+        self._reads.put((sql, parameters, done, bytes_max))
 
     def _read_loop(self) -> None:
         connection = self._connect()
         while (request := self._reads.get()) is not None:
-            sql, parameters, done = request
+            sql, parameters, done, bytes_max = request
             try:
-                rows = connection.execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
+                rows = _some_of(connection.execute(sql, parameters), bytes_max)
+            except Exception as error:  # noqa: BLE001 - or nothing is ever read again
                 done([], error)
             else:
                 done(rows, None)
@@ -161,9 +175,9 @@ class Database:
             write(connection, batch)
             connection.execute("COMMIT")
         except Exception as failure:  # noqa: BLE001 - whatever it is, the batch was not stored
-            error = failure
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            storable = isinstance(failure, sqlite3.Error) and not isinstance(failure, _NOT_STORABLE)
+            error = failure if storable else Unstorable(str(failure))
+            _roll_back(connection)
         self.commits += 1
         batch.committed(error)
         self._tend_wal(connection)
@@ -174,9 +188,8 @@ class Database:
             more = purge_some(connection)
             connection.execute("COMMIT")
         except sqlite3.Error:
-            # The purge stays noted in its table; the next start finishes it.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            # The purge stays noted in its table: the next one, or the next start, finishes it.
+            _roll_back(connection)
             return False
         self._tend_wal(connection)
         return more
@@ -190,15 +203,49 @@ class Database:
     def _tend_wal(self, connection: sqlite3.Connection) -> None:
         if self._wal_over:
             self._wal_over = False
-            connection.execute("PRAGMA wal_checkpoint(RESTART)")
-        elif self.commits % CHECKPOINT_COMMITS == 0:
+            _checkpoint(connection, "RESTART")
+        self._written.set()
+        if self.commits % CHECKPOINT_COMMITS == 0:
             self._checkpoint.set()
 
     def _checkpoint_loop(self) -> None:
         connection = self._connect()
         while not self._closing:
-            self._checkpoint.wait()
+            self._written.wait()
+            self._checkpoint.wait(CHECKPOINT_SECONDS)
             self._checkpoint.clear()
-            _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self._wal_over = pages > WAL_PAGES_MAX
+            self._written.clear()
+            self._wal_over = _checkpoint(connection, "PASSIVE") > WAL_PAGES_MAX
         connection.close()
+
+
+def _some_of(rows: sqlite3.Cursor, bytes_max: int | None) -> list[Any]:
+    if bytes_max is None:
+        return rows.fetchall()
+    found = []
+    for row in rows:
+        found.append(row)
+        bytes_max -= len(row[-1] or b"")
+        if bytes_max < 0:
+            break
+    rows.close()
+    return found
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Leave the transaction, which SQLite may have done itself."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> int:
+    """Move the WAL into the file as far as readers allow; returns the pages in the WAL.
+
+    A full disk is no reason to stop: the WAL holds everything, and the next run tries again.
+    """
+    try:
+        _, pages, _ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(pages)

@@ -13,3 +13,7 @@ class DirectoryInUse(StorageError):
 
 class NewerStore(StorageError):
     """The store was written by a newer version."""
+
+
+class Unstorable(StorageError):
+    """Something in a batch cannot be written, whatever the state of the disk."""

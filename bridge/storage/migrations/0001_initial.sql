@@ -46,6 +46,7 @@ CREATE TABLE deduplication (
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (queue, key)
 ) WITHOUT ROWID;
+CREATE INDEX deduplication_expires_at ON deduplication (expires_at);
 
 CREATE TABLE state (
     kind TEXT NOT NULL,

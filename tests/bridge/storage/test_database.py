@@ -1,0 +1,136 @@
+"""Writer, reader and checkpointer: an error costs one batch or one read, never a thread."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Never, cast
+
+import pytest
+
+from bridge.storage import Database, Durability, EntryRow, WriteBatch, statements
+from bridge.storage.batch import ContentRow, DeduplicationRow, QueueRow
+from bridge.storage.errors import Unstorable
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path, Durability.FSYNC)
+    database.open()
+    yield database
+    database.close()
+
+
+def entry(number: int, body: bytes | None = b"x", content: int | None = None) -> EntryRow:
+    return EntryRow(number, None, None, 0, 0, None, content, b"head", body)
+
+
+def commit(database: Database, **parts: Any) -> Exception | None:
+    """Commit a batch of these parts and wait for its answer."""
+    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    batch = WriteBatch(answers.put)
+    for part, value in parts.items():
+        setattr(batch, part, value)
+    database.submit(batch)
+    return answers.get(timeout=10)
+
+
+def read(database: Database, sql: str, **options: Any) -> tuple[list[Any], Exception | None]:
+    answers: queue.SimpleQueue[tuple[list[Any], Exception | None]] = queue.SimpleQueue()
+    database.query(sql, (), lambda rows, error: answers.put((rows, error)), **options)
+    return answers.get(timeout=10)
+
+
+def purged(database: Database) -> None:
+    """Let the writer finish what is noted for purging."""
+    while database.query_now("SELECT 1 FROM purge"):
+        assert commit(database) is None
+
+
+def _unencodable(_: int) -> Never:
+    raise TypeError("cannot encode")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"state": [("kind", "\ud800", b"")]},
+        {"entries": [entry(2**63)]},
+        {"entries": [entry(1)._replace(expires_at=2**80)]},
+        {"entries": [entry(1)._replace(head=cast("bytes", []))]},
+        {"entries": map(_unencodable, [1])},
+    ],
+    ids=["surrogate", "id too large", "time too large", "no such type", "encoder fails"],
+)
+def test_a_value_that_cannot_be_written_costs_its_batch(
+    database: Database, bad: dict[str, Any]
+) -> None:
+    assert isinstance(commit(database, **bad), Unstorable)
+    assert commit(database, entries=[entry(1)]) is None
+    assert database.query_now("SELECT id FROM entry") == [(1,)]
+
+
+def test_what_sqlite_refuses_is_not_the_values_fault(database: Database) -> None:
+    database.query_now(
+        "CREATE TRIGGER t BEFORE INSERT ON entry BEGIN SELECT RAISE(FAIL, 'full'); END"
+    )
+    error = commit(database, entries=[entry(1)])
+    assert isinstance(error, sqlite3.Error)
+
+
+def test_a_read_that_fails_costs_that_read(database: Database) -> None:
+    assert isinstance(read(database, "SELECT nothing")[1], sqlite3.Error)
+    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    database.query("SELECT ?", (2**80,), lambda _, error: answers.put(error))
+    assert isinstance(answers.get(timeout=10), OverflowError)
+    assert read(database, "SELECT 1") == ([(1,)], None)
+
+
+def test_a_read_ends_with_the_row_that_is_too_heavy(database: Database) -> None:
+    commit(database, entries=[entry(number, b"x" * 100) for number in range(10)])
+    rows, _ = read(database, "SELECT id, body FROM entry ORDER BY id", bytes_max=250)
+    assert [row[0] for row in rows] == [0, 1, 2]
+
+
+def test_a_name_can_be_taken_again_in_the_commit_that_frees_it(database: Database) -> None:
+    assert commit(database, queues=[QueueRow(1, "/", "x", b"old")]) is None
+    assert commit(database, queues=[QueueRow(2, "/", "x", b"new")], queue_deletes=[1]) is None
+    assert database.query_now("SELECT id, record FROM queue") == [(2, b"new")]
+
+
+def test_a_purge_goes_on_in_parts_of_bounded_weight(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "PURGE_BYTES_PER_COMMIT", 1_000)
+    rows = [entry(number, b"x" * 400) for number in range(20)]
+    shared = [entry(number, None, 7) for number in range(20, 23)]
+    contents = [ContentRow(7, b"shared", 4)]
+    commit(database, entries=[*rows, *shared, entry(99, None, 7)], contents=contents)
+    assert commit(database, purges=[(0, 50)]) is None
+    purged(database)
+    assert database.query_now("SELECT id FROM entry") == [(99,)]
+    assert database.query_now("SELECT id, copies FROM content") == [(7, 1)]
+
+
+def test_deduplication_ids_go_when_their_window_has_ended(database: Database) -> None:
+    commit(database, deduplications=[DeduplicationRow(1, str(n), "m", "s", n) for n in range(50)])
+    late = DeduplicationRow(1, "late", "m", "s", 1_000)
+    commit(database, deduplications=[late], deduplications_ended_at=40)
+    assert database.query_now("SELECT count(*) FROM deduplication") == [(10,)]
+
+
+def test_a_checkpoint_that_fails_is_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.storage.database.CHECKPOINT_COMMITS", 1)
+    commit(database, entries=[entry(number, b"x" * 10_000) for number in range(100)])
+    # A reader in the middle of its transaction keeps the checkpoint from finishing.
+    with sqlite3.connect(database.path, isolation_level=None) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entry").fetchone()
+        for number in range(100, 200):
+            assert commit(database, entries=[entry(number)]) is None
+    reader.close()
+    assert commit(database, entries=[entry(1_000)]) is None
