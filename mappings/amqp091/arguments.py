@@ -24,24 +24,22 @@ _PRIORITY_MAX: Final = 255
 Check = Callable[[Any], str | None]
 
 
-def _whole(minimum: int, maximum: int = 2**63 - 1) -> Check:
+def _whole(minimum: int, maximum: int = 2**63 - 1, over: str = "value_too_large") -> Check:
     def check(value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return f'"expected integer, got {type_name(value)}"'
         if value < minimum:
             return "{value_zero,0}" if value == 0 else f"{{value_negative,{value}}}"
-        return f"{{value_too_large,{value}}}" if value > maximum else None
+        return f"{{{over},{value}}}" if value > maximum else None
 
     return check
 
 
-def _text(*allowed: str) -> Check:
+def _text(unsupported: str = "", *allowed: str) -> Check:
     def check(value: Any) -> str | None:
         if not isinstance(value, str):
             return f"{{unacceptable_type,{type_name(value)}}}"
-        if allowed and value not in allowed:
-            return f"invalid value '{value}', expected one of {', '.join(allowed)}"
-        return None
+        return unsupported.format(value) if allowed and value not in allowed else None
 
     return check
 
@@ -53,7 +51,7 @@ def _truth(value: Any) -> str | None:
 def _queue_type(value: Any) -> str | None:
     if value == "stream":
         return "streams are not offered, classic and quorum queues are"
-    return _text("classic", "quorum")(value)
+    return _text("\"unsupported queue type '{}'\"", "classic", "quorum")(value)
 
 
 QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
@@ -61,15 +59,15 @@ QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
     "x-expires": _whole(1, _TTL_MAX),
     "x-max-length": _whole(0),
     "x-max-length-bytes": _whole(0),
-    "x-overflow": _text("drop-head", "reject-publish", "reject-publish-dlx"),
+    "x-overflow": _text("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"),
     "x-dead-letter-exchange": _text(),
     "x-dead-letter-routing-key": _text(),
-    "x-dead-letter-strategy": _text("at-most-once", "at-least-once"),
-    "x-max-priority": _whole(0, _PRIORITY_MAX),
+    "x-dead-letter-strategy": _text("invalid_strategy", "at-most-once", "at-least-once"),
+    "x-max-priority": _whole(0, _PRIORITY_MAX, "max_value_exceeded"),
     "x-single-active-consumer": _truth,
     "x-delivery-limit": _whole(-1),
     "x-queue-type": _queue_type,
-    "x-queue-mode": _text("default", "lazy"),
+    "x-queue-mode": _text("\"unsupported queue mode '{}'\"", "default", "lazy"),
     "x-queue-version": _whole(1, 2),
     "x-queue-master-locator": _text(),
     "x-queue-leader-locator": _text(),
@@ -82,6 +80,12 @@ def settings_from_declare(event: QueueDeclareRequested, where: str, owner: str) 
     Raises `SoftError` 406 in RabbitMQ's words.
     """
     arguments = event.arguments
+    for name in ("x-dead-letter-exchange", "x-dead-letter-routing-key"):
+        value = arguments.get(name, "")
+        if not isinstance(value, str):
+            raise precondition_failed(
+                f"invalid type '{type_name(value)}' for arg '{name}' in {where}"
+            )
     for name, check in QUEUE_ARGUMENTS.items():
         if name in arguments and (problem := check(arguments[name])) is not None:
             raise precondition_failed(f"invalid arg '{name}' for {where}: {problem}")
