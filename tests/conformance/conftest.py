@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from bridge.backends.embedded import EmbeddedBackend
-from bridge.messaging.clock import SystemClock
-from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Store
+from tests.conformance.subjects import SUBJECTS
+from tests.support.moto_server import moto_server
 
 
-@pytest.fixture(params=["fsync", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """A store on an empty data directory."""
-    backend = EmbeddedBackend(
-        tmp_path, durability=request.param, clock=SystemClock(), limits=Limits()
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(*capabilities): runs on the subjects of the suite that have these"
     )
-    await backend.open()
-    yield backend.store
-    await backend.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" not in metafunc.fixturenames:
+        return
+    marks = metafunc.definition.iter_markers("needs")
+    needed = {capability for mark in marks for capability in mark.args}
+    names = [name for name, subject in SUBJECTS.items() if needed <= subject.capabilities]
+    metafunc.parametrize("store", names, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    moto_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Store]:
+    """A store on an empty place."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with SUBJECTS[request.param].opened(tmp_path, moto_url) as backend:
+        yield backend.store

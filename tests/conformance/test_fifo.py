@@ -10,6 +10,7 @@ import pytest
 from bridge.messaging.errors import ReceiptHandleExpired
 from bridge.messaging.model import Message, RedrivePolicy
 from bridge.messaging.ports import Queue, Store
+from tests.conformance.subjects import Capability
 from tests.support.stores import consume, delete, drain, make_queue, message, send
 
 
@@ -26,6 +27,7 @@ async def bodies(store: Store, queue: Queue, count: int = 10, wait: int = 0) -> 
     return [each.message.body.decode() for each in received]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_one_group_is_emptied_before_the_next(store: Store) -> None:
     queue = await make_fifo(store)
     await send(
@@ -52,6 +54,7 @@ async def test_a_group_is_free_again_when_its_visibility_ends(store: Store) -> N
     assert await bodies(store, queue, wait=5) == ["1", "2"]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_extending_one_keeps_all_behind_it_hidden(store: Store) -> None:
     queue = await make_fifo(store)
     await send(store, queue, *[fifo("g", str(number)) for number in range(4)])
@@ -70,6 +73,7 @@ async def test_giving_one_back_hands_it_out_again_in_order(store: Store) -> None
     assert await bodies(store, queue) == ["1", "2"]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_a_duplicate_is_answered_with_the_original(store: Store) -> None:
     queue = await make_fifo(store)
     first = await send(store, queue, fifo("g", "1", "same"))
@@ -79,12 +83,14 @@ async def test_a_duplicate_is_answered_with_the_original(store: Store) -> None:
     assert await drain(store, queue) == []
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_deduplication_per_group(store: Store) -> None:
     queue = await make_fifo(store, deduplication_per_group=True)
     await send(store, queue, fifo("g", "1", "same"), fifo("h", "2", "same"), fifo("g", "3", "same"))
     assert sorted(await drain(store, queue)) == ["1", "2"]
 
 
+@pytest.mark.needs(Capability.PURGE_ALL)
 async def test_a_purge_forgets_deduplication_ids(store: Store) -> None:
     queue = await make_fifo(store)
     await send(store, queue, fifo("g", "1", "same"))
@@ -93,6 +99,7 @@ async def test_a_purge_forgets_deduplication_ids(store: Store) -> None:
     assert await drain(store, queue) == ["2"]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_sequence_numbers_rise(store: Store) -> None:
     queue = await make_fifo(store)
     unit = await send(store, queue, *[fifo("g", str(number)) for number in range(20)])
@@ -103,6 +110,7 @@ async def test_sequence_numbers_rise(store: Store) -> None:
     assert [each.sequence_number for each in received] == numbers[:10]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_a_repeated_attempt_gets_the_same_messages(store: Store) -> None:
     queue = await make_fifo(store)
     await send(store, queue, fifo("g", "1"), fifo("g", "2"))
@@ -114,6 +122,7 @@ async def test_a_repeated_attempt_gets_the_same_messages(store: Store) -> None:
     assert [each.message.body for each in third] == [b"2"]
 
 
+@pytest.mark.needs(Capability.HANDLES)
 async def test_a_handle_ends_with_its_visibility(store: Store) -> None:
     queue = await make_fifo(store)
     await send(store, queue, fifo("g", "1"))
@@ -124,17 +133,17 @@ async def test_a_handle_ends_with_its_visibility(store: Store) -> None:
         store.delivery_of(queue, handle)
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_redrive_keeps_id_and_group(store: Store) -> None:
     dead = await make_fifo(store, "dead.fifo")
     queue = await make_fifo(store, redrive=RedrivePolicy("dead.fifo", 1))
-    sent = fifo("g", "1")
-    await send(store, queue, sent, fifo("g", "2"))
-    await store.receive(queue, count=1, visibility_seconds=0)
+    await send(store, queue, fifo("g", "1"), fifo("g", "2"))
+    (first,) = await store.receive(queue, count=1, visibility_seconds=0)
     assert await bodies(store, queue) == ["2"]
     (moved,) = await store.receive(dead, count=1, wait_seconds=5)
-    assert moved.message.message_id == sent.message_id
+    assert moved.message.message_id == first.message.message_id
     assert moved.message.group_id == "g"
-    assert moved.message.deduplication_id == sent.message_id
+    assert moved.message.deduplication_id == first.message.message_id
 
 
 async def test_a_pushed_run_stays_with_its_consumer(store: Store) -> None:
@@ -151,6 +160,7 @@ async def test_a_pushed_run_stays_with_its_consumer(store: Store) -> None:
     assert owner.bodies == [str(number) for number in range(len(owner.bodies))]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_groups_behind_a_locked_one_are_found(store: Store) -> None:
     queue = await make_fifo(store)
     await send(store, queue, *[fifo("busy", str(number)) for number in range(500)])
@@ -159,6 +169,7 @@ async def test_groups_behind_a_locked_one_are_found(store: Store) -> None:
     assert await bodies(store, queue) == ["x"]
 
 
+@pytest.mark.needs(Capability.FIFO_ORDER)
 async def test_another_delay_applies_to_what_waits(store: Store) -> None:
     queue = await make_fifo(store, delay_seconds=900)
     await send(store, queue, fifo("g", "1"), fifo("g", "2"))

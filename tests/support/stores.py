@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
@@ -28,6 +30,11 @@ def message(body: str | bytes = b"", **fields: object) -> Message:
     """A message with an id and a time of its own."""
     raw = body.encode() if isinstance(body, str) else body
     return Message(_ids.next(), raw, _clock.epoch_ms(), **fields)  # type: ignore[arg-type]
+
+
+def contents_of(sent: Message) -> Message:
+    """A message without what a store may give it: id, time, sender."""
+    return msgspec.structs.replace(sent, message_id="", sent_at=0, sender=None)
 
 
 async def commit(store: Store, unit: UnitOfWork) -> UnitOfWork:
@@ -79,26 +86,39 @@ class Collector:
         self.deliveries: list[Delivery] = []
         self.was_cancelled = False
         self.subscription: Subscription | None = None
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries += deliveries
-        self._changed.set()
+        self.changed.set()
 
     def cancelled(self) -> None:
         self.was_cancelled = True
-        self._changed.set()
+        self.changed.set()
 
     async def expect(self, count: int) -> list[Delivery]:
         async with asyncio.timeout(10):
             while len(self.deliveries) < count:
-                self._changed.clear()
-                await self._changed.wait()
+                self.changed.clear()
+                await self.changed.wait()
         return self.deliveries
 
     @property
     def bodies(self) -> list[str]:
         return [each.message.body.decode() for each in self.deliveries]
+
+
+async def shares_of(collectors: Sequence[Collector], total: int) -> list[int]:
+    """How many each collector has, once all of them together have `total`."""
+    changed = asyncio.Event()
+    for each in collectors:
+        each.changed = changed
+    async with asyncio.timeout(30):
+        while sum(shares := [len(each.deliveries) for each in collectors]) < total:
+            changed.clear()
+            await changed.wait()
+    assert sum(shares) == total
+    return shares
 
 
 async def consume(

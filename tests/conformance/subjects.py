@@ -1,0 +1,114 @@
+"""The backends that the suite holds to the ports, and what only some of them can keep.
+
+A test marked `needs(...)` runs on the subjects that have what it needs, and is not collected for
+the others; each such row has its counterpart in the table of losses.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from bridge.api import ApiOptions
+from bridge.backends.aws import AwsBackend, AwsOptions
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import SystemClock
+from bridge.messaging.limits import Limits
+from bridge.messaging.ports import Backend
+from tests.support.aws_api import running_api
+
+_runs = count(1)
+
+
+class Capability(Enum):
+    """What a backend may keep beyond what all of them do."""
+
+    ORDER = auto()
+    """A queue hands out in the order of sending, and returned messages in their old place."""
+    IDENTITY = auto()
+    """A message keeps the id, the time and the sender that it was sent with."""
+    EXPIRY = auto()
+    """What expires leaves its queue although nobody receives."""
+    LENGTH = auto()
+    """Length limits are exact."""
+    PRIORITY = auto()
+    """One queue has bands of priority."""
+    HANDLES = auto()
+    """A receipt handle tells that its message is gone, or its visibility over."""
+    PURGE_ALL = auto()
+    """A purge takes what was received or is delayed, too, and forgets deduplication ids."""
+    FIFO_ORDER = auto()
+    """Groups, deduplication and attempts exactly as AWS was recorded to do them."""
+    SOURCE = auto()
+    """A redriven message tells where it came from; moto does not say it."""
+    IDLE = auto()
+    """Queues that nobody uses are reported."""
+
+
+C = Capability
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One way to open a backend on an empty place."""
+
+    kind: str
+    durability: str = "fsync"
+    capabilities: frozenset[Capability] = frozenset(Capability)
+
+    @asynccontextmanager
+    async def opened(self, path: Path, moto_url: str) -> AsyncIterator[Backend]:
+        """`moto_url` is where AWS is, for those who want it."""
+        match self.kind:
+            case "embedded":
+                backend = _embedded(path, self.durability)
+                await backend.open()
+                yield backend
+                await backend.close()
+            case "aws-moto":
+                async with _aws(path, moto_url, moto_url) as backend:
+                    yield backend
+            case _:
+                options = ApiOptions(name_reuse_seconds=0, purge_interval_seconds=0)
+                with running_api(path / "api", options) as api:
+                    async with _aws(path, api.url, moto_url) as backend:
+                        yield backend
+
+
+SUBJECTS: Final = {
+    "fsync": Subject("embedded"),
+    "memory": Subject("embedded", "memory"),
+    "aws-moto": Subject("aws-moto", capabilities=frozenset()),
+    "aws-api": Subject("aws-api", capabilities=frozenset({C.FIFO_ORDER, C.SOURCE})),
+}
+
+
+def _embedded(path: Path, durability: str) -> Backend:
+    return EmbeddedBackend(path, durability=durability, clock=SystemClock(), limits=Limits())
+
+
+@asynccontextmanager
+async def _aws(path: Path, sqs_url: str, dynamodb_url: str) -> AsyncIterator[Backend]:
+    run = next(_runs)
+    backend = AwsBackend(
+        AwsOptions(
+            region="us-east-1",
+            prefix=f"t{run}-",
+            endpoints={"sqs": sqs_url, "dynamodb": dynamodb_url},
+            table=f"t{run}",
+        ),
+        local=_embedded(path / "local", "memory"),
+        clock=SystemClock(),
+        random=random.random,
+    )
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
