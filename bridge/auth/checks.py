@@ -40,6 +40,14 @@ def require_write(user: User, namespace: str, kind: Kind, name: str) -> None:
         _refuse(user, "write", namespace, kind, name)
 
 
+def require_send(user: User, namespace: str, queue: str) -> None:
+    """Publish straight to a queue: allowed by write access to the default exchange, as RabbitMQ
+    has it, or to the queue itself, which would do by way of a binding.
+    """
+    if not (user.may_write(namespace, "") or user.may_write(namespace, queue)):
+        _refuse(user, "write", namespace, "exchange", "")
+
+
 def require_read(user: User, namespace: str, kind: Kind, name: str) -> None:
     """Consume from the queue, or bind to the exchange."""
     if not user.may_read(namespace, name):

@@ -116,17 +116,20 @@ class _Rules:
 class Permissions:
     """Answers about one user. Every method is cheap when it was asked the same lately."""
 
-    __slots__ = ("_answers", "_rules", "_user", "grants")
+    __slots__ = ("_answers", "_rules", "_user", "grants", "version")
 
     def __init__(self, user: str, grants: Grants = EVERYTHING) -> None:
         """Raises `PatternInvalid`."""
         self._user = user
+        self.version = 0
+        """Goes up with each change, for those who remember answers themselves."""
         self.become(grants)
 
     def become(self, grants: Grants) -> None:
         """Take other grants, for those who are connected as well. Raises `PatternInvalid`."""
         self._rules = _compiled(grants, self._user)
         self.grants = grants
+        self.version += 1
         self._answers: dict[_Question, bool] = {}
 
     def may_open(self, namespace: str) -> bool:
