@@ -8,7 +8,6 @@ connection stay queued until it is done.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -98,7 +97,9 @@ class Gateway(Protocol):
 class Log(Protocol):
     """One line for each connect, disconnect and refusal, with what operators search for."""
 
-    def connected(self, protocol: str, peer: str, *, user: str | None, client: str | None) -> None: ...
+    def connected(
+        self, protocol: str, peer: str, *, user: str | None, client: str | None
+    ) -> None: ...
 
     def disconnected(
         self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
@@ -153,7 +154,8 @@ class OrderedAnswers:
     __slots__ = ("_slots",)
 
     def __init__(self) -> None:
-        self._slots: deque[AnswerSlot] = deque()
+        # A list is a tenth of an empty deque, and there are few slots at a time.
+        self._slots: list[AnswerSlot] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -170,9 +172,13 @@ class OrderedAnswers:
         if slots[0] is not slot:
             return []
         leaving: list[bytes] = []
-        while slots and (ready := slots[0].answers) is not None:
-            leaving += ready
-            slots.popleft()
+        count = 0
+        for waiting in slots:
+            if waiting.answers is None:
+                break
+            leaving += waiting.answers
+            count += 1
+        del slots[:count]
         return leaving
 
 

@@ -8,7 +8,6 @@ RabbitMQ does, down to the words of its errors; where it is not, an ERROR ends t
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -104,7 +103,7 @@ class ServerConnection:
         self._connect_deadline = now + options.connect_timeout_seconds
         self._subscriptions: dict[str, Subscription] = {}
         self._numbers: dict[str, Subscription] = {}
-        self._closed: deque[Subscription] = deque(maxlen=CLOSED_SUBSCRIPTIONS_MAX)
+        self._closed: list[Subscription] = []
         self._opened = 0
         self._transactions = Transactions(options.transactions)
 
@@ -244,6 +243,7 @@ class ServerConnection:
         if self._subscriptions.get(subscription.id) is subscription:
             subscription.closed = True
             self._closed.append(subscription)
+            del self._closed[:-CLOSED_SUBSCRIPTIONS_MAX]
             del self._subscriptions[subscription.id]
             del self._numbers[str(subscription.number)]
 
