@@ -28,7 +28,7 @@ from bridge.messaging.model import (
     Value,
 )
 from bridge.messaging.ports import Queue
-from bridge.messaging.subjects import dotted_from_subject
+from bridge.messaging.subjects import dotted_from_subject, subject_from_dotted
 from bridge.routing.router import REASON_HEADER, Router
 
 DEATHS_HEADER: Final = "x-death"
@@ -151,11 +151,14 @@ class DeadLetters:
             return [], False
         namespace = queue.name.namespace
         subject = dead.subject if target.subject is None else target.subject
+        if subject is None:
+            # Sent to the queue directly: its name is the key that RabbitMQ keeps.
+            subject = subject_from_dotted(queue.name.name)
         if target.topic:
             moved = msgspec.structs.replace(dead, topic=target.topic, subject=subject)
             sends = self._router.sends_to_topic(TopicName(namespace, target.topic), moved)
         else:
-            key = queue.name.name if subject is None else dotted_from_subject(subject)
+            key = dotted_from_subject(subject)
             moved = msgspec.structs.replace(dead, topic=None, subject=None)
             found = self._router.store.queue(QueueName(namespace, key))
             sends = [] if found is None else [(found, moved)]
