@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from bridge.api.options import ApiOptions
 from bridge.auth import Account, Accounts
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.config import (
+    BackendSection,
     Config,
     ConfigInvalid,
     ListenerOptions,
@@ -424,8 +426,35 @@ def log_of(config: Config, stream: TextIO) -> StructuredLog:
 
 
 def _backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
-    backend = config.backend
-    return EmbeddedBackend(backend.path, durability=backend.durability, clock=clock, limits=limits)
+    section = config.backend
+    if section.kind == "embedded":
+        return EmbeddedBackend(
+            section.path, durability=section.durability, clock=clock, limits=limits
+        )
+    local = EmbeddedBackend(section.path, durability="memory", clock=clock, limits=limits)
+    return _aws_backend(section, local, clock)
+
+
+def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backend:
+    try:
+        from bridge.backends.aws import AwsBackend, AwsOptions
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "botocore":
+            raise
+        raise StartRefused(
+            "the aws backend needs botocore, which is not installed: install landbridge[aws]"
+        ) from None
+    endpoints = section.endpoints.model_dump(exclude_none=True)
+    options = AwsOptions(
+        region=section.region,
+        prefix=section.prefix,
+        endpoint_url=section.endpoint_url,
+        endpoints=endpoints,
+        create=section.create == "always",
+        table=section.state_table,
+        queues=section.queues,
+    )
+    return AwsBackend(options, local=local, clock=clock, random=random.random)
 
 
 def _accounts_of(config: Config) -> list[Account]:

@@ -72,6 +72,10 @@ def _url(each: OpenListener) -> str:
 
 def _data(loaded: Loaded) -> str:
     backend = loaded.config.backend
+    if backend.kind == "aws":
+        where = backend.region or "the environment's region"
+        prefix = f", prefix {backend.prefix}" if backend.prefix else ""
+        return f"SQS and DynamoDB table {backend.state_table} in {where}{prefix}"
     return f"{backend.path.resolve()} ({_DURABILITY[backend.durability]})"
 
 

@@ -4,6 +4,7 @@
 above.
 """
 
+from bridge.config.backend import Backend as BackendSection
 from bridge.config.listeners import ListenerOptions, ProtocolPorts, tls_files
 from bridge.config.load import (
     ENVIRONMENT_VARIABLE,
@@ -19,6 +20,7 @@ from bridge.config.schema import Config, Queue, Tls
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
+    "BackendSection",
     "Config",
     "ConfigInvalid",
     "ListenerOptions",

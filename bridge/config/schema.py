@@ -6,7 +6,6 @@ have their unit last. What a listener leaves out (protocol, port) is completed i
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from bridge.config.backend import Backend
 from bridge.config.mistakes import suggestion
 from bridge.config.section import SECRET, FilePath, Name, Namespace, Section
 from bridge.config.users import User
@@ -38,33 +38,6 @@ NOT_SPOKEN: Final = {
     "kafka": "kafka is not spoken",
 }
 """Protocols that are refused by name, unless the table of protocols has them."""
-
-
-def _backend_kind(value: object) -> object:
-    if value == "aws":
-        raise PydanticCustomError(
-            "refused", "the aws backend is not offered yet (allowed: embedded)"
-        )
-    return value
-
-
-class Backend(Section):
-    """Where queues and messages are kept."""
-
-    kind: Annotated[Literal["embedded"], BeforeValidator(_backend_kind)] = Field(
-        "embedded",
-        description="`embedded` keeps everything in one data directory of this machine.",
-    )
-    path: FilePath = Field(
-        Path("landbridge-data"),
-        description="The data directory, made if it is absent. One broker at a time can use it.",
-    )
-    durability: Literal["fsync", "os", "memory"] = Field(
-        "fsync",
-        description="What a confirm promises. `fsync`: the message survives power loss. `os`: it"
-        " survives the death of the process, not of the machine. `memory`: a confirm"
-        " promises nothing, and every start begins empty.",
-    )
 
 
 class Tls(Section):

@@ -103,7 +103,7 @@ def test_the_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> None:
     text = (
-        "backend: {kind: aws}\n"
+        "backend: {kind: aws, durability: os}\n"
         "user: []\n"
         "users:\n"
         "  - {name: 7, password_hash: hunter2}\n"
@@ -121,7 +121,7 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
     )
     found = mistakes_of(loaded, text)
     for start in (
-        "f.yaml:1: backend.kind: the aws backend is not offered yet",
+        "f.yaml:1: backend: durability means nothing to the aws backend",
         "f.yaml:2: user: is no option; did you mean 'users'?",
         "f.yaml:4: users[0].name: must be text",
         "f.yaml:4: users[0].password_hash: is not a password hash",

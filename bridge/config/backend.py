@@ -1,0 +1,101 @@
+"""The backend's section: the data directory of the embedded one, the names and places of AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bridge.config.section import FilePath, Name, Section
+
+
+def _endpoint(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if scheme not in {"http", "https"} or not separator or not rest.strip("/"):
+        raise PydanticCustomError("refused", "must look like https://host or http://host:port")
+    return value
+
+
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
+
+_ONLY_EMBEDDED: Final = ("durability",)
+_ONLY_AWS: Final = (
+    "region",
+    "prefix",
+    "endpoint_url",
+    "endpoints",
+    "create",
+    "state_table",
+    "queues",
+)
+
+
+class Endpoints(Section):
+    """Addresses of single services of AWS, before `endpoint_url`."""
+
+    sqs: EndpointUrl | None = Field(None, description="Where SQS is.")
+    dynamodb: EndpointUrl | None = Field(None, description="Where DynamoDB is.")
+
+
+class Backend(Section):
+    """Where queues and messages are kept.
+
+    Credentials for AWS come from its standard chain: environment, profile, role.
+    """
+
+    kind: Literal["embedded", "aws"] = Field(
+        "embedded",
+        description="`embedded` keeps everything in one data directory of this machine. `aws` keeps"
+        " queues in SQS, everything else in a DynamoDB table.",
+    )
+    path: FilePath = Field(
+        Path("landbridge-data"),
+        description="The data directory, made if it is absent. One broker at a time can use it."
+        " With `aws`, what does not fit into memory of transient queues goes there.",
+    )
+    durability: Literal["fsync", "os", "memory"] = Field(
+        "fsync",
+        description="What a confirm promises. `fsync`: the message survives power loss. `os`: it"
+        " survives the death of the process, not of the machine. `memory`: a confirm"
+        " promises nothing, and every start begins empty. `embedded` only.",
+    )
+    region: Name | None = Field(
+        None, description="AWS region; by default the environment's. `aws` only, as all below."
+    )
+    prefix: str = Field(
+        "",
+        pattern="^[A-Za-z0-9_-]{0,40}$",
+        description="In front of the names of all queues in SQS; queues without it are not seen.",
+    )
+    endpoint_url: EndpointUrl | None = Field(
+        None,
+        description="Address of all services; by default AWS's own, or what `AWS_ENDPOINT_URL` and"
+        " `AWS_ENDPOINT_URL_SQS` say.",
+    )
+    endpoints: Endpoints = Field(Endpoints(), description="Addresses of single services.")
+    create: Literal["always", "never"] = Field(
+        "always",
+        description="Whether queues and the table are made on demand; `never` takes what there is"
+        " and refuses the rest.",
+    )
+    state_table: str = Field(
+        "landbridge",
+        pattern="^[A-Za-z0-9_.-]{3,255}$",
+        description="DynamoDB table of catalogue and state: partition key `kind`, sort key `key`.",
+    )
+    queues: dict[Name, Name] = Field(
+        {},
+        description="Names of legacy clients' queues, each with the SQS queue that it stands for,"
+        " prefix and all.",
+    )
+
+    @model_validator(mode="after")
+    def _belongs_to_kind(self) -> Backend:
+        others = _ONLY_AWS if self.kind == "embedded" else _ONLY_EMBEDDED
+        for name in others:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                reason = f"{name} means nothing to the {self.kind} backend"
+                raise PydanticCustomError("refused", "{reason}", {"reason": reason})
+        return self
