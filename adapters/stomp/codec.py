@@ -120,7 +120,10 @@ class FrameDecoder:
                 self._pending += data[rest:]
         return frames
 
-    def _decode_complete(self, data: bytes, frames: list[Frame]) -> int:  # noqa: C901, PLR0912, PLR0915 - the hot loop
+    # The hot loop: all that a frame needs stands in it.
+    def _decode_complete(  # noqa: C901, PLR0912, PLR0915
+        self, data: bytes, frames: list[Frame]
+    ) -> int:
         """Append the complete frames of `data`; return where the first incomplete one starts."""
         heads = self._heads
         head_max = self._limits.header_bytes_max
