@@ -1,0 +1,37 @@
+"""A Celery application for the tests; the broker's address comes from the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, chord
+
+app = Celery("tasks", broker=os.environ["BROKER"], backend="rpc://")
+app.conf.update(
+    task_acks_late=True,
+    worker_prefetch_multiplier=4,
+    broker_connection_retry_on_startup=True,
+    task_default_queue="celery-tests",
+)
+RETRIES = 2
+
+__all__ = ["add", "app", "chord", "flaky", "total"]
+
+
+@app.task  # type: ignore[untyped-decorator]
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+@app.task  # type: ignore[untyped-decorator]
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(bind=True, max_retries=RETRIES)  # type: ignore[untyped-decorator]
+def flaky(task: Any) -> int:
+    retries: int = task.request.retries
+    if retries < RETRIES:
+        raise task.retry(countdown=0.2)
+    return retries
