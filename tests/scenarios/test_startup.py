@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bridge.auth import make_password_hash
+from bridge.protocols import PROTOCOLS
 from tests.support.program import FREE_PORTS, LANDBRIDGE, Program, run_landbridge, running, start
 
 
@@ -27,7 +28,7 @@ def test_the_start_text_says_what_there_is(tmp_path: Path) -> None:
     with running(directory=tmp_path) as program:
         text = "\n".join(program.text)
         assert text.startswith("Landbridge 0.1.0 is up")
-        assert set(program.ports) == {"stomp", "aws", "metrics"}
+        assert set(program.ports) == set(PROTOCOLS)
         assert all(program.ports.values())
         assert f"{tmp_path}/landbridge-data (fsync" in text
         assert "no users" in text
@@ -59,7 +60,7 @@ def test_json_logs_have_the_start_as_an_event(tmp_path: Path) -> None:
         process.terminate()
         out, _ = process.communicate(timeout=30)
     assert event["event"] == "started"
-    assert set(event["listeners"]) == {"stomp", "aws", "metrics"}
+    assert set(event["listeners"]) == set(PROTOCOLS)
     assert len(event["warnings"]) == 1
     assert out == ""
     assert process.returncode == 0

@@ -19,13 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Thread
 
+from bridge.protocols import PROTOCOLS
+
 LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
-FREE_PORTS = (
-    "--set=listeners.amqp.port=0",
-    "--set=listeners.stomp.port=0",
-    "--set=listeners.aws.port=0",
-    "--set=listeners.metrics.port=0",
-)
+FREE_PORTS = tuple(f"--set=listeners.{name}.port=0" for name in PROTOCOLS)
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
 
