@@ -38,11 +38,28 @@ def _amqp(services: Services, options: ListenerOptions) -> GatewayFactory:
     return lambda transport: AmqpGateway(services, transport, options)
 
 
+def _mqtt(services: Services, options: ListenerOptions) -> GatewayFactory:
+    from mappings.mqtt.gateway import MqttGateway
+    from mappings.mqtt.sessions import sessions_of
+
+    sessions_of(services)
+    return lambda transport: MqttGateway(services, transport, options)
+
+
 AWS: Final = ProtocolPorts("aws", "SQS and SNS API", 4566, 4566)
 METRICS: Final = ProtocolPorts("metrics", "Metrics and health", 15692, 15692, authenticated=False)
 LEGACY: Final = {
     protocol.name: protocol
     for protocol in (
+        LegacyProtocol(
+            name="mqtt",
+            title="MQTT",
+            port=1883,
+            tls_port=8883,
+            websocket_port=15675,
+            make_factory=_mqtt,
+            websocket=WebSocketOptions(subprotocols=("mqtt", "mqttv3.1"), required=False),
+        ),
         LegacyProtocol(
             name="amqp", title="AMQP 0-9-1", port=5672, tls_port=5671, make_factory=_amqp
         ),

@@ -9,7 +9,7 @@ connection stay queued until it is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class Services:
     """Run a barrier in the task group that owns this listener's connections."""
     namespaces: frozenset[str]
     """Those that exist; a client that names another one gets the default."""
+    shared: dict[str, object] = field(default_factory=dict)
+    """What the gateways of one protocol share, by protocol; the same for all listeners."""
 
 
 class OrderedAnswers:

@@ -38,10 +38,11 @@ class Limits:
     queue_head_messages_max: int = 2_048
     """Messages of one lane of a queue that are kept in memory; the rest is on disk only."""
     queue_head_bytes_max: int = 8 * 1024 * 1024
+    fifo_head_messages_max: int = 20_000
+    """The same of a first-in-first-out queue, which looks for available groups among them (SQS)."""
+    fifo_head_bytes_max: int = 64 * 1024 * 1024
     queue_refill_messages: int = 1_024
     """How many a lane reads from disk at once, when fewer than half of it are left."""
-    commit_messages_max: int = 4_096
-    """Messages in one commit; what exceeds it goes into the next."""
     elision_delay_seconds: float = 0.002
     """How long a commit may wait while all of it is with consumers (design 3)."""
     lazy_commit_delay_seconds: float = 0.010
@@ -50,6 +51,22 @@ class Limits:
     """How long a message is held before the count of its receive is written."""
     routing_cache_entries_max: int = 10_000
     """Subjects whose queues the router remembers."""
+    mqtt_in_flight_max: int = 1_000
+    """QoS 1 and 2 publishes of one MQTT connection without an acknowledgement, each way."""
+    mqtt_subscriptions_max: int = 10_000
+    """Topic filters of one MQTT session."""
+    mqtt_session_messages_max: int = 1_000_000
+    """Messages that wait for one MQTT session or shared subscription; the oldest go then."""
+    mqtt_session_expiry_seconds_max: int = 0xFFFF_FFFF
+    """The longest session expiry interval that an MQTT 5 client is given; this one has no end."""
+    mqtt_keep_alive_seconds_max: int = 0
+    """The longest keep-alive that an MQTT 5 client is given; 0 leaves it to the client."""
+    mqtt_qos_0_buffer_bytes_max: int = 8 * 1024 * 1024
+    """QoS 0 publishes kept for an MQTT client that does not read; what is over is dropped."""
+    mqtt_publish_rate_max: int = 0
+    """Publishes of one MQTT connection in a second; 0 sets no bound."""
+    mqtt_retained_max: int = 10_000_000
+    """Topics with a retained message."""
     listen_backlog: int = 4_096
     """Connections that the kernel completes before the loop accepts them."""
     handshake_seconds_max: float = 20.0

@@ -1,0 +1,223 @@
+"""From publishes to sessions: what has to be stored, and what goes straight to a connection.
+
+QoS 0 is never stored for a session: it is written to the connection, or dropped where there is none
+or where that does not read. So a publish that only sessions want and nobody is to keep needs no
+message and no store at all: a run of them is encoded once for each version and written to every
+subscriber in one piece (0.8 us for each publish, one to one). All other publishes are routed like
+every protocol's; then the sends to sessions that get QoS 0 are taken out of the unit of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from adapters.mqtt.packets import Publish as MqttPublish
+from adapters.mqtt.properties import NO_PROPERTIES
+from adapters.mqtt.publishes import encode_publish
+from bridge.messaging.model import (
+    TOPIC_TREE,
+    Message,
+    Origin,
+    Publish,
+    QueueName,
+    TopicName,
+    UnitOfWork,
+)
+from bridge.messaging.ports import Queue
+from bridge.routing.resolution import resolve
+from mappings.mqtt.addresses import subject_from_topic
+from mappings.mqtt.filters import Match
+from mappings.mqtt.messages import FIXED, PROTOCOL, QOS, flags_of, message_from_publish
+from mappings.mqtt.session import Session
+
+if TYPE_CHECKING:
+    from mappings.mqtt.sessions import Sessions
+
+REMEMBERED_TARGETS_MAX: Final = 10_000
+
+
+class Target:
+    """What a topic means now. `live`: the sessions, where nobody else wants it; None: route it."""
+
+    __slots__ = ("live", "subject")
+
+    def __init__(self, subject: str, live: tuple[tuple[Session, Match], ...] | None) -> None:
+        self.subject = subject
+        self.live = live
+
+
+class Fanout:
+    """See the head of this file."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._targets: dict[str, dict[str, Target]] = {}
+        self._seen: tuple[int, int, object] = (-1, -1, None)
+        self._version = 0
+        self.dropped = 0
+        """QoS 0 deliveries that found no connection that reads."""
+
+    def changed(self) -> None:
+        """Filters or queues of a session are others now."""
+        self._version += 1
+
+    def targets(self, namespace: str) -> dict[str, Target]:
+        """What is known of topics, as long as the caller does not yield to the loop."""
+        services = self._sessions.services
+        seen = (self._version, services.topology.version, services.router.rules)
+        if seen != self._seen:
+            self._seen = seen
+            self._targets.clear()
+        known = self._targets.get(namespace)
+        if known is None:
+            known = self._targets[namespace] = {}
+        return known
+
+    def target(self, namespace: str, topic: str) -> Target:
+        """Find out what a topic means, and remember it."""
+        services = self._sessions.services
+        subject = subject_from_topic(topic)
+        live: tuple[tuple[Session, Match], ...] | None = None
+        if PROTOCOL not in services.router.rules.protocols:
+            name = TopicName(namespace, TOPIC_TREE)
+            probe = Message("", b"", 0, topic=TOPIC_TREE, subject=subject)
+            resolution = resolve(services.topology, services.store, name, probe)
+            if not (resolution.conditions or resolution.dynamic or resolution.delayed):
+                live = self._live(resolution.queues, subject)
+        known = self.targets(namespace)
+        if len(known) >= REMEMBERED_TARGETS_MAX:
+            known.clear()
+        target = known[topic] = Target(subject, live)
+        return target
+
+    def _live(
+        self, queues: Sequence[Queue], subject: str
+    ) -> tuple[tuple[Session, Match], ...] | None:
+        live: list[tuple[Session, Match]] = []
+        for queue in queues:
+            session = self._sessions.by_queue.get(queue)
+            if session is None:
+                return None
+            match = session.filters.match(subject)
+            if match is not None:
+                live.append((session, match))
+        return tuple(live)
+
+    def write(
+        self,
+        live: tuple[tuple[Session, Match], ...],
+        publishes: Sequence[MqttPublish],
+        own: Session | None,
+    ) -> None:
+        """Write QoS 0 publishes of one topic, without properties, to their sessions."""
+        shared: list[tuple[bytes, int] | None] = [None, None]
+        for session, match in live:
+            gateway = session.gateway
+            if gateway is None or (session is own and match.own_qos is None):
+                self.dropped += len(publishes) if session is not own else 0
+                continue
+            outbound = gateway.outbound
+            version_5 = gateway.version_5
+            if version_5 and not (outbound.shares_encodings and not match.identifiers):
+                outbound.write_publishes(publishes, match)
+                continue
+            piece = shared[version_5]
+            if piece is None:
+                piece = shared[version_5] = _encoded(publishes, version_5=version_5)
+            outbound.write_shared(piece[0], piece[1], len(publishes), publishes, match)
+
+    def take_live(
+        self, unit: UnitOfWork, start: int, own: Session | None = None
+    ) -> list[int] | None:
+        """Write what goes to connections at once, and leave in `unit` what is to be stored.
+
+        Returns the former indexes of the sends that are left, None where all are.
+        """
+        by_queue = self._sessions.by_queue
+        sends = unit.sends
+        taken: list[int] = []
+        for index in range(start, len(sends)):
+            queue, message = sends[index]
+            session = by_queue.get(queue)
+            if session is None or message.subject is None:
+                continue
+            match = session.filters.match(message.subject)
+            if match is None:
+                taken.append(index)
+                continue
+            flags = flags_of(message)
+            if flags & FIXED:
+                continue
+            qos = flags & QOS
+            if session is own and match.own_qos != match.qos:
+                taken += self._own(index, session, match, message, qos)
+            elif not qos or not match.qos:
+                taken.append(index)
+                self._write_message(session, match, message)
+        if not taken:
+            return None
+        gone = set(taken)
+        kept = [index for index in range(len(sends)) if index not in gone]
+        unit.sends = [sends[index] for index in kept]
+        return kept
+
+    def _own(
+        self, index: int, session: Session, match: Match, message: Message, qos: int
+    ) -> list[int]:
+        """What a session published itself, where some of its filters have no-local."""
+        if match.own_qos is None:
+            return [index]
+        if qos and match.own_qos:
+            return []
+        self._write_message(session, match._replace(qos=match.own_qos), message)
+        return [index]
+
+    def _write_message(self, session: Session, match: Match, message: Message) -> None:
+        gateway = session.gateway
+        if gateway is None:
+            self.dropped += 1
+        else:
+            gateway.outbound.write_message(message, match)
+
+    def publish_alone(
+        self,
+        publish: MqttPublish,
+        namespace: str,
+        client_id: str | None,
+        user: str | None,
+        unit: UnitOfWork,
+    ) -> frozenset[QueueName]:
+        """Put one publish that no connection waits for into `unit`; returns missing queues."""
+        services = self._sessions.services
+        now_ms = services.clock.epoch_ms()
+        subject = subject_from_topic(publish.topic)
+        message_id = services.message_ids.next()
+        message = message_from_publish(publish, subject, message_id, now_ms, user)
+        origin = Origin(PROTOCOL, publish.topic, client_id, user)
+        routed = services.router.route([Publish(origin, message, namespace)], unit)
+        if routed.missing:
+            return routed.missing
+        self.take_live(unit, 0)
+        if publish.retain:
+            change = self._sessions.retained.change(namespace, publish.topic, message)
+            if change is not None:
+                unit.state.append(change)
+        return frozenset()
+
+
+def _encoded(publishes: Sequence[MqttPublish], *, version_5: bool) -> tuple[bytes, int]:
+    """The publishes in one piece, and the size of the largest."""
+    pieces: list[bytes] = []
+    largest = 0
+    for publish in publishes:
+        head, tail = encode_publish(publish, version_5=version_5)
+        size = len(head) + len(tail)
+        largest = max(largest, size)
+        pieces += (head, tail)
+    return b"".join(pieces), largest
+
+
+def is_plain(publish: MqttPublish) -> bool:
+    """Whether a publish can go without a message, if its target is `live`."""
+    return not publish.qos and not publish.retain and publish.properties is NO_PROPERTIES

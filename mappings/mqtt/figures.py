@@ -1,0 +1,125 @@
+"""The `$SYS/broker/...` topics that Mosquitto's users graph.
+
+They are made when somebody is subscribed to them and at no other time: at once for the new
+subscription, then every ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from adapters.mqtt.packets import Publish
+from mappings.mqtt.addresses import SYS_PREFIX, subject_from_topic
+from mappings.mqtt.filters import Filter, covers
+
+if TYPE_CHECKING:
+    from mappings.mqtt.gateway import MqttGateway
+    from mappings.mqtt.sessions import Sessions
+
+INTERVAL_SECONDS: Final = 10.0
+
+
+class Figures:
+    """What the gateways count, and who is told."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._started_at = sessions.services.clock.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.publishes_received = 0
+        self.publishes_sent = 0
+        self.publish_bytes_received = 0
+        self.publish_bytes_sent = 0
+        self.connections = 0
+        self.connected_max = 0
+        self._told: dict[str, bytes] = {}
+
+    def wanted(self) -> None:
+        """Somebody subscribes to figures: see to it that they come."""
+        if self._timer is None:
+            self._told = self.current()
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.tell():
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._tick)
+
+    def tell(self) -> bool:
+        """Send what has changed to all who want it; False where nobody does any more."""
+        current = self.current()
+        changed = {name: value for name, value in current.items() if self._told.get(name) != value}
+        self._told = current
+        anybody = False
+        for session in self._sessions.by_client.values():
+            gateway = session.gateway
+            if gateway is None:
+                continue
+            for each in session.filters.by_text.values():
+                if each.text.startswith(SYS_PREFIX):
+                    anybody = True
+                    self._send(gateway, each, changed, retain=False)
+        return anybody
+
+    def send_current(self, gateway: MqttGateway, wanted: Filter) -> None:
+        """For a new subscription: all figures as they are, as retained messages."""
+        self._send(gateway, wanted, self.current(), retain=True)
+
+    def _send(
+        self, gateway: MqttGateway, wanted: Filter, figures: dict[str, bytes], *, retain: bool
+    ) -> None:
+        publishes = [
+            Publish(topic, value, retain=retain)
+            for topic, value in figures.items()
+            if covers(wanted.pattern, subject_from_topic(topic))
+        ]
+        gateway.outbound.write_figures(publishes, wanted.identifier)
+
+    def current(self) -> dict[str, bytes]:
+        """All figures by topic, under Mosquitto's names."""
+        sessions = self._sessions
+        connected = sum(each.gateway is not None for each in sessions.by_client.values())
+        self.connected_max = max(self.connected_max, connected)
+        total = len(sessions.by_client)
+        subscriptions = sum(
+            len(each.filters) + len(each.shared) for each in sessions.by_client.values()
+        )
+        shared = sum(len(each.shared) for each in sessions.by_client.values())
+        services = sessions.services
+        seconds = int(services.clock.monotonic() - self._started_at)
+        waiting = sum(each.state.in_flight for each in sessions.by_client.values())
+        figures: dict[str, object] = {
+            "version": f"landbridge version {version('landbridge')}",
+            "uptime": f"{seconds} seconds",
+            "clients/total": total,
+            "clients/connected": connected,
+            "clients/active": connected,
+            "clients/disconnected": total - connected,
+            "clients/inactive": total - connected,
+            "clients/maximum": max(self.connected_max, connected),
+            "clients/expired": 0,
+            "messages/received": self.messages_received,
+            "messages/sent": self.messages_sent,
+            "messages/inflight": waiting,
+            "messages/stored": sessions.retained.count,
+            "store/messages/count": sessions.retained.count,
+            "bytes/received": self.bytes_received,
+            "bytes/sent": self.bytes_sent,
+            "publish/messages/received": self.publishes_received,
+            "publish/messages/sent": self.publishes_sent,
+            "publish/messages/dropped": sessions.fanout.dropped,
+            "publish/bytes/received": self.publish_bytes_received,
+            "publish/bytes/sent": self.publish_bytes_sent,
+            "subscriptions/count": subscriptions,
+            "shared_subscriptions/count": shared,
+            "retained messages/count": sessions.retained.count,
+        }
+        return {
+            f"{SYS_PREFIX}/broker/{name}": str(value).encode() for name, value in figures.items()
+        }

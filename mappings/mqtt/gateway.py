@@ -1,0 +1,316 @@
+"""The MQTT gateway: drives one connection and calls the ports.
+
+Hot path: a chunk's publishes become one unit of work (`publishing.py`), or go straight to
+connections (`fanout.py`); what a queue delivers becomes one write (`outbound.py`). What has to wait
+for the store (CONNECT, SUBSCRIBE, UNSUBSCRIBE, a queue to be made) runs as a barrier. The state of
+a session is kept by `sessions.py`, which all connections share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, ClassVar, Protocol, assert_never
+
+from adapters.connection import ConnectionFailed
+from adapters.mqtt.events import (
+    ConnectAnswered,
+    ConnectRequested,
+    DeliveriesAcknowledged,
+    DeliveriesCompleted,
+    DeliveriesReceived,
+    DeliveryRejected,
+    DisconnectReceived,
+    Event,
+    PublishesReceived,
+    ReleasesReceived,
+    SubscribeAnswered,
+    SubscribeRequested,
+    UnsubscribeAnswered,
+    UnsubscribeRequested,
+)
+from adapters.mqtt.limits import ConnectionLimits
+from adapters.mqtt.reason_codes import ReasonCode
+from adapters.mqtt.server import ServerConnection
+from bridge.auth import User
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.limits import Limits
+from bridge.messaging.model import Delivery, StateChange, UnitOfWork
+from mappings.connection_gateway import ConnectionGateway
+from mappings.gateway import Services, Transport
+from mappings.mqtt.connecting import connect
+from mappings.mqtt.errors import filter_code_from
+from mappings.mqtt.messages import PROTOCOL
+from mappings.mqtt.outbound import Outbound
+from mappings.mqtt.permissions import may_subscribe
+from mappings.mqtt.publishing import Publishing
+from mappings.mqtt.session import Session
+from mappings.mqtt.sessions import sessions_of
+from mappings.mqtt.subscribing import subscribe, unsubscribe
+
+_PACKET_OVERHEAD_BYTES = 256 * 1024
+"""What a PUBLISH may have around its payload: topic and properties."""
+
+
+class ListenerSettings(Protocol):
+    """What a gateway asks of its listener."""
+
+    @property
+    def namespace(self) -> str:
+        """Where its clients are."""
+        ...
+
+
+class MqttGateway(ConnectionGateway[Event]):
+    """One MQTT client."""
+
+    protocol: ClassVar[str] = PROTOCOL
+
+    def __init__(self, services: Services, transport: Transport, options: ListenerSettings) -> None:
+        self.connection = ServerConnection(
+            services.clock.monotonic(), connection_limits(services.limits)
+        )
+        super().__init__(services, transport, self.connection)
+        self.namespace = options.namespace
+        self.sessions = sessions_of(services)
+        self.version_5 = False
+        self.is_bridge = False
+        self.account: User | None = None
+        self.session = Session(self.namespace, "", 0)
+        self.outbound = Outbound(self)
+        self._publishing = Publishing(self)
+        self._in_session = False
+        self._will_stands = True
+
+    # -- events
+
+    def data_received(self, data: bytes) -> None:
+        self.sessions.figures.bytes_received += len(data)
+        super().data_received(data)
+
+    def handle_events(self, events: list[Event]) -> None:
+        publishing = self._publishing
+        for index, event in enumerate(events):
+            if type(event) is PublishesReceived:
+                if not publishing.take(event.publishes):
+                    return
+                continue
+            if type(event) is DeliveriesAcknowledged:
+                self.settle(event.tokens)
+                continue
+            barrier = publishing.submit()
+            if barrier is not None:
+                self.wait_for(barrier, events[index:])
+                return
+            barrier = self._control(event)
+            if barrier is not None:
+                self.wait_for(barrier, events[index + 1 :])
+                return
+            if self.finishing:
+                return
+        barrier = publishing.submit()
+        if barrier is not None:
+            self.wait_for(barrier, ())
+
+    def _control(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        match event:
+            case ReleasesReceived():
+                self._complete(event.packet_ids)
+            case DeliveriesReceived():
+                self.outbound.received(event.packet_ids, event.tokens)
+            case DeliveriesCompleted():
+                self.outbound.completed(event.packet_ids, event.tokens)
+            case DeliveryRejected():
+                self.settle([event.token], [event.packet_id] if event.qos == 2 else [])
+            case SubscribeRequested():
+                return subscribe(self, event.subscribe)
+            case UnsubscribeRequested():
+                return unsubscribe(self, event.unsubscribe)
+            case ConnectRequested():
+                return connect(self, event.connect)
+            case DisconnectReceived():
+                self._disconnected(event)
+            case ConnectionFailed():
+                self.note_refusal(event.reason)
+                self.stop_deliveries()
+                self.finish(event.reason)
+            case PublishesReceived() | DeliveriesAcknowledged():
+                raise AssertionError(event)
+            case ConnectAnswered() | SubscribeAnswered() | UnsubscribeAnswered():
+                raise AssertionError(event)
+            case _:
+                assert_never(event)
+        return None
+
+    def _disconnected(self, event: DisconnectReceived) -> None:
+        packet = event.disconnect
+        self._will_stands = packet.reason_code == ReasonCode.DISCONNECT_WITH_WILL
+        expiry = packet.properties.session_expiry_interval
+        if expiry is not None:
+            self.session.expiry_seconds = expiry
+        self.stop_deliveries()
+        self.finish("disconnected by the client")
+
+    def _complete(self, packet_ids: list[int]) -> None:
+        """PUBRELs: the ids are free, which is stored before it is answered."""
+        session = self.session
+        if not session.outlives_process:
+            self.connection.complete(packet_ids)
+            return
+        unit = UnitOfWork(answered=True)
+        unit.state += [session.received(packet_id, free=True) for packet_id in packet_ids]
+
+        def completed(unit: UnitOfWork) -> list[bytes]:
+            if unit.error is not None:
+                self.fail_store(unit.error)
+                return []
+            self.flush()
+            self.connection.complete(packet_ids)
+            return self.connection.data_to_send()
+
+        self.submit(unit, completed)
+
+    # -- settling
+
+    def settle(self, tokens: Sequence[Delivery | None], packet_ids: Sequence[int] = ()) -> None:
+        """The client has these, or refuses them: they leave their queues. Nobody waits for it."""
+        unit = UnitOfWork()
+        unit.deletes = [each for each in tokens if each is not None]
+        if packet_ids and self.session.outlives_process:
+            unit.state += [self.session.completed(each) for each in packet_ids]
+        self.services.store.submit(unit)
+        self.services.counters.settled(PROTOCOL, len(unit.deletes))
+        self.outbound.done(unit.deletes)
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back what the client did not work on."""
+        if deliveries:
+            unit = UnitOfWork()
+            unit.releases += deliveries
+            self.services.store.submit(unit)
+
+    # -- what the other parts use
+
+    def flush(self) -> None:
+        """Write what the connection has queued."""
+        data = self.connection.data_to_send()
+        if data and not self.lost:
+            self.transport.write(data)
+
+    def count_sent(self, count: int, size_bytes: int) -> None:
+        figures = self.sessions.figures
+        figures.messages_sent += count
+        figures.publishes_sent += count
+        figures.publish_bytes_sent += size_bytes
+        figures.bytes_sent += size_bytes
+        self.services.counters.delivered(PROTOCOL, count, size_bytes)
+
+    async def committed(self, unit: UnitOfWork) -> None:
+        """Submit a unit and wait for the store. Raises its error."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(unit: UnitOfWork) -> None:
+            if answered.done():
+                return
+            if unit.error is None:
+                answered.set_result(None)
+            else:
+                answered.set_exception(unit.error)
+
+        unit.done = done
+        unit.answered = True
+        self.services.store.submit(unit)
+        await answered
+
+    async def stored(self, *changes: StateChange) -> None:
+        """Store state changes and wait for it."""
+        unit = UnitOfWork()
+        unit.state += changes
+        await self.committed(unit)
+
+    def may_subscribe(self, text: str) -> bool:
+        return may_subscribe(self.account, self.namespace, text, self.client)
+
+    def filter_code(self, error: MessagingError) -> int:
+        return filter_code_from(error)
+
+    def entered(self, session: Session) -> None:
+        """The connection has a session, which waits for it to end."""
+        self.session = session
+        self._in_session = True
+
+    def greet(self, events: list[Event]) -> None:
+        """CONNACK has said yes; `events` came with CONNECT."""
+        self._publishing.start()
+        self.greeted = True
+        self._backlog += events
+        self.sessions.figures.connections += 1
+        self.services.log.connected(
+            PROTOCOL, self.transport.peer, user=self.user, client=self.client
+        )
+
+    def taken_over(self) -> None:
+        """Another connection has come for the session (MQTT 5, 3.1.4 [MQTT-3.1.4-3])."""
+        self.end(ReasonCode.SESSION_TAKEN_OVER, "the session was taken over")
+
+    def end(self, reason: ReasonCode, text: str) -> None:
+        """End the connection from our side, behind the answers that are still to come."""
+        self.stop_deliveries()
+        if not self.finishing:
+            self.connection.disconnect(reason, reason_string=text)
+            self.finish(text)
+        self.leave_session()
+
+    def fail_store(self, error: MessagingError) -> None:
+        """What the client waits for could not be stored: it is to come again."""
+        self.end(ReasonCode.SERVER_BUSY, str(error))
+
+    def leave_session(self) -> None:
+        if self._in_session:
+            self._in_session = False
+            self.sessions.left(self.session, will=self._will_stands)
+
+    def note_refusal(self, reason: str) -> None:
+        if not self.greeted:
+            self.services.log.refused(
+                PROTOCOL, self.transport.peer, user=self.user, client=self.client, reason=reason
+            )
+
+    # -- what the base class asks for
+
+    def connection_lost(self, reason: str) -> None:
+        super().connection_lost(reason)
+        self.leave_session()
+
+    def stop_deliveries(self) -> None:
+        self.outbound.stop()
+
+    def pause_deliveries(self) -> None:
+        self.outbound.pause()
+
+    def resume_deliveries(self) -> None:
+        self.outbound.resume()
+
+    def say_goodbye(self) -> None:
+        self.connection.disconnect(
+            ReasonCode.SERVER_SHUTTING_DOWN, reason_string="the broker is shutting down"
+        )
+
+    def refuse_all(self, error: Exception) -> None:
+        if self.connection.accepted:
+            self.connection.disconnect(ReasonCode.UNSPECIFIED_ERROR)
+        elif not self.connection.closed:
+            self.connection.refuse(ReasonCode.UNSPECIFIED_ERROR)
+        self.stop_deliveries()
+
+    async def dispose(self) -> None:
+        self.leave_session()
+
+
+def connection_limits(limits: Limits) -> ConnectionLimits:
+    """The adapter's bounds, from those of the product."""
+    return ConnectionLimits(
+        packet_size_max=limits.message_size_max + _PACKET_OVERHEAD_BYTES,
+        receive_maximum=limits.mqtt_in_flight_max,
+        send_maximum=limits.mqtt_in_flight_max,
+    )

@@ -1,0 +1,476 @@
+"""Everything that is sent to one client: straight from publishers (QoS 0) and from queues.
+
+Hot path: a list of deliveries becomes one write. A delivery stays with its session's state until it
+is acknowledged; those of QoS 0 are settled when they are written. What exceeds the client's quota
+waits in `_held`, whose size the credit of the queues bounds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from adapters.mqtt.packets import Publish
+from adapters.mqtt.properties import NO_PROPERTIES, Properties
+from adapters.mqtt.publishes import encode_publish
+from bridge.messaging.model import Delivery, Message, UnitOfWork
+from bridge.messaging.ports import Queue
+from bridge.messaging.ports import Subscription as StoreSubscription
+from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
+from mappings.mqtt.filters import Filter, Match
+from mappings.mqtt.messages import FIXED, fixed, flags_of, publish_from_message, topic_of
+from mappings.mqtt.session import RELEASED, SENT, Session
+
+if TYPE_CHECKING:
+    from mappings.mqtt.gateway import MqttGateway
+
+
+class QueueConsumer:
+    """A `bridge.messaging.ports.Consumer` at the session's queue or at a shared one.
+
+    `shared` is the session's subscription there; None for the session's own queue.
+    """
+
+    __slots__ = ("_outbound", "_subscription", "closed", "credit_owed", "queue", "shared")
+
+    def __init__(self, outbound: Outbound, queue: Queue, shared: Filter | None) -> None:
+        self.queue = queue
+        self.shared = shared
+        self.closed = False
+        self.credit_owed = 0
+        self._outbound = outbound
+        self._subscription: StoreSubscription | None = None
+
+    async def open(self, credit: int, *, paused: bool) -> None:
+        store = self._outbound.gateway.services.store
+        subscription = await store.consume(self.queue, self, credit=0)
+        self._subscription = subscription
+        if self.closed:
+            subscription.cancel()
+            return
+        if paused:
+            subscription.pause()
+        subscription.add_credit(credit)
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self._outbound.deliver(self, deliveries)
+
+    def cancelled(self) -> None:
+        """The queue is gone, and the subscriptions with it."""
+        self.closed = True
+        self._outbound.forget(self)
+
+    def close(self) -> None:
+        self.closed = True
+        if self._subscription is not None:
+            self._subscription.cancel()
+
+    def add_credit(self, count: int) -> None:
+        if self._subscription is not None and not self.closed:
+            self._subscription.add_credit(count)
+
+    def pause(self) -> None:
+        if self._subscription is not None and not self.closed:
+            self._subscription.pause()
+
+    def resume(self) -> None:
+        if self._subscription is not None and not self.closed:
+            self._subscription.resume()
+            owed, self.credit_owed = self.credit_owed, 0
+            if owed:
+                self._subscription.add_credit(owed)
+
+
+class Outbound:
+    """See the head of this file. One for each connection; `start` gives it the session."""
+
+    def __init__(self, gateway: MqttGateway) -> None:
+        self.gateway = gateway
+        self.shares_encodings = True
+        self._connection = gateway.connection
+        self._session = Session("", "", 0)
+        self._consumers: dict[Queue, QueueConsumer] = {}
+        self._held: deque[tuple[Publish, Delivery]] = deque()
+        self._late: list[bytes] = []
+        self._late_bytes = 0
+        self._quota = 0
+        self._stopped = True
+        """Before the connection was accepted, and when it is over."""
+
+    def start(self, session: Session) -> None:
+        """The connection was accepted."""
+        self._session = session
+        self._stopped = False
+        self._quota = self._connection.send_quota
+        self.shares_encodings = self._connection.shares_encodings
+
+    # -- QoS 0 past the store
+
+    def write_shared(
+        self,
+        data: bytes,
+        largest: int,
+        count: int,
+        publishes: Sequence[Publish],
+        match: Match,
+    ) -> None:
+        """Write encoded QoS 0 publishes that other sessions get as well."""
+        if not self._connection.fits(largest):
+            self.write_publishes(publishes, match)
+        elif not self._connection.closed:
+            self._write([data], len(data), count)
+
+    def write_publishes(self, publishes: Sequence[Publish], match: Match) -> None:
+        """Write QoS 0 publishes with what this session adds to them."""
+        properties = NO_PROPERTIES
+        if match.identifiers:
+            properties = Properties(subscription_identifiers=match.identifiers)
+        copies = [Publish(match.topic, each.payload, properties=properties) for each in publishes]
+        self._send_live(copies)
+
+    def write_message(self, message: Message, match: Match) -> None:
+        """Write one message with QoS 0."""
+        gateway = self.gateway
+        now_ms = gateway.services.clock.epoch_ms()
+        publish = publish_from_message(message, match, version_5=gateway.version_5, now_ms=now_ms)
+        publish.qos = 0
+        self._send_live([publish])
+
+    def write_figures(self, publishes: list[Publish], identifier: int) -> None:
+        """Write figures of the broker, which are nobody's messages."""
+        if identifier:
+            properties = Properties(subscription_identifiers=(identifier,))
+            for publish in publishes:
+                publish.properties = properties
+        if publishes:
+            self._send_live(publishes)
+
+    def _send_live(self, publishes: list[Publish]) -> None:
+        tokens: list[None] = [None] * len(publishes)
+        self.gateway.flush()
+        too_large = self._connection.send(publishes, tokens)
+        pieces = self._connection.data_to_send()
+        self.gateway.sessions.fanout.dropped += len(too_large)
+        count = len(publishes) - len(too_large)
+        if pieces:
+            self._write(pieces, sum(map(len, pieces)), count)
+
+    def _write(self, pieces: list[bytes], size: int, count: int) -> None:
+        """Write QoS 0; while the client does not read, keep some and drop what is over."""
+        gateway = self.gateway
+        if self._stopped or gateway.lost:
+            gateway.sessions.fanout.dropped += count
+            return
+        if gateway.writing_paused:
+            if self._late_bytes + size > gateway.services.limits.mqtt_qos_0_buffer_bytes_max:
+                gateway.sessions.fanout.dropped += count
+                return
+            self._late += pieces
+            self._late_bytes += size
+        else:
+            gateway.transport.write(pieces)
+        gateway.count_sent(count, size)
+
+    # -- queues
+
+    async def consume(self, queue: Queue, shared: Filter | None = None) -> None:
+        """Let a queue's messages come, within the quota."""
+        if queue in self._consumers or self._stopped:
+            return
+        consumer = self._consumers[queue] = QueueConsumer(self, queue, shared)
+        await consumer.open(self._quota, paused=self.gateway.writing_paused)
+
+    def consumer(self, queue: Queue) -> QueueConsumer | None:
+        return self._consumers.get(queue)
+
+    def leave(self, queue: Queue) -> None:
+        """Take nothing more from a queue; what waits for the quota goes back."""
+        consumer = self._consumers.pop(queue, None)
+        if consumer is None:
+            return
+        consumer.close()
+        back = [each for each in self._held if each[1].queue is queue]
+        if back:
+            self._held = deque(each for each in self._held if each[1].queue is not queue)
+            self.gateway.release([delivery for _, delivery in back])
+
+    def forget(self, consumer: QueueConsumer) -> None:
+        self._consumers.pop(consumer.queue, None)
+
+    def deliver(self, consumer: QueueConsumer, deliveries: Sequence[Delivery]) -> None:
+        """Send deliveries; see `bridge.messaging.ports.Consumer`."""
+        gateway, session = self.gateway, self._session
+        if consumer.closed or self._stopped or gateway.lost:
+            gateway.release(deliveries)
+            return
+        version_5 = gateway.version_5
+        now_ms = gateway.services.clock.epoch_ms()
+        shared = consumer.shared
+        special = bool(session.resumed or session.discarded)
+        settled: list[Delivery] = []
+        ready: list[tuple[Publish, Delivery]] = []
+        match_of = session.filters.match
+        for delivery in deliveries:
+            message = delivery.message
+            if shared is not None:
+                match = _match_of_shared(shared, message)
+                if match is None:
+                    settled.append(delivery)
+                    continue
+            else:
+                match = None if message.subject is None else match_of(message.subject)
+                if special and self._special(delivery, match, settled):
+                    continue
+                if match is None and not flags_of(message) & FIXED:
+                    settled.append(delivery)
+                    continue
+            publish = publish_from_message(message, match, version_5=version_5, now_ms=now_ms)
+            if publish.qos == 2 and shared is not None:
+                self._transfer(delivery, publish, consumer)
+                continue
+            if not publish.qos:
+                settled.append(delivery)
+            ready.append((publish, delivery))
+        if self._held:
+            self._held.extend(ready)
+        elif ready:
+            self._send(ready)
+        if settled:
+            self._settle_unanswered(consumer, settled)
+
+    def _special(self, delivery: Delivery, match: Match | None, settled: list[Delivery]) -> bool:
+        """Whether an earlier connection had sent the message: then it is sent again under its id,
+        or settled where the client has it.
+        """
+        session, message = self._session, delivery.message
+        if message.message_id in session.discarded:
+            session.discarded.discard(message.message_id)
+            settled.append(delivery)
+            return True
+        packet_id = session.resumed.pop(message.message_id, None)
+        if packet_id is None:
+            return False
+        state = session.state
+        awaiting = state.awaiting_puback if packet_id in state.awaiting_puback else None
+        if awaiting is None:
+            if packet_id not in state.awaiting_pubrec:
+                return False
+            awaiting = state.awaiting_pubrec
+        publish = publish_from_message(
+            message,
+            match,
+            version_5=self.gateway.version_5,
+            now_ms=self.gateway.services.clock.epoch_ms(),
+        )
+        publish.qos = 1 if awaiting is state.awaiting_puback else 2
+        publish.dup = True
+        awaiting[packet_id] = delivery
+        if self._connection.send_quota < 1 or self._connection.resend([publish], [packet_id]):
+            awaiting.pop(packet_id, None)
+            settled.append(delivery)
+            return True
+        self.gateway.count_sent(1, len(publish.payload))
+        self.gateway.flush()
+        return True
+
+    def _send(self, ready: list[tuple[Publish, Delivery]]) -> None:
+        """Send what the quota allows, in order; hold the rest."""
+        connection = self._connection
+        quota = connection.send_quota
+        at_once: list[Publish] = []
+        tokens: list[Delivery] = []
+        exactly_once: list[tuple[Publish, Delivery]] = []
+        mixed = False
+        size = 0
+        for index, each in enumerate(ready):
+            publish = each[0]
+            if publish.qos:
+                if not quota:
+                    self._held.extend(ready[index:])
+                    break
+                quota -= 1
+            if publish.qos == 2:
+                exactly_once.append(each)
+                continue
+            mixed = mixed or not publish.qos
+            at_once.append(publish)
+            tokens.append(each[1])
+            size += len(publish.payload)
+        if at_once:
+            if mixed or not self.shares_encodings:
+                too_large = connection.send(at_once, tokens)
+            else:
+                version_5 = self.gateway.version_5
+                encoded = [encode_publish(publish, version_5=version_5) for publish in at_once]
+                too_large = connection.send_encoded(encoded, tokens, 1)
+            self.gateway.count_sent(len(at_once), size)
+            self.gateway.flush()
+            if too_large:
+                # MQTT 5, 3.1.2.11.4 [MQTT-3.1.2-25]: as if it had been sent.
+                self.gateway.settle([each for each in too_large if each is not None])
+        if exactly_once:
+            self._send_exactly_once(exactly_once)
+
+    def _send_exactly_once(self, ready: list[tuple[Publish, Delivery]]) -> None:
+        """Store the packet ids, then send (MQTT 5, 4.3.3)."""
+        session = self._session
+        publishes = [publish for publish, _ in ready]
+        packet_ids = self._connection.reserve([delivery for _, delivery in ready])
+        if not session.outlives_process:
+            self._send_reserved(publishes, packet_ids)
+            return
+
+        def stored(unit: UnitOfWork) -> None:
+            if unit.error is not None:
+                self.gateway.fail_store(unit.error)
+            elif not self._stopped and not self.gateway.lost:
+                self._send_reserved(publishes, packet_ids)
+
+        unit = UnitOfWork(stored, answered=True)
+        unit.state += [
+            session.sent(packet_id, SENT, delivery.message.message_id)
+            for packet_id, (_, delivery) in zip(packet_ids, ready, strict=True)
+        ]
+        self.gateway.services.store.submit(unit)
+
+    def _send_reserved(self, publishes: list[Publish], packet_ids: list[int]) -> None:
+        tokens = self._session.state.awaiting_pubrec.copy()
+        too_large = self._connection.send_reserved(publishes, packet_ids)
+        self.gateway.count_sent(len(publishes), sum(len(each.payload) for each in publishes))
+        self.gateway.flush()
+        if too_large:
+            self.gateway.settle([tokens[packet_id] for packet_id in too_large], too_large)
+
+    def _transfer(self, delivery: Delivery, publish: Publish, consumer: QueueConsumer) -> None:
+        """Move a message from a shared queue to the session's own: once its sending with QoS 2 has
+        begun it is nobody else's (MQTT 5, 4.8.2 [MQTT-4.8.2-4]).
+        """
+        queue = self._session.queue
+        assert queue is not None
+
+        def done(unit: UnitOfWork) -> None:
+            if unit.error is not None:
+                self.gateway.fail_store(unit.error)
+            consumer.add_credit(1)
+
+        message = fixed(
+            delivery.message,
+            self.gateway.services.message_ids.next(),
+            2,
+            retain=publish.retain,
+            identifiers=publish.properties.subscription_identifiers,
+        )
+        unit = UnitOfWork(done, atomic=True)
+        unit.sends.append((queue, message))
+        unit.deletes.append(delivery)
+        self.gateway.services.store.submit(unit)
+
+    def _settle_unanswered(self, consumer: QueueConsumer, settled: list[Delivery]) -> None:
+        """What is done when it is written; its credit comes back when the client reads."""
+        unit = UnitOfWork()
+        unit.deletes = settled
+        self.gateway.services.store.submit(unit)
+        if self.gateway.writing_paused:
+            consumer.credit_owed += len(settled)
+        else:
+            consumer.add_credit(len(settled))
+
+    # -- what the client answers
+
+    def done(self, tokens: Iterable[Delivery | None]) -> None:
+        """Deliveries are over: their queues may send more."""
+        counts: dict[Queue, int] = {}
+        for delivery in tokens:
+            if delivery is not None:
+                counts[delivery.queue] = counts.get(delivery.queue, 0) + 1
+        for queue, count in counts.items():
+            consumer = self._consumers.get(queue)
+            if consumer is not None:
+                consumer.add_credit(count)
+        if self._held and not self._stopped:
+            held = list(self._held)
+            self._held.clear()
+            self._send(held)
+
+    def received(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
+        """PUBRECs: the messages leave their queue, in one unit with what their ids are now."""
+        session = self._session
+        unit = UnitOfWork(atomic=session.outlives_process, answered=True)
+        unit.deletes += [token for token in tokens if token is not None]
+        if session.outlives_process:
+            by_id = {packet_id: name for name, packet_id in session.resumed.items()}
+            for packet_id, token in zip(packet_ids, tokens, strict=True):
+                message_id = by_id.get(packet_id, "") if token is None else token.message.message_id
+                if token is None and message_id:
+                    session.resumed.pop(message_id)
+                    session.discarded.add(message_id)
+                unit.state.append(session.sent(packet_id, RELEASED, message_id))
+
+        def stored(unit: UnitOfWork) -> None:
+            if unit.error is not None:
+                self.gateway.fail_store(unit.error)
+                return
+            self._connection.release(packet_ids)
+            self.gateway.flush()
+
+        unit.done = stored
+        self.gateway.services.store.submit(unit)
+        self.gateway.services.counters.settled("mqtt", len(unit.deletes))
+
+    def completed(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
+        """PUBCOMPs: the ids are free."""
+        if self._session.outlives_process:
+            self.gateway.sessions.store(*(self._session.completed(each) for each in packet_ids))
+        self.done(tokens)
+
+    # -- flow and the end
+
+    def pause(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.pause()
+
+    def resume(self) -> None:
+        late, self._late, self._late_bytes = self._late, [], 0
+        if late:
+            self.gateway.write(late)
+        for consumer in list(self._consumers.values()):
+            consumer.resume()
+
+    def stop(self) -> None:
+        """Give everything back; what was sent keeps its packet id for the next connection."""
+        if self._stopped:
+            return
+        self._stopped = True
+        session, state = self._session, self._session.state
+        for consumer in self._consumers.values():
+            consumer.close()
+        released = [delivery for _, delivery in self._held]
+        self._held.clear()
+        for awaiting in (state.awaiting_puback, state.awaiting_pubrec):
+            for packet_id, delivery in list(awaiting.items()):
+                if delivery is None:
+                    continue
+                released.append(delivery)
+                if delivery.queue is session.queue:
+                    session.resumed[delivery.message.message_id] = packet_id
+                    awaiting[packet_id] = None
+                else:
+                    del awaiting[packet_id]
+        for packet_id in state.awaiting_pubcomp:
+            state.awaiting_pubcomp[packet_id] = None
+        for packet_id in list(state.awaiting_release):
+            # What is stored decides: the unit that takes it out of its queue is under way.
+            state.awaiting_pubcomp[packet_id] = None
+            del state.awaiting_release[packet_id]
+        self._consumers.clear()
+        self._late.clear()
+        self.gateway.release(released)
+
+
+def _match_of_shared(shared: Filter, message: Message) -> Match | None:
+    hidden = message.subject is not None and hidden_from_wildcards(message.subject)
+    if hidden and begins_with_wildcard(shared.pattern):
+        return None
+    identifiers = (shared.identifier,) if shared.identifier else ()
+    return Match(topic_of(message), shared.qos, identifiers, shared.retain_as_published)

@@ -1,0 +1,254 @@
+"""From the publishes of a chunk to units of work, and from the store's answers to PUBACKs.
+
+Hot path: a run of QoS 0 publishes for connections alone never gets further than `take`. Others
+become messages; those of a chunk are routed and submitted together, and answered in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from adapters.mqtt.packets import Publish as MqttPublish
+from adapters.mqtt.reason_codes import ReasonCode
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.model import Origin, Publish, QueueName, UnitOfWork
+from bridge.routing.router import Routed
+from mappings.mqtt.addresses import SYS_PREFIX
+from mappings.mqtt.errors import reason_code_from
+from mappings.mqtt.fanout import Target, is_plain
+from mappings.mqtt.messages import PROTOCOL, message_from_publish
+from mappings.mqtt.permissions import may_publish
+
+if TYPE_CHECKING:
+    from mappings.mqtt.gateway import MqttGateway
+
+ORIGINS_MAX: Final = 4_096
+"""Topics of one connection whose origin is remembered."""
+
+
+class Publishing:
+    """The publishes of one connection."""
+
+    __slots__ = (
+        "_codes",
+        "_gateway",
+        "_next_id",
+        "_origins",
+        "_positions",
+        "_publishes",
+        "_rate_left",
+        "_rate_since",
+        "_received",
+    )
+
+    def __init__(self, gateway: MqttGateway) -> None:
+        self._gateway = gateway
+        self._next_id = gateway.services.message_ids.next
+        self._origins: dict[str, Origin] = {}
+        self._received: list[MqttPublish] = []
+        """What is to be answered, in order."""
+        self._publishes: list[Publish] = []
+        self._positions: list[int] = []
+        """For each of `_publishes` its index in `_received`."""
+        self._codes: dict[int, int] = {}
+        self._rate_left = 0
+        self._rate_since = 0.0
+
+    def start(self) -> None:
+        """The client was let in."""
+        self._rate_left = self._gateway.services.limits.mqtt_publish_rate_max
+
+    # -- in
+
+    def take(self, publishes: list[MqttPublish]) -> bool:
+        """Write what needs no store, collect the rest; False where the connection ends."""
+        gateway = self._gateway
+        sessions = gateway.sessions
+        self._count(publishes)
+        if self._rate_left and not self._within_rate(len(publishes)):
+            return False
+        targets = sessions.fanout.targets(gateway.namespace)
+        now_ms = gateway.services.clock.epoch_ms()
+        own = gateway.session if gateway.session.filters.has_no_local else None
+        permitted: str | None = None
+        at, end = 0, len(publishes)
+        while at < end:
+            publish = publishes[at]
+            topic = publish.topic
+            if topic != permitted:
+                if not self._permitted(topic):
+                    at += 1
+                    self._deny(publish)
+                    continue
+                permitted = topic
+            target = targets.get(topic) or sessions.fanout.target(gateway.namespace, topic)
+            if target.live is not None and is_plain(publish):
+                first = at
+                at += 1
+                while at < end and publishes[at].topic == topic and is_plain(publishes[at]):
+                    at += 1
+                if target.live:
+                    run = publishes if at - first == end else publishes[first:at]
+                    sessions.fanout.write(target.live, run, own)
+                continue
+            self._collect(publish, target, now_ms)
+            at += 1
+        return True
+
+    def _permitted(self, topic: str) -> bool:
+        gateway = self._gateway
+        return not topic.startswith(SYS_PREFIX) and may_publish(
+            gateway.account, gateway.namespace, topic, gateway.client
+        )
+
+    def _deny(self, publish: MqttPublish) -> None:
+        """Not allowed: MQTT 5 says so, 3.x has no word for it and believes that it was taken."""
+        if publish.qos:
+            self._codes[len(self._received)] = ReasonCode.NOT_AUTHORIZED
+            self._received.append(publish)
+
+    def _count(self, publishes: Sequence[MqttPublish]) -> None:
+        size = 0
+        for publish in publishes:
+            size += len(publish.payload)
+        figures = self._gateway.sessions.figures
+        figures.messages_received += len(publishes)
+        figures.publishes_received += len(publishes)
+        figures.publish_bytes_received += size
+        self._gateway.services.counters.published(PROTOCOL, len(publishes), size)
+
+    def _within_rate(self, count: int) -> bool:
+        """Hold the client to its publishes a second."""
+        gateway = self._gateway
+        limit = gateway.services.limits.mqtt_publish_rate_max
+        now = gateway.services.clock.monotonic()
+        if now - self._rate_since >= 1:
+            self._rate_since, self._rate_left = now, limit + 1
+        self._rate_left = max(self._rate_left - count, 1)
+        if self._rate_left > 1 or count == 0:
+            return True
+        gateway.end(ReasonCode.MESSAGE_RATE_TOO_HIGH, f"more than {limit} publishes in a second")
+        return False
+
+    def _collect(self, publish: MqttPublish, target: Target, now_ms: int) -> None:
+        gateway = self._gateway
+        topic = publish.topic
+        origin = self._origins.get(topic)
+        if origin is None:
+            if len(self._origins) >= ORIGINS_MAX:
+                self._origins.clear()
+            origin = self._origins[topic] = Origin(PROTOCOL, topic, gateway.client, gateway.user)
+        message = message_from_publish(
+            publish, target.subject, self._next_id(), now_ms, gateway.user
+        )
+        self._positions.append(len(self._received))
+        self._received.append(publish)
+        self._publishes.append(Publish(origin, message, gateway.namespace))
+
+    # -- to the store
+
+    def submit(self) -> Coroutine[Any, Any, None] | None:
+        """Submit what was collected; a coroutine where queues have to be made first."""
+        received, publishes = self._received, self._publishes
+        if not received:
+            return None
+        gateway = self._gateway
+        unit = UnitOfWork()
+        routed = gateway.services.router.route(publishes, unit)
+        if routed.missing:
+            return self._make_queues(routed.missing)
+        positions, codes = self._positions, self._codes
+        self._received, self._publishes, self._positions, self._codes = [], [], [], {}
+        for index, error in routed.failed.items():
+            codes[positions[index]] = reason_code_from(error)
+        for index in routed.unrouted:
+            codes.setdefault(positions[index], ReasonCode.NO_MATCHING_SUBSCRIBERS)
+        own = gateway.session if gateway.session.filters.has_no_local else None
+        kept = gateway.sessions.fanout.take_live(unit, 0, own)
+        size_bytes = self._take_states(received, publishes, positions, unit)
+        answer = partial(self._answered, received, positions, codes, routed, kept)
+        gateway.submit(unit, answer, messages=len(received), size_bytes=size_bytes)
+        return None
+
+    def _take_states(
+        self,
+        received: list[MqttPublish],
+        publishes: list[Publish],
+        positions: list[int],
+        unit: UnitOfWork,
+    ) -> int:
+        """Put retained messages and packet ids of QoS 2 into the unit; returns the bytes."""
+        session = self._gateway.session
+        retained = self._gateway.sessions.retained
+        size_bytes = 0
+        for publish, position in zip(publishes, positions, strict=True):
+            taken = received[position]
+            size_bytes += len(taken.payload)
+            if taken.retain:
+                change = retained.change(publish.namespace, taken.topic, publish.message)
+                if change is not None:
+                    unit.state.append(change)
+            if taken.qos == 2 and session.outlives_process:
+                unit.atomic = True
+                unit.state.append(session.received(taken.packet_id))
+        return size_bytes
+
+    async def _make_queues(self, missing: frozenset[QueueName]) -> None:
+        """Make the queues that routes name, then go on."""
+        gateway = self._gateway
+        for name in missing:
+            try:
+                await gateway.services.topology.ensure_queue(name)
+            except MessagingError as error:
+                gateway.fail_store(error)
+                return
+        if not gateway.finishing:
+            barrier = self.submit()
+            if barrier is not None:
+                await barrier
+
+    # -- answers
+
+    def _answered(
+        self,
+        received: list[MqttPublish],
+        positions: list[int],
+        codes: dict[int, int],
+        routed: Routed,
+        kept: list[int] | None,
+        unit: UnitOfWork,
+    ) -> list[bytes]:
+        gateway = self._gateway
+        if unit.error is not None:
+            gateway.fail_store(unit.error)
+            return []
+        for send, error in unit.failures.items():
+            publish = routed.publish_of(send if kept is None else kept[send])
+            if unit.sends[send][0] not in gateway.sessions.by_queue:
+                codes[positions[publish]] = reason_code_from(error)
+        gateway.flush()
+        if not codes:
+            gateway.connection.acknowledge(received)
+        elif gateway.version_5:
+            gateway.connection.acknowledge(
+                received, [codes.get(index, 0) for index in range(len(received))]
+            )
+        else:
+            return self._answer_older(received, codes)
+        return gateway.connection.data_to_send()
+
+    def _answer_older(self, received: list[MqttPublish], codes: dict[int, int]) -> list[bytes]:
+        """3.x cannot refuse a publish: what was not stored ends the connection, unanswered, so
+        that it comes again; what is merely not allowed or wanted by nobody is acknowledged.
+        """
+        gateway = self._gateway
+        harmless = (ReasonCode.NOT_AUTHORIZED, ReasonCode.NO_MATCHING_SUBSCRIBERS)
+        bad = [index for index, code in codes.items() if code not in harmless]
+        end = min(bad) if bad else len(received)
+        gateway.connection.acknowledge(received[:end])
+        data = gateway.connection.data_to_send()
+        if bad:
+            gateway.end(ReasonCode(codes[end]), "a publish could not be stored")
+        return data
