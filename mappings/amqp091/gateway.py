@@ -19,7 +19,14 @@ from adapters.amqp091.events import AcksReceived, Event, PublishReceived
 from adapters.amqp091.limits import ConnectionLimits
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
 from adapters.connection import ConnectionFailed
-from bridge.messaging.errors import AuthenticationFailed, MessagingError, TopicDoesNotExist
+from bridge.auth import User
+from bridge.auth.checks import require_open
+from bridge.messaging.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    MessagingError,
+    TopicDoesNotExist,
+)
 from bridge.messaging.model import Delivery, Publish, QueueName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.routing.router import Routed
@@ -66,6 +73,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         )
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
+        self._account = User("")
         self.channels: dict[int, GatewayChannel] = {}
         self.declarations = Declarations(services, self.name)
         self.publishing = Publishing(self)
@@ -160,6 +168,7 @@ class AmqpGateway(ConnectionGateway[Event]):
             self._look_after_connection()
         else:
             self.user = user.name
+            self._account = user
             self.connection.authenticated()
 
     def _open(self, event: events.OpenRequested) -> None:
@@ -170,9 +179,14 @@ class AmqpGateway(ConnectionGateway[Event]):
         if name not in services.namespaces and name != self.namespace:
             self.refuse_connection(HardError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found"))
             return
+        try:
+            require_open(self._account, name)
+        except AccessDenied as error:
+            self.refuse_connection(HardError(ReplyCode.NOT_ALLOWED, str(error)))
+            return
         self.namespace = name
-        self.declarations.use_namespace(name)
-        self.publishing.start(name, self.user, self.client)
+        self.declarations.start(name, self._account)
+        self.publishing.start(name, self._account, self.client)
         self.connection.opened()
         self.greeted = True
         services.log.connected(PROTOCOL, self.transport.peer, user=self.user, client=self.client)
@@ -278,7 +292,7 @@ class AmqpGateway(ConnectionGateway[Event]):
             if channel.transaction is not None:
                 self.settling.add_publish(channel.transaction, event, publish)
                 return None
-        except AmqpError as error:
+        except (AmqpError, AccessDenied) as error:
             barrier = self._submit_all()
             if barrier is None:
                 self.refuse_channel(event.channel, error, PUBLISH_METHOD)
@@ -288,7 +302,9 @@ class AmqpGateway(ConnectionGateway[Event]):
         self._received.append(event)
         return None
 
-    async def _refuse_after(self, barrier: Barrier, number: int, error: AmqpError) -> None:
+    async def _refuse_after(
+        self, barrier: Barrier, number: int, error: AmqpError | MessagingError
+    ) -> None:
         await barrier
         self.refuse_channel(number, error, PUBLISH_METHOD)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.properties import Properties
+from bridge.auth import User, checks
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import subject_from_dotted
@@ -38,31 +39,50 @@ PUBLISH_METHOD: Final = 0x003C0028
 class Publishing:
     """Makes the publishes of one connection."""
 
-    __slots__ = ("_client", "_gateway", "_namespace", "_targets", "_user", "_version")
+    __slots__ = (
+        "_account",
+        "_client",
+        "_gateway",
+        "_namespace",
+        "_permissions_version",
+        "_targets",
+        "_topology_version",
+        "_user",
+    )
 
     def __init__(self, gateway: AmqpGateway) -> None:
         self._gateway = gateway
         self._namespace = "/"
         self._user: str | None = None
+        self._account = User("")
         self._client: str | None = None
         self._targets: dict[tuple[str, str], tuple[Origin, str | None, str | None]] = {}
-        self._version = -1
+        self._topology_version = -1
+        self._permissions_version = -1
 
-    def start(self, namespace: str, user: str | None, client: str | None) -> None:
+    def start(self, namespace: str, user: User, client: str | None) -> None:
         """The client was let in, as this."""
-        self._namespace, self._user, self._client = namespace, user, client
+        self._namespace, self._client = namespace, client
+        self._account, self._user = user, user.name
 
     def publish_from(self, event: PublishReceived, translation: Translation) -> Publish:
-        """The publish of one basic.publish. Raises `AmqpError` for what cannot be published."""
+        """The publish of one basic.publish.
+
+        Raises `AmqpError` and `AccessDenied` for what cannot be published.
+        """
         exchange, key = event.exchange, event.routing_key
-        if self._version != self._gateway.services.topology.version:
+        services = self._gateway.services
+        if (
+            self._topology_version != services.topology.version
+            or self._permissions_version != self._account.permissions.version
+        ):
             self._targets.clear()
-            self._version = self._gateway.services.topology.version
+            self._topology_version = services.topology.version
+            self._permissions_version = self._account.permissions.version
         target = self._targets.get((exchange, key))
         if target is None:
             target = self._target(exchange, key)
         origin, topic, subject = target
-        services = self._gateway.services
         now_ms = services.clock.epoch_ms()
         expiration_ms = translation.expiration_ms
         if topic is None and translation.particular and has_copies(event):
@@ -91,7 +111,11 @@ class Publishing:
         """Origin, topic and subject of an exchange and key; without topic the key is a queue."""
         origin = Origin(ORIGINAL, f"{exchange}/{key}", self._client, self._user)
         target: tuple[Origin, str | None, str | None] = (origin, None, None)
-        if exchange:
+        user, namespace = self._account, self._namespace
+        if not exchange:
+            checks.require_send(user, namespace, key)
+        else:
+            checks.require_write(user, namespace, "exchange", exchange)
             name = TopicName(self._namespace, exchange)
             topic = self._gateway.services.topology.topic(name)
             if topic is None:
@@ -102,7 +126,10 @@ class Publishing:
                     f" '{self._namespace}'",
                     PUBLISH_METHOD,
                 )
-            target = origin, exchange, subject_from_dotted(key)
+            subject = subject_from_dotted(key)
+            if topic.kind == "topic":
+                checks.require_write_subject(user, namespace, exchange, subject)
+            target = origin, exchange, subject
         if len(self._targets) >= TARGETS_MAX:
             self._targets.clear()
         self._targets[exchange, key] = target

@@ -173,7 +173,7 @@ class Requests:
         if event.queue == DIRECT_REPLY:
             queue = await self._reply_queue(event, channel)
         else:
-            queue = gateway.declarations.queue(event.queue, channel.last_queue)
+            queue = gateway.declarations.queue_to_read(event.queue, channel.last_queue)
         consumer = AmqpConsumer(
             gateway,
             channel,
@@ -216,7 +216,7 @@ class Requests:
 
     async def _get(self, event: events.GetRequested, channel: GatewayChannel) -> None:
         gateway = self._gateway
-        queue = gateway.declarations.queue(event.queue, channel.last_queue)
+        queue = gateway.declarations.queue_to_read(event.queue, channel.last_queue)
         delivery = await gateway.services.store.take(queue)
         if delivery is None:
             gateway.connection.get_empty(event)

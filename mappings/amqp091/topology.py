@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import HardError, ReplyCode, SoftError
+from bridge.auth import User, checks
+from bridge.auth.checks import Kind
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.model import QueueName, TopicName
 from bridge.messaging.ports import Queue
@@ -42,17 +44,39 @@ _EXCHANGE_ARGUMENTS: Final[dict[str, object]] = {"alternate-exchange": None, "x-
 class Declarations:
     """The operations of one connection; `owner` is its name, by which exclusive queues know it."""
 
-    __slots__ = ("_namespace", "_owner", "_services", "exclusive_queues")
+    __slots__ = ("_namespace", "_owner", "_services", "_user", "exclusive_queues")
 
     def __init__(self, services: Services, owner: str) -> None:
         self._services = services
         self._owner = owner
         self._namespace = "/"
+        self._user = User("")
         self.exclusive_queues: dict[QueueName, Queue] = {}
 
-    def use_namespace(self, namespace: str) -> None:
-        """The virtual host of the connection."""
-        self._namespace = namespace
+    def start(self, namespace: str, user: User) -> None:
+        """The client was let in, into this virtual host."""
+        self._namespace, self._user = namespace, user
+
+    # Permissions
+
+    def _require_configure(self, kind: Kind, name: str) -> None:
+        checks.require_configure(self._user, self._namespace, kind, name)
+
+    def _require_write(self, kind: Kind, name: str) -> None:
+        checks.require_write(self._user, self._namespace, kind, name)
+
+    def _require_read(self, kind: Kind, name: str) -> None:
+        checks.require_read(self._user, self._namespace, kind, name)
+
+    def _require_binding(self, source: str, key: str, kind: Kind, target: str) -> None:
+        """Binding is writing to what is bound and reading from the exchange."""
+        self._require_write(kind, target)
+        self._require_read("exchange", source)
+        topic = self._services.topology.topic(TopicName(self._namespace, source))
+        if topic is not None and topic.kind == "topic":
+            checks.require_read_subject(
+                self._user, self._namespace, source, pattern_from_dotted(key)
+            )
 
     # Looking up
 
@@ -61,6 +85,11 @@ class Declarations:
         if not (name or last_queue):
             raise SoftError(ReplyCode.NOT_FOUND, "no previously declared queue")
         return QueueName(self._namespace, name or last_queue)
+
+    def queue_to_read(self, name: str, last_queue: str) -> Queue:
+        """The existing queue that a method reads from."""
+        self._require_read("queue", self.queue_name(name, last_queue).name)
+        return self.queue(name, last_queue)
 
     def queue(self, name: str, last_queue: str) -> Queue:
         """The existing queue that a method names, which no other connection owns."""
@@ -93,6 +122,7 @@ class Declarations:
         if event.passive:
             self.topic(name)
             return {}
+        self._require_configure("exchange", name)
         kind, delayed = self._kind_of(event)
         full_name = TopicName(self._namespace, name)
         existing = self._services.topology.topic(full_name)
@@ -107,6 +137,9 @@ class Declarations:
                 f"invalid arg 'alternate-exchange' for exchange '{name}' in vhost"
                 f" '{self._namespace}': {{unacceptable_type,table}}"
             )
+        if alternate is not None:
+            self._require_read("exchange", name)
+            self._require_write("exchange", alternate)
         await self._services.topology.declare_topic(
             full_name,
             kind,
@@ -154,6 +187,7 @@ class Declarations:
             raise access_refused(
                 f"deletion of system exchange '{name.name}' in vhost '{name.namespace}' not allowed"
             )
+        self._require_configure("exchange", event.exchange)
         topology = self._services.topology
         # Deleting what is not there succeeds, as it does in RabbitMQ.
         if topology.topic(name) is not None:
@@ -167,6 +201,7 @@ class Declarations:
     async def bind_exchange(self, event: events.ExchangeBindRequested) -> dict[str, Any]:
         _refuse_default(event.source)
         _refuse_default(event.destination)
+        self._require_binding(event.source, event.routing_key, "exchange", event.destination)
         source, destination = self.topic(event.source), self.topic(event.destination)
         await self._subscribe(source, event.routing_key, event.arguments, destination.name)
         return {}
@@ -174,6 +209,7 @@ class Declarations:
     async def unbind_exchange(self, event: events.ExchangeUnbindRequested) -> dict[str, Any]:
         _refuse_default(event.source)
         _refuse_default(event.destination)
+        self._require_binding(event.source, event.routing_key, "exchange", event.destination)
         await self._unsubscribe(
             TopicName(self._namespace, event.source),
             TopicName(self._namespace, event.destination),
@@ -196,11 +232,16 @@ class Declarations:
             full_name = QueueName(self._namespace, name or self._generated_name())
             where = f"queue '{full_name.name}' in vhost '{self._namespace}'"
             existing = store.queue(full_name)
+            self._require_configure("queue", full_name.name)
             if name.startswith(RESERVED):
                 raise access_refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
             if existing is not None:
                 self._check_same_queue(event, existing, where)
             settings = settings_from_declare(event, where, self._owner)
+            dead_letter = settings.dead_letter
+            if dead_letter is not None:
+                self._require_read("queue", full_name.name)
+                self._require_write("exchange", dead_letter.topic)
             transient = event.exclusive or not event.durable
             queue = await store.create_queue(full_name, settings, transient=transient)
             # Somebody else may have been faster.
@@ -245,6 +286,7 @@ class Declarations:
     ) -> dict[str, Any]:
         """Returns the fields of delete-ok."""
         name = self.queue_name(event.queue, last_queue)
+        self._require_configure("queue", name.name)
         queue = self._services.store.queue(name)
         if queue is None:
             # Deleting what is not there succeeds, as it does in RabbitMQ.
@@ -262,16 +304,16 @@ class Declarations:
         self, event: events.QueuePurgeRequested, last_queue: str
     ) -> dict[str, Any]:
         """Returns the fields of purge-ok."""
-        queue = self.queue(event.queue, last_queue)
+        queue = self.queue_to_read(event.queue, last_queue)
         return {"message_count": await self._services.store.purge_queue(queue)}
 
     async def bind_queue(self, event: events.QueueBindRequested, last_queue: str) -> dict[str, Any]:
         _refuse_default(event.exchange)
+        name = self.queue_name(event.queue, last_queue).name
+        # 1.7.2.3: with neither key nor queue, the key is the name of the last declared queue.
+        key = event.routing_key if event.routing_key or event.queue else name
+        self._require_binding(event.exchange, key, "queue", name)
         queue = self.queue(event.queue, last_queue)
-        key = event.routing_key
-        if not (key or event.queue):
-            # 1.7.2.3: with neither, the key is the name of the last declared queue.
-            key = queue.name.name
         await self._subscribe(self.topic(event.exchange), key, event.arguments, queue.name)
         return {}
 
@@ -280,6 +322,7 @@ class Declarations:
     ) -> dict[str, Any]:
         _refuse_default(event.exchange)
         name = self.queue_name(event.queue, last_queue)
+        self._require_binding(event.exchange, event.routing_key, "queue", name.name)
         queue = self._services.store.queue(name)
         if queue is not None:
             self.check_owner(queue)
