@@ -135,6 +135,7 @@ class AwsApi:
             return _response(call, 200, PEM_TYPE, self._signer.certificate)
         if action is None:
             raise errors.UNKNOWN_OPERATION("The request names no action.")
+        call.named_region = _region_named_in(parameters)
         call.sns = self._is_sns(call, action, parameters)
         if self._authenticator.required and not (call.sns and action in UNSIGNED):
             self._authenticator.verify(request)
@@ -222,6 +223,12 @@ def _query_refusal(call: Call, error: ApiError) -> HttpResponse:
     rendering = SNS_RENDERING if call.sns else _SQS_RENDERING
     body = xml.error_body(error, message, call.request_id, rendering)
     return _response(call, error.kind.status, XML_TYPE, body)
+
+
+def _region_named_in(parameters: Mapping[str, str]) -> str | None:
+    arn = parameters.get("TopicArn") or parameters.get("SubscriptionArn") or ""
+    parts = arn.split(":")
+    return parts[3] if len(parts) > 3 and parts[3] else None
 
 
 def _invalid_action(action: str) -> ApiError:

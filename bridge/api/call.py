@@ -36,7 +36,7 @@ class Wire(Enum):
 class Call:
     """The context of one request."""
 
-    __slots__ = ("_scope", "queue_path", "request", "request_id", "sns", "wire")
+    __slots__ = ("_scope", "named_region", "queue_path", "request", "request_id", "sns", "wire")
 
     def __init__(self, request: HttpRequest, request_id: str, wire: Wire) -> None:
         self.request = request
@@ -47,6 +47,8 @@ class Call:
         self.queue_path: str | None = None
         """The path of the queue URL that the request was sent to, if it was."""
         self._scope: tuple[str, str | None] | None = None
+        self.named_region: str | None = None
+        """The region of the ARN that an unsigned request names: links in messages are unsigned."""
 
     @property
     def host(self) -> str:
@@ -91,4 +93,4 @@ class Call:
         service = None
         if found := _SERVICE_HOST.match(host):
             service = found["service"] or "sqs"
-        return region_of_host(host) or REGION, service
+        return region_of_host(host) or self.named_region or REGION, service

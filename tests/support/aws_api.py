@@ -41,13 +41,19 @@ class LogOfFailures:
 
 
 class ShiftedClock(SystemClock):
-    """The machine's clock, moved on by tests instead of waiting."""
+    """The machine's clock, its calendar moved on by tests instead of waiting."""
 
     def __init__(self) -> None:
         self.shift_seconds = 0.0
 
-    def monotonic(self) -> float:
-        return super().monotonic() + self.shift_seconds
+    @contextmanager
+    def later(self, seconds: float) -> Iterator[None]:
+        """Be that much later for a while; timers that run do not notice."""
+        self.shift_seconds = seconds
+        try:
+            yield
+        finally:
+            self.shift_seconds = 0.0
 
     def epoch_ms(self) -> int:
         return super().epoch_ms() + int(self.shift_seconds * 1000)

@@ -43,17 +43,17 @@ class SqsService:
 class RecentNames:
     """Names to which something happened within the last seconds."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    def __init__(self, clock: Clock, seconds: int) -> None:
         self._clock = clock
-        self._seconds = seconds
-        self._until: dict[str, float] = {}
+        self._milliseconds = seconds * 1000
+        self._until: dict[str, int] = {}
 
     def add(self, name: str) -> None:
-        now = self._clock.monotonic()
+        now = self._clock.epoch_ms()
         if len(self._until) >= REMEMBERED_MAX:
             self._until = {known: until for known, until in self._until.items() if until > now}
         if len(self._until) < REMEMBERED_MAX:
-            self._until[name] = now + self._seconds
+            self._until[name] = now + self._milliseconds
 
     def discard(self, name: str) -> None:
         self._until.pop(name, None)
@@ -62,7 +62,7 @@ class RecentNames:
         until = self._until.get(name)
         if until is None:
             return False
-        if until > self._clock.monotonic():
+        if until > self._clock.epoch_ms():
             return True
         del self._until[name]
         return False
