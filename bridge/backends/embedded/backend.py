@@ -50,13 +50,22 @@ class EmbeddedBackend:
             self.database.open()
         except StorageError as error:
             raise StoreUnavailable(str(error)) from error
-        self._engine = engine = Engine(self.database, self._clock, self._limits)
-        self._store = EmbeddedStore(engine, self._clock, self._limits)
+        engine = Engine(self.database, self._clock, self._limits)
+        try:
+            recovered = engine.loader.recover()
+        except Exception as error:
+            engine.loader.close()
+            self.database.close()
+            raise StoreUnavailable(
+                f"cannot read the store {self.database.path}: {error}"
+            ) from error
+        self._engine = engine
+        engine.continue_from(recovered.content_id, recovered.sequence)
+        store = EmbeddedStore(engine, self._clock, self._limits)
+        store.adopt(recovered.queues)
+        self._store = store
         self._state = EmbeddedState(self.database, engine.committer)
-        queues, contents, orphans = engine.loader.recover()
-        engine.continue_contents(contents)
-        self._store.adopt(queues)
-        for first, last in orphans:
+        for first, last in recovered.orphans:
             engine.committer.purge(first, last)
 
     async def close(self) -> None:

@@ -5,86 +5,74 @@ before its commit is handed over is never written, and its publisher is answered
 of which every message is already with a consumer waits up to `Limits.elision_delay_seconds`; any
 other one that somebody waits for leaves as soon as the writer is idle. Deletes and receive counts
 that nobody waits for ride along, or leave unforced after `Limits.lazy_commit_delay_seconds`.
+
+A commit that fails refuses the units that wait for it, and what they settled is given back; what
+nobody waits for is kept for the next commit, which is tried after `RETRY_SECONDS`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from bridge.backends.embedded.codec import row_from_entry
-from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Content, Entry
-from bridge.messaging.errors import StoreUnavailable
-from bridge.storage import WriteBatch
-from bridge.storage.batch import ContentRow, DeduplicationRow, QueueRow, ReceiveRow
+from bridge.backends.embedded.commit import Commit
+from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Entry
+from bridge.messaging.errors import InvalidParameter, MessagingError, StoreUnavailable
+from bridge.storage.errors import Unstorable
 
 if TYPE_CHECKING:
+    from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
     from bridge.messaging.model import StateChange, UnitOfWork
     from bridge.storage import Database
+    from bridge.storage.batch import DeduplicationRow, QueueRow
 
 RETRY_SECONDS = 1.0
-"""Pause after a commit that failed, before deletes are tried again."""
+"""Pause after a commit that failed, before the next one is tried."""
+NOTHING_TO_PURGE = (1, 0)
+"""A range without ids: written to see whether the store takes anything again."""
 
 
-class _Commit:
-    """What stands in one batch, for its answer."""
+class Owner(Protocol):
+    """What the committer tells the engine."""
 
-    __slots__ = ("deletes", "entries", "released", "state", "units")
+    def wake_up(self) -> None:
+        """There is something to answer or to commit."""
+        ...
 
-    def __init__(
-        self,
-        entries: list[Entry],
-        deletes: list[int],
-        released: list[int],
-        units: list[UnitOfWork],
-        state: list[StateChange],
-    ) -> None:
-        self.entries = entries
-        self.deletes = deletes
-        self.released = released
-        self.units = units
-        self.state = state
+    def stored(self, entries: list[Entry]) -> None:
+        """These entries have been committed."""
+        ...
+
+    def refused(self, entry: Entry, error: MessagingError) -> None:
+        """The entry was not stored, and its publisher has been told so."""
+        ...
+
+    def restore(self, entry: Entry, status: int) -> None:
+        """The settling of an entry failed; it had `status` before."""
+        ...
 
 
 class Committer:
     """Collects for the next commit; lives on the event loop's thread.
 
     `finished` are units whose last wait has ended: the engine answers and clears them each turn.
-    `after_commit` is called with the entries that were stored; `wake` when there is something to
-    answer.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        limits: Limits,
-        after_commit: Callable[[list[Entry]], None],
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, limits: Limits, owner: Owner) -> None:
         self._database = database
+        self._clock = clock
         self._limits = limits
-        self._after_commit = after_commit
-        self._wake = wake
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.pending: list[Entry] = []
         self.unheld = 0
         self.finished: list[UnitOfWork] = []
         self.failing = False
         self._live = 0
-        self._deletes: list[int] = []
-        self._released: list[int] = []
-        self._receives: dict[int, Entry] = {}
-        self._units: list[UnitOfWork] = []
-        self._state: list[StateChange] = []
+        self._next = Commit()
         self._uncommitted: dict[tuple[str, str], bytes | None] = {}
-        self._queues: list[QueueRow] = []
-        self._queue_deletes: list[int] = []
-        self._purges: list[tuple[int, int]] = []
-        self._deduplications: list[DeduplicationRow] = []
-        self._forgotten: list[int] = []
-        self._commit: _Commit | None = None
+        self._commit: Commit | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -96,41 +84,41 @@ class Committer:
         self._live += 1
         self.unheld += 1
 
-    def settle(self, entry: Entry, *, atomic: bool = False) -> None:
-        """An entry leaves its queue: forgotten if it was not written yet, else deleted."""
+    def settle(self, entry: Entry, joined: UnitOfWork | None = None) -> bool:
+        """An entry leaves its queue: forgotten if it was not written yet, else deleted.
+
+        `joined` is the unit whose other parts have to be durable with this one. Returns True if
+        the disk has to follow.
+        """
         status = entry.status
+        entry.status = GONE
+        if joined is not None:
+            self._next.joined.append((entry, status, joined))
         if status == NEW:
-            if atomic:
-                # Its deletion may yet fail with the rest of its unit, so the entry must be written
-                # first.
-                entry.doomed = True
-                self._delete_row(entry)
-                return
-            entry.status = GONE
             self._live -= 1
             if not entry.held:
                 self.unheld -= 1
             unit = entry.unit
             if unit is not None:
-                entry.unit = None
-                self.ended(unit)
-            return
-        entry.status = GONE
-        if status != MEMORY:
-            self._delete_row(entry)
-
-    def _delete_row(self, entry: Entry) -> None:
-        self._deletes.append(entry.id)
-        if entry.content is not None:
-            self._released.append(entry.content.id)
+                if joined is not None:
+                    # What it was settled for is not durable yet, so neither is the message.
+                    self._next.elided.append(entry)
+                else:
+                    entry.unit = None
+                    self.ended(unit)
+            return joined is not None
+        if status == MEMORY:
+            return False
+        self._next.deletes.append(entry)
+        return True
 
     def received(self, entry: Entry) -> None:
         """Write how often and until when an entry was received, with the next commit."""
         if entry.status in (WRITING, STORED):
-            self._receives[entry.id] = entry
+            self._next.receives[entry.id] = entry
 
     def change_state(self, change: StateChange) -> None:
-        self._state.append(change)
+        self._next.state.append(change)
         self._uncommitted[change.kind, change.key] = change.value
 
     def uncommitted(self, kind: str) -> dict[str, bytes | None]:
@@ -144,31 +132,42 @@ class Committer:
         return False, None
 
     def save_queue(self, row: QueueRow) -> None:
-        self._queues.append(row)
+        self._next.queues[row.id] = row
 
     def delete_queue(self, queue_id: int) -> None:
-        self._queue_deletes.append(queue_id)
+        self._next.queues.pop(queue_id, None)
+        self._next.queue_deletes.append(queue_id)
+        self._drop_deduplications(queue_id)
 
     def purge(self, first: int, last: int) -> None:
-        self._purges.append((first, last))
+        self._next.purges.append((first, last))
 
     def remember_deduplication(self, row: DeduplicationRow) -> None:
-        self._deduplications.append(row)
+        self._next.deduplications.append(row)
 
     def forget_deduplications(self, queue_id: int) -> None:
-        self._forgotten.append(queue_id)
+        self._next.forgotten.append(queue_id)
+        self._drop_deduplications(queue_id)
+
+    def _drop_deduplications(self, queue_id: int) -> None:
+        rows = self._next.deduplications
+        self._next.deduplications = [row for row in rows if row.queue != queue_id]
+
+    def writing(self) -> list[Entry]:
+        """The entries of the commit that is under way."""
+        return [] if self._commit is None else self._commit.entries
 
     def wait(self, unit: UnitOfWork) -> None:
         """Answer `unit` not before everything collected so far is durable."""
         unit.remaining += 1
-        self._units.append(unit)
+        self._next.units.append(unit)
 
     def ended(self, unit: UnitOfWork) -> None:
         """One of the things that `unit` waited for has come about."""
         unit.remaining -= 1
         if unit.remaining == 0:
             self.finished.append(unit)
-            self._wake()
+            self._owner.wake_up()
 
     # -- deciding
 
@@ -176,31 +175,18 @@ class Committer:
     def idle(self) -> bool:
         """True if nothing is collected or being written."""
         return self._commit is None and not (
-            self._live or self._units or self._has_lazy() or self._timer is not None
-        )
-
-    def _has_lazy(self) -> bool:
-        return bool(
-            self._deletes
-            or self._receives
-            or self._state
-            or self._queues
-            or self._queue_deletes
-            or self._purges
-            or self._deduplications
-            or self._forgotten
+            self._live or self._next.holds_anything() or self._timer is not None
         )
 
     def consider(self) -> None:
         """Hand the collected over now, later, or not yet. Called at the end of each turn."""
-        if self._commit is not None:
+        if self._commit is not None or (self.failing and self._timer is not None):
             return
-        if self._units or self.unheld > 0:
-            if not self.failing or self._timer is None:
-                self.hand_over()
+        if self._next.units or self.unheld > 0:
+            self.hand_over()
         elif self._live:
             self._arm(self._limits.elision_delay_seconds)
-        elif self._has_lazy():
+        elif self._next.holds_anything():
             self._arm(self._limits.lazy_commit_delay_seconds)
         elif self.pending:
             self.pending.clear()
@@ -216,11 +202,21 @@ class Committer:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        if self._commit is None:
-            if self._live or self._units or self._has_lazy():
-                self.hand_over()
-            else:
-                self.pending.clear()
+        if self._commit is not None:
+            return
+        if self.failing and not self._next.purges:
+            # Without a write nobody would learn that the disk takes writes again.
+            self._next.purges.append(NOTHING_TO_PURGE)
+        if self._live or self._next.holds_anything():
+            self.hand_over()
+        else:
+            self.pending.clear()
+
+    def close(self) -> None:
+        """Start no further commit."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- writing
 
@@ -229,118 +225,162 @@ class Committer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        entries = [entry for entry in self.pending if entry.status == NEW]
-        for entry in entries:
+        commit, self._next = self._next, Commit()
+        commit.entries = [entry for entry in self.pending if entry.status == NEW]
+        for entry in commit.entries:
             entry.status = WRITING
         self.pending = []
         self._live = 0
         self.unheld = 0
-        commit = _Commit(entries, self._deletes, self._released, self._units, self._state)
-        batch = WriteBatch(lambda error: self._answer(commit, error))
-        batch.entries = map(row_from_entry, entries)
-        batch.contents = _contents_of(entries)
-        batch.deletes = self._deletes
-        batch.released = self._released
-        batch.receives = [
-            _receive_row(entry) for entry in self._receives.values() if entry.status != GONE
-        ]
-        batch.state = list(self._state)
-        batch.queues = self._queues
-        batch.queue_deletes = self._queue_deletes
-        batch.purges = self._purges
-        batch.deduplications = self._deduplications
-        batch.forgotten_deduplications = self._forgotten
-        batch.forced = bool(entries or self._units or self._queue_deletes)
-        self._deletes, self._released, self._receives = [], [], {}
-        self._units, self._state = [], []
-        self._queues, self._queue_deletes, self._purges = [], [], []
-        self._deduplications, self._forgotten = [], []
         self._commit = commit
-        self._database.submit(batch)
+        self._database.submit(
+            commit.batch(lambda error: self._answer(commit, error), self._clock.epoch_ms())
+        )
 
-    def _answer(self, commit: _Commit, error: Exception | None) -> None:
+    def _answer(self, commit: Commit, error: Exception | None) -> None:
         """On the writer's thread."""
         self._loop.call_soon_threadsafe(self._committed, commit, error)
 
-    def _committed(self, commit: _Commit, error: Exception | None) -> None:
+    def _committed(self, commit: Commit, error: Exception | None) -> None:
         self._commit = None
         if error is None:
             self.failing = False
             self._stored(commit)
         else:
-            self.failing = True
-            self._failed(commit, StoreUnavailable(f"the store cannot write: {error}"))
-        self._wake()
+            self._failed(commit, error)
+        self._owner.wake_up()
 
-    def _stored(self, commit: _Commit) -> None:
+    def _stored(self, commit: Commit) -> None:
         finished = self.finished
         for entry in commit.entries:
             if entry.status == WRITING:
-                entry.status = GONE if entry.doomed else STORED
+                entry.status = STORED
             unit = entry.unit
             if unit is not None:
                 entry.unit = None
                 unit.remaining -= 1
                 if unit.remaining == 0:
                     finished.append(unit)
+        for entry in commit.elided:
+            self._end_wait(entry)
         for unit in commit.units:
             self.ended(unit)
-        self._forget_state(commit)
-        self._after_commit(commit.entries)
+        self._forget_state(commit.state)
+        self._owner.stored(commit.entries)
 
-    def _forget_state(self, commit: _Commit) -> None:
+    def _end_wait(self, entry: Entry) -> None:
+        unit, entry.unit = entry.unit, None
+        if unit is not None:
+            self.ended(unit)
+
+    def _forget_state(self, changes: list[StateChange]) -> None:
         """Queries see the database from now on, unless the key was changed again meanwhile."""
-        for change in commit.state:
+        for change in changes:
             key = (change.kind, change.key)
             if key in self._uncommitted and self._uncommitted[key] is change.value:
                 del self._uncommitted[key]
 
-    def _failed(self, commit: _Commit, error: StoreUnavailable) -> None:
-        """Nothing was stored: refuse the units, keep the deletes for another try."""
-        for unit in {id(unit): unit for unit in _units_of(commit)}.values():
+    # -- when the store refuses
+
+    def _failed(self, commit: Commit, cause: Exception) -> None:
+        """Nothing was stored: refuse whom it concerns, keep the rest for another try."""
+        unstorable = commit.unstorable() if isinstance(cause, Unstorable) else {}
+        error: MessagingError
+        if unstorable:
+            # One value spoilt the commit of all: without its unit the others can go at once.
+            refused = unstorable
+            error = InvalidParameter(f"the message cannot be stored: {cause}")
+        else:
+            refused = commit.waiting()
+            error = StoreUnavailable(f"the store cannot write: {cause}")
+            self.failing = True
+            self._arm(RETRY_SECONDS)
+        for unit in refused.values():
             unit.error = error
+        kept = self._keep_entries(commit, refused, error)
+        self._keep_settles(commit, refused)
+        self._keep_rest(commit, refused, kept)
+        self.pending = kept + self.pending
+        live = [entry for entry in self.pending if entry.status == NEW]
+        self._live = len(live)
+        self.unheld = sum(not entry.held for entry in live)
+
+    def _keep_entries(
+        self, commit: Commit, refused: dict[int, UnitOfWork], error: MessagingError
+    ) -> list[Entry]:
+        """Refuse the entries of refused units; returns the others, as new as before."""
+        kept = []
+        settled = set()
         for entry in commit.entries:
-            waiting, entry.unit = entry.unit, None
-            if entry.status == WRITING:
-                # Who holds it may finish; nobody else gets it, since its publisher was refused.
-                entry.status = MEMORY if entry.held else GONE
-                if not entry.held and not entry.doomed:
-                    entry.queue.visible -= 1
-            if waiting is not None:
-                self.ended(waiting)
-        for unit in commit.units:
+            if entry.unit is not None and id(entry.unit) in refused:
+                self._owner.refused(entry, error)
+                self._end_wait(entry)
+            elif entry.status == WRITING:
+                entry.status = NEW
+                kept.append(entry)
+            else:
+                settled.add(id(entry))
+        self._elide(settled)
+        never_stored = {id(entry) for entry in commit.entries}
+        following = self._next
+        following.deletes = [each for each in following.deletes if id(each) not in never_stored]
+        for entry in commit.entries:
+            if id(entry) in settled and entry not in following.elided:
+                self._end_wait(entry)
+        return kept
+
+    def _elide(self, settled: set[int]) -> None:
+        """What was settled while its commit failed was settled before it was written."""
+        following = self._next
+        for index, (entry, _, unit) in enumerate(following.joined):
+            if id(entry) in settled:
+                following.joined[index] = (entry, NEW, unit)
+                following.elided.append(entry)
+
+    def _keep_settles(self, commit: Commit, refused: dict[int, UnitOfWork]) -> None:
+        """Give back what refused units settled; the other settles are tried again."""
+        following = self._next
+        restored = set()
+        for entry, status, unit in commit.joined:
+            if id(unit) not in refused:
+                following.joined.append((entry, status, unit))
+                continue
+            restored.add(id(entry))
+            if status != NEW:
+                self._owner.restore(entry, status)
+            elif entry.unit is None or id(entry.unit) not in refused:
+                self._owner.restore(entry, NEW)
+                self.pending.append(entry)
+        for entry in commit.elided:
+            if entry.status == NEW:
+                continue
+            if entry.unit is not None and id(entry.unit) in refused:
+                self._end_wait(entry)
+            else:
+                following.elided.append(entry)
+        deletes = [entry for entry in commit.deletes if id(entry) not in restored]
+        following.deletes = deletes + following.deletes
+
+    def _keep_rest(self, commit: Commit, refused: dict[int, UnitOfWork], kept: list[Entry]) -> None:
+        following = self._next
+        waiting = [unit for unit in commit.units if id(unit) not in refused]
+        lost = [unit for unit in commit.units if id(unit) in refused]
+        for unit in lost:
+            self._forget_state(unit.state)
             self.ended(unit)
-        self._forget_state(commit)
-        written = {entry.id for entry in commit.entries}
-        self._deletes += [number for number in commit.deletes if number not in written]
-        self._released += commit.released
-        self._arm(RETRY_SECONDS)
-
-
-def _units_of(commit: _Commit) -> Iterable[UnitOfWork]:
-    yield from commit.units
-    for entry in commit.entries:
-        if entry.unit is not None:
-            yield entry.unit
-
-
-def _contents_of(entries: list[Entry]) -> list[ContentRow]:
-    """The shared bodies among `entries`, with the number of copies."""
-    shared: dict[int, tuple[Content, int]] = {}
-    for entry in entries:
-        content = entry.content
-        if content is not None:
-            known = shared.get(content.id)
-            shared[content.id] = (content, 1 if known is None else known[1] + 1)
-    return [ContentRow(content.id, content.body, copies) for content, copies in shared.values()]
-
-
-def _receive_row(entry: Entry) -> ReceiveRow:
-    entry.counted = entry.receive_count
-    return ReceiveRow(
-        entry.visible_at,
-        entry.receive_count,
-        entry.return_count,
-        entry.first_received_at,
-        entry.id,
-    )
+        following.units = waiting + following.units
+        following.state = [each for unit in waiting for each in unit.state] + following.state
+        following.receives = {**commit.receives, **following.receives}
+        deleted = set(following.queue_deletes)
+        rows = {number: row for number, row in commit.queues.items() if number not in deleted}
+        following.queues = {**rows, **following.queues}
+        following.queue_deletes = commit.queue_deletes + following.queue_deletes
+        following.purges = commit.purges + following.purges
+        numbers = {entry.sequence_number for entry in kept}
+        forgotten = {*following.queue_deletes, *following.forgotten}
+        following.deduplications = [
+            row
+            for row in commit.deduplications
+            if row.sequence_number in numbers and row.queue not in forgotten
+        ] + following.deduplications
+        following.forgotten = commit.forgotten + following.forgotten

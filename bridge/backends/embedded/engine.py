@@ -9,18 +9,23 @@ reach a consumer before it is durable; its publisher is answered only after (see
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from bridge.backends.embedded.committer import Committer
-from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, Content, Entry
+from bridge.backends.embedded.committer import RETRY_SECONDS, Committer
+from bridge.backends.embedded.departures import Departures
+from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Content, Entry
+from bridge.backends.embedded.expiry import Expiry
 from bridge.backends.embedded.fifo import FifoQueue
+from bridge.backends.embedded.handed import Handed
 from bridge.backends.embedded.loader import Loader
 from bridge.backends.embedded.schedule import Schedule
-from bridge.messaging.errors import QueueDoesNotExist, QueueFull
+from bridge.messaging.errors import (
+    MessagingError,
+    QueueDoesNotExist,
+    QueueFull,
+    StoreUnavailable,
+)
 from bridge.messaging.model import (
     Accepted,
     DeadLetterReason,
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
     from bridge.backends.embedded.queue import EmbeddedQueue
     from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import DeadLetterer, Queue
+    from bridge.messaging.ports import Queue
     from bridge.storage import Database
 
 SHARED_BODY_BYTES_MIN = 512
@@ -50,37 +55,40 @@ class Engine:
         self._limits = limits
         self.queues: dict[QueueName, EmbeddedQueue] = {}
         self.by_id: dict[int, EmbeddedQueue] = {}
-        self.dead_letterer: DeadLetterer | None = None
         self.idle_handler: Callable[[Queue], None] | None = None
         self.expiring: dict[EmbeddedQueue, None] = {}
         """Queues that are removed when nobody uses them."""
-        self.committer = Committer(database, limits, self._committed, self._wake)
-        self.schedule = Schedule(clock, self._due)
+        self.committer = Committer(database, clock, limits, self)
+        self.schedule: Schedule[Entry] = Schedule(clock, self._due)
+        self.expiry = Expiry(database, clock, limits, self)
         self.loader = Loader(database, clock, limits, self)
+        self.handed = Handed(limits, self)
+        self.departures = Departures(self, self._later)
         self._dirty: dict[EmbeddedQueue, None] = {}
         self._scheduled = False
         self._blocked: dict[int, list[Entry]] = {}
-        self._leaving: dict[tuple[EmbeddedQueue, DeadLetterReason], list[Entry]] = {}
-        self._redriving: list[Entry] = []
-        self._handed: deque[tuple[float, list[Entry]]] = deque()
-        self._handed_timer: asyncio.TimerHandle | None = None
+        self._followers: dict[str, list[tuple[UnitOfWork, int]]] = {}
+        """By sequence number, the repetitions of first-in-first-out sends not yet durable."""
         self._contents = 0
         self._sequence = 0
 
-    def continue_contents(self, last_id: int) -> None:
-        """Number shared bodies above those that are stored."""
-        self._contents = last_id
+    def continue_from(self, content_id: int, sequence: int) -> None:
+        """Number shared bodies and first-in-first-out sends above those that are stored."""
+        self._contents = content_id
+        self._sequence = sequence
 
     async def close(self) -> None:
         """Commit what was submitted; nothing may be submitted after."""
         self.schedule.close()
+        self.expiry.close()
         self.loader.close()
-        if self._handed_timer is not None:
-            self._handed_timer.cancel()
-        self._handed_all()
+        self.handed.close()
+        for queue in self.queues.values():
+            queue.end_waits(None)
         done: asyncio.Future[None] = self._loop.create_future()
         self.barrier(UnitOfWork(lambda _: done.set_result(None)))
         await done
+        self.committer.close()
 
     # -- in
 
@@ -91,18 +99,22 @@ class Engine:
         durable = bool(unit.state)
         if unit.sends:
             self._send(unit)
-        for delivery in unit.deletes:
-            durable |= self._delete(delivery, atomic=atomic)  # type: ignore[arg-type]
+        if unit.deletes:
+            # What was settled together with a send or a change must not go without it.
+            joined = unit if atomic or durable or unit.remaining > 1 else None
+            delete = self.delete
+            for delivery in unit.deletes:
+                durable |= delete(delivery, joined)  # type: ignore[arg-type]
         for delivery in unit.releases:
             self.release(delivery)  # type: ignore[arg-type]
         for delivery in unit.returns:
             self.release(delivery, counted=True)  # type: ignore[arg-type]
         for change in unit.state:
             self.committer.change_state(change)
-        if durable and (atomic or unit.answered or unit.state):
+        if atomic or (durable and (unit.answered or unit.state)):
             self.committer.wait(unit)
         self.committer.ended(unit)
-        self._wake()
+        self.wake_up()
 
     def _send(self, unit: UnitOfWork) -> None:
         """Append every send to its queue; one loop, since it runs once per message."""
@@ -128,14 +140,14 @@ class Engine:
                 unit.remaining += 1
                 add(entry)
             if isinstance(queue, FifoQueue):
-                self._number(queue, entry, unit, index, now)
+                self.number(queue, entry, unit, index)
             elif unit.atomic:
                 self._block(entry, unit)
             if (
                 message.expires_at is not None or message.visible_at is not None or queue.particular
             ) and self._put_off(entry, now):
                 continue
-            self._enqueue(entry, lane)
+            self.enqueue(entry, lane, unit)
 
     def _admitted(
         self, queue: EmbeddedQueue, message: Message, unit: UnitOfWork, index: int, now: int
@@ -145,43 +157,62 @@ class Engine:
             original = queue.duplicate_of(message, now)
             if original is not None:
                 unit.accepted[index] = original
+                if original.sequence_number in queue.uncommitted:
+                    unit.remaining += 1
+                    followers = self._followers.setdefault(original.sequence_number, [])
+                    followers.append((unit, index))
                 return False
         if queue.refuses(message):
             unit.failures[index] = QueueFull(f"queue '{queue.name.name}' is at its length limit")
             return False
         return True
 
-    def _number(
-        self, queue: FifoQueue, entry: Entry, unit: UnitOfWork, index: int, now: int
-    ) -> None:
+    def number(self, queue: FifoQueue, entry: Entry, unit: UnitOfWork, index: int = 0) -> None:
         """Number a first-in-first-out send; it is seen only once it was committed."""
+        now = self._clock.epoch_ms()
         self._sequence = max(self._sequence + 1, now << 20)
         accepted = Accepted(entry.message.message_id, f"{self._sequence:020d}")
         entry.sequence_number = accepted.sequence_number
-        entry.blocked = entry.status == NEW
         unit.accepted[index] = accepted
         row = queue.accept(entry.message, accepted, now)
-        if row is not None:
-            self.committer.remember_deduplication(row)
+        if entry.status == NEW:
+            entry.blocked = True
+            queue.uncommitted[accepted.sequence_number] = entry
+            if row is not None:
+                self.committer.remember_deduplication(row)
 
-    def _enqueue(self, entry: Entry, lane: Lane) -> None:
+    def _end_followers(self, entry: Entry, error: MessagingError | None) -> None:
+        """Answer the repetitions of a send with what became of it."""
+        for unit, index in self._followers.pop(entry.sequence_number or "", ()):
+            if error is not None:
+                unit.accepted.pop(index, None)
+                unit.failures[index] = error
+            self.committer.ended(unit)
+
+    def enqueue(self, entry: Entry, lane: Lane, unit: UnitOfWork | None = None) -> None:
         """A visible entry takes its place, in memory or on disk only."""
         queue = entry.queue
         queue.visible += 1
-        queue.bytes += len(entry.message.body)
+        if queue.weighed:
+            queue.bytes += len(entry.message.body)
         if queue.full(lane):
             lane.append_to_tail(entry.id)
+            entry.away = True
             if entry.status == MEMORY:
                 # A transient queue spills: what does not fit in memory is written and read back.
+                # Its publisher waits as for any write, or memory would fill with what is written.
                 entry.status = NEW
                 queue.spilled = True
+                if unit is not None:
+                    entry.unit = unit
+                    unit.remaining += 1
                 self.committer.add(entry)
             if entry.expires_at is not None:
-                self.loader.note_expiring_tail()
+                self.expiry.tails = True
         else:
             queue.append(lane, entry)
             if entry.expires_at is not None:
-                self.loader.note_expiry(entry)
+                self.expiry.note(queue, entry.expires_at)
         self._dirty[queue] = None
 
     def _share(self, entry: Entry, first: Entry) -> None:
@@ -195,10 +226,8 @@ class Engine:
 
     def _block(self, entry: Entry, unit: UnitOfWork) -> None:
         """Keep an entry from its receivers until its unit has been committed."""
-        if entry.status == NEW:
-            entry.blocked = True
-        elif unit.atomic:
-            entry.blocked = True
+        entry.blocked = True
+        if entry.status == MEMORY:
             self._blocked.setdefault(id(unit), []).append(entry)
 
     def _put_off(self, entry: Entry, now: int) -> bool:
@@ -220,34 +249,42 @@ class Engine:
 
     # -- settling
 
-    def _delete(self, entry: Entry, *, atomic: bool = False) -> bool:
+    def delete(self, entry: Entry, joined: UnitOfWork | None = None) -> bool:
         """Take an entry out of its queue; True if the disk has to follow."""
-        if entry.status == GONE or entry.doomed:
-            return False
         queue = entry.queue
-        self.committer.settle(entry, atomic=atomic)
-        queue.bytes -= len(entry.message.body)
+        if entry.status == GONE:
+            # Settled before, which may not be durable yet.
+            return not queue.transient
+        durable = self.committer.settle(entry, joined)
         if entry.held:
             del queue.held[entry.id]
             entry.held = False
         elif queue.delayed.pop(entry.id, None) is None:
             queue.visible -= 1
+            if queue.weighed:
+                queue.bytes -= len(entry.message.body)
         if queue.received:
             queue.received.pop(entry.id, None)
         if queue.particular:
             queue.settled(entry)
             self._dirty[queue] = None
-        return entry.status != MEMORY
+        return durable
 
     def release(self, entry: Entry, *, counted: bool = False) -> None:
         """Make a held entry visible again, in its old place."""
         if not entry.held or entry.status == GONE:
             return
         queue = entry.queue
+        if entry.refused:
+            # Its publisher will send it again, so nobody else gets it.
+            self.delete(entry)
+            return
         entry.held = False
         entry.deadline = None
         del queue.held[entry.id]
         queue.visible += 1
+        if queue.weighed:
+            queue.bytes += len(entry.message.body)
         if entry.status == NEW:
             self.committer.unheld += 1
         if counted:
@@ -257,6 +294,8 @@ class Engine:
         if counted or entry.visible_at is not None or entry.counted != entry.receive_count:
             self.committer.received(entry)
         queue.put_back(entry)
+        if entry.expires_at is not None:
+            self.expiry.note(queue, entry.expires_at)
         self._dirty[queue] = None
 
     def hold_until(self, entry: Entry, deadline: int) -> None:
@@ -272,12 +311,20 @@ class Engine:
     def wake(self, queue: EmbeddedQueue) -> None:
         """Look at a queue again in this turn."""
         self._dirty[queue] = None
-        self._wake()
+        self.wake_up()
 
-    def _wake(self) -> None:
+    def wake_up(self) -> None:
+        """Have a turn in this iteration of the loop."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._turn)
+
+    def _later(self, callback: Callable[[], None]) -> None:
+        def run() -> None:
+            callback()
+            self.wake_up()
+
+        self._loop.call_later(RETRY_SECONDS, run)
 
     def _turn(self) -> None:
         """Dispatch, then commit, then answer."""
@@ -287,57 +334,52 @@ class Engine:
             now = self._clock.epoch_ms()
             for queue in dirty:
                 if queue.particular:
-                    self._trim(queue)
+                    self.departures.trim(queue, self)
                 if queue.visible > 0 and queue.receivers:
                     self._dispatch(queue, now)
-        if self._leaving or self._redriving:
-            self._let_leave()
+        if self.departures:
+            self.departures.go()
         self.committer.consider()
         finished, self.committer.finished = self.committer.finished, []
         for unit in finished:
-            for entry in self._blocked.pop(id(unit), ()):
-                entry.blocked = False
-                self.wake(entry.queue)
-            if unit.error is not None and unit.atomic:
-                self._undo(unit)
+            self._unblock(unit)
             if unit.done is not None:
                 self._call(unit.done, unit)
+
+    def _unblock(self, unit: UnitOfWork) -> None:
+        """Show or drop what an atomic unit sent to transient queues."""
+        for entry in self._blocked.pop(id(unit), ()):
+            entry.blocked = False
+            if unit.error is not None and entry.status == MEMORY:
+                self.delete(entry)
+            self.wake(entry.queue)
 
     def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
         """Call out; a mistake of one callee must not cost the others their turn."""
         try:
             callback(argument)
         except Exception as error:  # noqa: BLE001 - reported, with its traceback
-            self._loop.call_exception_handler(
-                {"message": f"{callback!r} failed in the store's turn", "exception": error}
-            )
+            self.report(f"{callback!r} failed in the store's turn", error)
+
+    def report(self, message: str, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error})
 
     def _dispatch(self, queue: EmbeddedQueue, now: int) -> None:
         for receiver, entries in queue.dispatch(now, self):
+            if receiver.gone:
+                # Cancelled by another receiver of this very turn.
+                for entry in entries:
+                    self.release(entry)
+                continue
             if not receiver.pulls:
-                self._note_handed(entries)
+                self.handed.note(entries)
             self._call(receiver.hand, entries)
-
-    def _undo(self, unit: UnitOfWork) -> None:
-        """An atomic unit failed: what it settled is held by nobody and becomes visible again."""
-        for delivery in unit.deletes:
-            entry: Entry = delivery  # type: ignore[assignment]
-            entry.status = STORED
-            entry.held = True
-            entry.queue.held[entry.id] = entry
-            self.release(entry)
-
-    def _committed(self, entries: list[Entry]) -> None:
-        """A commit is through: what waited for it becomes visible, tails can be read."""
-        for entry in entries:
-            if entry.blocked:
-                entry.blocked = False
-                self._dirty[entry.queue] = None
-        self.loader.committed()
 
     def _due(self, entry: Entry, at: int) -> None:
         """A time has come for an entry; see `Schedule`."""
         queue = entry.queue
+        if entry.status == GONE:
+            return
         if entry.held:
             if entry.deadline == at:
                 self.release(entry)
@@ -346,13 +388,13 @@ class Engine:
                 return
             del queue.delayed[entry.id]
             queue.visible += 1
+            if queue.weighed:
+                queue.bytes += len(entry.message.body)
             queue.put_back(entry)
             if entry.expires_at is not None:
-                self.loader.note_expiry(entry)
+                self.expiry.note(queue, entry.expires_at)
             self._dirty[queue] = None
-        elif entry.expires_at is not None and entry.expires_at <= at:
-            self.expired(entry)
-        self._wake()
+        self.wake_up()
 
     def delay_again(self, queue: FifoQueue) -> None:
         """Another delay applies to what waits already (SQS: first-in-first-out queues only)."""
@@ -363,6 +405,56 @@ class Engine:
                 self.committer.received(entry)
                 self.schedule.add(entry, visible_at)
 
+    # -- what the committer reports
+
+    def stored(self, entries: list[Entry]) -> None:
+        """A commit is through: what waited for it becomes visible, tails can be read."""
+        for entry in entries:
+            if entry.blocked:
+                entry.blocked = False
+                queue = entry.queue
+                self._dirty[queue] = None
+                if isinstance(queue, FifoQueue):
+                    queue.uncommitted.pop(entry.sequence_number or "", None)
+                    self._end_followers(entry, None)
+        self.loader.committed()
+
+    def refused(self, entry: Entry, error: MessagingError) -> None:
+        """An entry was not stored: it leaves, unless somebody holds it already."""
+        queue = entry.queue
+        entry.refused = True
+        if isinstance(queue, FifoQueue):
+            queue.take_back(entry)
+            self._end_followers(entry, error)
+        if entry.status == GONE:
+            return
+        if entry.held:
+            entry.status = MEMORY
+            return
+        entry.status = GONE
+        if entry.visible_at is not None and entry.away:
+            queue.delayed_on_disk -= 1
+        elif queue.delayed.pop(entry.id, None) is None:
+            queue.visible -= 1
+            if queue.weighed:
+                queue.bytes -= len(entry.message.body)
+            if entry.away:
+                queue.lane_of_entry(entry.id).tail_count -= 1
+        queue.settled(entry)
+        self.loader.committed()
+
+    def restore(self, entry: Entry, status: int) -> None:
+        """An entry whose settling failed is held by nobody and becomes visible again."""
+        queue = entry.queue
+        if entry.refused or queue.deleted or entry.id <= queue.lane_of_entry(entry.id).floor:
+            return
+        entry.status = STORED if status == WRITING else status
+        entry.held = True
+        queue.held[entry.id] = entry
+        if entry.received_at:
+            queue.received[entry.id] = entry
+        self.release(entry)
+
     # -- what the queue and the loader report
 
     def taken(self, unwritten: int) -> None:
@@ -371,26 +463,18 @@ class Engine:
     def refill(self, queue: EmbeddedQueue, lane: Lane) -> None:
         self.loader.refill(queue, lane)
 
-    def loaded(self, queue: EmbeddedQueue) -> None:
-        waiters, queue.load_waiters = queue.load_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def loaded(self, queue: EmbeddedQueue, error: Exception | None = None) -> None:
+        queue.end_waits(StoreUnavailable(f"the store cannot read: {error}") if error else None)
         self.wake(queue)
 
     def expired(self, entry: Entry) -> None:
-        self._leave(entry, DeadLetterReason.EXPIRED)
+        self.departures.leave(entry, DeadLetterReason.EXPIRED)
 
     def leave_expired(self, entry: Entry) -> None:
-        self._leave(entry, DeadLetterReason.EXPIRED)
+        self.departures.leave(entry, DeadLetterReason.EXPIRED)
 
     def redriven(self, entry: Entry) -> bool:
-        if self._redrive_target(entry.queue) is None:
-            return False
-        self._seize(entry)
-        self._redriving.append(entry)
-        self._wake()
-        return True
+        return self.departures.redrive(entry)
 
     def look_for_idle(self) -> None:
         now = self._clock.epoch_ms()
@@ -402,78 +486,15 @@ class Engine:
     def queue_by_id(self, queue_id: int) -> EmbeddedQueue | None:
         return self.by_id.get(queue_id)
 
-    # -- leaving for the dead letters
-
-    def _seize(self, entry: Entry) -> None:
-        """Hold an entry on the engine's own behalf: lanes pass over it from now on."""
-        entry.held = True
-        entry.queue.held[entry.id] = entry
-        entry.queue.visible -= 1
-        if entry.status == NEW:
-            self.committer.unheld -= 1
-
-    def _leave(self, entry: Entry, reason: DeadLetterReason) -> None:
-        self._seize(entry)
-        self._leaving.setdefault((entry.queue, reason), []).append(entry)
-        self._wake()
-
-    def _trim(self, queue: EmbeddedQueue) -> None:
-        """Drop the oldest messages of a queue that is over its length."""
-        while queue.over_length() and (entry := queue.pop_oldest()) is not None:
-            self._leave(entry, DeadLetterReason.MAXLEN)
-
-    def _let_leave(self) -> None:
-        leaving, self._leaving = self._leaving, {}
-        for (queue, reason), entries in leaving.items():
-            if self.dead_letterer is None:
-                unit = UnitOfWork()
-                unit.deletes = list(entries)
-            else:
-                unit = self.dead_letterer(queue, entries, reason)
-            self.submit(unit)
-        redriving, self._redriving = self._redriving, []
-        for entry in redriving:
-            self._redrive(entry)
-
-    def _redrive(self, entry: Entry) -> None:
-        """Move an entry to its queue's dead-letter queue, keeping its id and its counts.
-
-        Copy and deletion are in the same commit, and so is the answer to a publisher that still
-        waits.
-        """
-        queue = entry.queue
-        target = self._redrive_target(queue)
-        if target is None or entry.status == GONE:
-            return
-        message = msgspec.structs.replace(
-            entry.message, dead_letter_source=queue.name.name, visible_at=None
-        )
-        if isinstance(target, FifoQueue):
-            message.deduplication_id = message.message_id
-        lane = target.lane_of(message.priority)
-        copy = Entry(target, message, lane.next_id, NEW)
-        lane.next_id += 1
-        copy.receive_count = entry.receive_count
-        copy.first_received_at = entry.first_received_at
-        copy.unit, entry.unit = entry.unit, None
-        self.committer.add(copy)
-        if isinstance(target, FifoQueue):
-            self._number(target, copy, UnitOfWork(), 0, self._clock.epoch_ms())
-        self._delete(entry)
-        self._enqueue(copy, lane)
-
-    def _redrive_target(self, queue: EmbeddedQueue) -> EmbeddedQueue | None:
-        redrive = queue.settings.redrive
-        if redrive is None:
-            return None
-        return self.queues.get(QueueName(queue.name.namespace, redrive.queue))
+    def find(self, name: QueueName) -> EmbeddedQueue | None:
+        return self.queues.get(name)
 
     # -- whole queues
 
     def barrier(self, unit: UnitOfWork) -> None:
         """Answer `unit` once everything submitted so far is durable."""
         self.committer.wait(unit)
-        self._wake()
+        self.wake_up()
 
     def forget(self, queue: EmbeddedQueue, *, held: bool) -> None:
         """Drop a queue's messages: all, or (purge) those that no connection holds."""
@@ -483,53 +504,26 @@ class Engine:
         gone += queue.delayed.values()
         gone += [
             entry
-            for entry in self.committer.pending
-            if entry.queue is queue and entry.status == NEW and entry.id not in kept
+            for entry in self.committer.pending + self.committer.writing()
+            if entry.queue is queue
         ]
         for entry in gone:
+            if entry.id in kept:
+                continue
             if entry.status == NEW:
                 self.committer.settle(entry)
             entry.status = GONE
+            if isinstance(queue, FifoQueue):
+                queue.uncommitted.pop(entry.sequence_number or "", None)
+                self._end_followers(entry, None)
         if not queue.transient or queue.spilled:
             for lane in queue.lanes:
                 for first, last in _ranges_between(lane.first_id, lane.next_id - 1, kept):
                     self.committer.purge(first, last)
         queue.held = kept
         queue.received.clear()
-        queue.bytes = sum(len(entry.message.body) for entry in kept.values())
         queue.forget()
-
-    # -- receive counts
-
-    def _note_handed(self, entries: list[Entry]) -> None:
-        """Write the receive counts of those that are still held after a while."""
-        self._handed.append((self._loop.time(), entries))
-        if self._handed_timer is None:
-            self._arm_handed()
-
-    def _arm_handed(self) -> None:
-        self._handed_timer = self._loop.call_later(
-            self._limits.receive_count_delay_seconds, self._write_handed
-        )
-
-    def _handed_all(self) -> None:
-        for _, entries in self._handed:
-            for entry in entries:
-                if entry.held and entry.counted != entry.receive_count:
-                    self.committer.received(entry)
-        self._handed.clear()
-
-    def _write_handed(self) -> None:
-        self._handed_timer = None
-        before = self._loop.time() - self._limits.receive_count_delay_seconds
-        received = self.committer.received
-        while self._handed and self._handed[0][0] <= before:
-            for entry in self._handed.popleft()[1]:
-                if entry.held and entry.counted != entry.receive_count:
-                    received(entry)
-        self._wake()
-        if self._handed:
-            self._arm_handed()
+        queue.end_waits(None)
 
 
 def _ranges_between(first: int, last: int, kept: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -37,21 +37,22 @@ class Entry(Delivery):
     """A delivery with its place in the store.
 
     `held` while a receiver has it; `deadline` is then the end of its visibility timeout (epoch ms),
-    or None where a connection holds it. `blocked` until its atomic unit has committed. `doomed`:
-    settled by an atomic unit before it was written, so it is written and deleted in the same
-    commit. `visible_at` and `counted` are what the disk knows.
+    or None where a connection holds it. `blocked` until its atomic unit has committed. `away`: the
+    queue knows it by a count only, since it is on disk or on its way there. `refused`: it was not
+    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows.
     """
 
     __slots__ = (
+        "away",
         "blocked",
         "content",
         "counted",
         "deadline",
-        "doomed",
         "expires_at",
         "held",
         "id",
         "received_at",
+        "refused",
         "status",
         "unit",
         "visible_at",
@@ -71,10 +72,15 @@ class Entry(Delivery):
         self.counted = 0
         self.held = False
         self.blocked = False
-        self.doomed = False
+        self.away = False
+        self.refused = False
         self.unit: UnitOfWork | None = None
         self.content: Content | None = None
         self.deadline: int | None = None
         self.expires_at: int | None = None
         self.visible_at: int | None = None
         self.received_at = 0
+
+    def __lt__(self, other: Entry) -> bool:
+        """For heaps in which an entry stands twice: given back while it was still to be passed."""
+        return self.id < other.id

@@ -2,8 +2,8 @@
 
 A group's next message is available unless an earlier one of the group is in flight. A receive
 empties one group before it turns to the next, in the order of their oldest messages, as AWS was
-recorded to do. Like AWS, the queue looks for available groups among the first 20,000 messages only;
-what lies behind is on disk.
+recorded to do. Like AWS, the queue looks for available groups among its first messages only
+(`Limits.fifo_head_messages_max`); what lies behind is on disk.
 """
 
 from __future__ import annotations
@@ -20,24 +20,36 @@ if TYPE_CHECKING:
     from bridge.messaging.limits import Limits
     from bridge.messaging.model import Accepted, Message, QueueName, QueueSettings
 
-HEAD_MESSAGES_MAX = 20_000
 DEDUPLICATION_WINDOW_MS = 300_000
 
 
 class Group:
-    """The messages of one group: those that wait, by id, and the ids of those in flight."""
+    """The messages of one group: those that wait, by id, and those in flight.
 
-    __slots__ = ("in_flight", "ready")
+    `offered` is the id under which the group stands among the available ones.
+    """
+
+    __slots__ = ("_flying", "in_flight", "offered", "ready")
 
     def __init__(self) -> None:
         self.ready: list[tuple[int, Entry]] = []
         self.in_flight: set[int] = set()
+        self.offered: int | None = None
+        self._flying: list[int] = []
 
-    def available(self) -> bool:
-        """True if the oldest waiting message is older than all in flight."""
-        while self.ready and (self.ready[0][1].status == GONE or self.ready[0][1].held):
-            heappop(self.ready)
-        return bool(self.ready) and (not self.in_flight or self.ready[0][0] < min(self.in_flight))
+    def fly(self, entry_id: int) -> None:
+        """A message of the group was handed out."""
+        if entry_id not in self.in_flight:
+            self.in_flight.add(entry_id)
+            heappush(self._flying, entry_id)
+
+    def oldest_in_flight(self) -> int | None:
+        if not self.in_flight:
+            self._flying.clear()
+            return None
+        while self._flying[0] not in self.in_flight:
+            heappop(self._flying)
+        return self._flying[0]
 
 
 class Attempts:
@@ -47,9 +59,10 @@ class Attempts:
         self._noted: dict[str, tuple[int, list[tuple[Entry, int]]]] = {}
 
     def note(self, attempt_id: str, entries: list[Entry], now_ms: int) -> None:
-        ended = [key for key, (at, _) in self._noted.items() if at <= now_ms]
-        for key in ended:
-            del self._noted[key]
+        # They stand in the order in which they end.
+        while self._noted and next(iter(self._noted.values()))[0] <= now_ms:
+            del self._noted[next(iter(self._noted))]
+        self._noted.pop(attempt_id, None)
         held = [(entry, entry.receive_count) for entry in entries]
         self._noted[attempt_id] = (now_ms + DEDUPLICATION_WINDOW_MS, held)
 
@@ -84,6 +97,9 @@ class FifoQueue(EmbeddedQueue):
         self._groups: dict[str, Group] = {}
         self._available: list[tuple[int, str]] = []
         self._loaded = 0
+        self._loaded_bytes = 0
+        self.uncommitted: dict[str, Entry] = {}
+        """By sequence number, what was accepted and is not durable yet."""
         self.accepted: dict[str, tuple[Accepted, int]] = {}
         """Deduplication key -> the answer, and the end of the window (epoch ms)."""
         self.attempts = Attempts()
@@ -105,6 +121,17 @@ class FifoQueue(EmbeddedQueue):
         self.accepted[key] = (accepted, ends_at)
         return DeduplicationRow(self.id, key, *accepted, ends_at)
 
+    def take_back(self, entry: Entry) -> None:
+        """An accepted send was not stored: its repetition is no duplicate."""
+        number = entry.sequence_number
+        if number is not None:
+            self.uncommitted.pop(number, None)
+        if entry.message.deduplication_id is not None:
+            key = self._key(entry.message)
+            seen = self.accepted.get(key)
+            if seen is not None and seen[0].sequence_number == number:
+                del self.accepted[key]
+
     def _key(self, message: Message) -> str:
         if self.settings.deduplication_per_group:
             return f"{message.group_id}\0{message.deduplication_id}"
@@ -123,7 +150,12 @@ class FifoQueue(EmbeddedQueue):
     # -- places
 
     def full(self, lane: Lane) -> bool:
-        return lane.tail_count > 0 or self._loaded >= HEAD_MESSAGES_MAX
+        limits = self._limits
+        return (
+            lane.tail_count > 0
+            or self._loaded >= limits.fifo_head_messages_max
+            or self._loaded_bytes >= limits.fifo_head_bytes_max
+        )
 
     def append(self, lane: Lane, entry: Entry) -> None:
         self.put_back(entry)
@@ -136,38 +168,77 @@ class FifoQueue(EmbeddedQueue):
         group.in_flight.discard(entry.id)
         heappush(group.ready, (entry.id, entry))
         self._loaded += 1
+        self._loaded_bytes += len(entry.message.body)
         self._offer(group_id, group)
+
+    def _pop(self, group: Group) -> Entry:
+        entry = heappop(group.ready)[1]
+        self._loaded -= 1
+        self._loaded_bytes -= len(entry.message.body)
+        return entry
 
     def settled(self, entry: Entry) -> None:
         group_id = entry.message.group_id or ""
         group = self._groups.get(group_id)
-        if group is None:
-            return
-        group.in_flight.discard(entry.id)
-        if group.ready:
+        if group is not None:
+            group.in_flight.discard(entry.id)
             self._offer(group_id, group)
-        elif not group.in_flight:
-            del self._groups[group_id]
 
     def recover_held(self, entry: Entry) -> None:
-        group = self._groups.setdefault(entry.message.group_id or "", Group())
-        group.in_flight.add(entry.id)
+        self._groups.setdefault(entry.message.group_id or "", Group()).fly(entry.id)
 
     def _offer(self, group_id: str, group: Group) -> None:
-        if group.available():
-            heappush(self._available, (group.ready[0][0], group_id))
+        """Let the group be found if it is available; forget it if nothing of it is left."""
+        if self._is_available(group):
+            first = group.ready[0][0]
+            if group.offered != first:
+                group.offered = first
+                heappush(self._available, (first, group_id))
+        elif not group.ready and not group.in_flight:
+            del self._groups[group_id]
+
+    def _is_available(self, group: Group) -> bool:
+        """True if the oldest waiting message is older than all in flight."""
+        while group.ready and (group.ready[0][1].status == GONE or group.ready[0][1].held):
+            self._pop(group)
+        if not group.ready:
+            return False
+        oldest = group.oldest_in_flight()
+        return oldest is None or group.ready[0][0] < oldest
 
     def forget(self) -> None:
         super().forget()
         self.attempts.clear()
         for group in self._groups.values():
             group.ready.clear()
+            group.in_flight.intersection_update(self.held)
+            group.offered = None
         self._groups = {key: group for key, group in self._groups.items() if group.in_flight}
         self._available.clear()
         self._loaded = 0
+        self._loaded_bytes = 0
 
     def waiting(self) -> list[Entry]:
         return [entry for group in self._groups.values() for _, entry in group.ready]
+
+    def pop_oldest(self, keeper: Keeper) -> Entry | None:
+        """Take the oldest message that waits in memory, of whatever group."""
+        found: tuple[int, str] | None = None
+        for group_id, group in list(self._groups.items()):
+            self._is_available(group)
+            if group.ready and (found is None or group.ready[0][0] < found[0]):
+                found = (group.ready[0][0], group_id)
+        if found is None:
+            for lane in self.lanes:
+                if lane.tail_count:
+                    keeper.refill(self, lane)
+            return None
+        group = self._groups[found[1]]
+        if group.ready[0][1].blocked:
+            return None
+        entry = self._pop(group)
+        self._offer(found[1], group)
+        return entry
 
     # -- taking
 
@@ -175,39 +246,53 @@ class FifoQueue(EmbeddedQueue):
         taken: list[Entry] = []
         waiting: list[tuple[int, str]] = []
         while len(taken) < count and self._available:
-            offered = heappop(self._available)
-            group = self._groups.get(offered[1])
-            if group is None or not group.available() or group.ready[0][0] != offered[0]:
+            first, group_id = heappop(self._available)
+            group = self._groups.get(group_id)
+            if group is None or group.offered != first:
                 continue
-            if self._take_group(group, count - len(taken), now_ms, keeper, taken):
-                waiting.append(offered)
+            group.offered = None
+            if not self._is_available(group):
+                continue
+            if group.ready[0][0] != first:
+                self._offer(group_id, group)
+            elif self._take_group(group, count - len(taken), now_ms, keeper, taken):
+                waiting.append((group.ready[0][0], group_id))
+            else:
+                self._offer(group_id, group)
         for offered in waiting:
+            self._groups[offered[1]].offered = offered[0]
             heappush(self._available, offered)
         self.hold(taken, keeper)
-        self._loaded -= len(taken)
+        limits = self._limits
         for lane in self.lanes:
-            if lane.tail_count and not lane.loading and self._loaded < HEAD_MESSAGES_MAX // 2:
+            if (
+                lane.tail_count
+                and not lane.loading
+                and self._loaded < limits.fifo_head_messages_max // 2
+                and self._loaded_bytes < limits.fifo_head_bytes_max // 2
+            ):
                 keeper.refill(self, lane)
         return taken
 
     def _take_group(
         self, group: Group, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]
     ) -> bool:
-        """Take in order from one group; True if it must be offered again unchanged."""
-        limit = min(group.in_flight, default=None)
+        """Take in order from one group; True if its next message waits for its commit."""
+        limit = group.oldest_in_flight()
         while count > 0 and group.ready:
             entry_id, entry = group.ready[0]
             if limit is not None and entry_id > limit:
                 break
+            if entry.status == GONE or entry.held:
+                self._pop(group)
+                continue
             if entry.blocked:
                 return True
-            heappop(group.ready)
-            if entry.status == GONE or entry.held:
-                continue
+            self._pop(group)
             if self._leaves(entry, now_ms, keeper):
                 continue
             taken.append(entry)
-            group.in_flight.add(entry_id)
+            group.fly(entry_id)
             count -= 1
         return False
 

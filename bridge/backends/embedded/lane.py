@@ -21,6 +21,7 @@ class Lane:
     __slots__ = (
         "cursor",
         "first_id",
+        "floor",
         "generation",
         "head_bytes",
         "last_id",
@@ -38,6 +39,7 @@ class Lane:
         self.first_id = number << LANE_BITS
         self.last_id = self.first_id | ((1 << LANE_BITS) - 1)
         self.next_id = self.first_id + 1
+        self.floor = self.first_id
         self.ready: deque[Entry] = deque()
         self.returned: list[tuple[int, Entry]] = []
         self.head_bytes = 0
@@ -45,7 +47,7 @@ class Lane:
         self.cursor = self.first_id
         self.loading = False
         self.generation = 0
-        self.skipped: set[int] = set()
+        self.skipped: dict[int, Entry] = {}
 
     def full(self, limits: Limits) -> bool:
         """True if the next entry belongs to the tail."""
@@ -61,10 +63,23 @@ class Lane:
         self.head_bytes += len(entry.message.body)
 
     def append_to_tail(self, entry_id: int) -> None:
-        """Note that an entry is on disk only, or on its way there."""
+        """Note that an entry is on disk only, or on its way there.
+
+        All of the head has lower ids, and so has what was read back. Only what was delayed may
+        stand in memory with a higher one: its time is on disk, and the tail has none.
+        """
         if self.tail_count == 0:
             self.cursor = max(self.cursor, entry_id - 1)
         self.tail_count += 1
+
+    def in_tail(self, entry_id: int) -> bool:
+        """True if the lane knows the entry by its count only (given that it is not delayed)."""
+        return entry_id > self.cursor and self.tail_count > 0 and entry_id not in self.skipped
+
+    def skip(self, entry: Entry) -> None:
+        """Take an entry out of the tail before its turn."""
+        self.skipped[entry.id] = entry
+        self.tail_count -= 1
 
     def put_back(self, entry: Entry) -> None:
         """Give an entry its old place again."""
@@ -86,6 +101,7 @@ class Lane:
             self.tail_count > 0
             and not self.loading
             and len(self.ready) < limits.queue_refill_messages // 2
+            and self.head_bytes < limits.queue_head_bytes_max // 2
         )
 
     def in_memory(self) -> list[Entry]:
@@ -93,12 +109,12 @@ class Lane:
         return [entry for _, entry in self.returned] + list(self.ready)
 
     def clear(self) -> None:
-        """Forget every entry; what is being read from disk is void."""
+        """Forget every entry; what is being read is void, and so are ids up to `floor`."""
         self.ready.clear()
         self.returned.clear()
         self.skipped.clear()
         self.head_bytes = 0
         self.tail_count = 0
-        self.cursor = self.next_id - 1
+        self.cursor = self.floor = self.next_id - 1
         self.generation += 1
         self.loading = False

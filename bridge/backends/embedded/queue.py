@@ -1,7 +1,7 @@
 """A queue of the embedded store: its lanes, its receivers and who gets what. On the hot path.
 
 Taking is one loop over entries in memory; the settings that make it slower (expiry, redrive,
-first-in- first-out) are looked at once per batch. Whoever takes receives a list.
+first-in-first-out) are looked at once per batch. Whoever takes receives a list.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class Receiver(Protocol):
 
     @property
     def paused(self) -> bool: ...
+
+    @property
+    def gone(self) -> bool:
+        """True once nobody is there to take what is handed."""
+        ...
 
     def hand(self, entries: list[Entry]) -> None:
         """Take over entries that are already marked as held."""
@@ -71,6 +76,8 @@ class EmbeddedQueue:
         self.created_at = 0
         self.modified_at = 0
         self.deleted = False
+        self.unsaved = False
+        """Created, and not durable yet."""
         self.receivers: list[Receiver] = []
         self.visible = 0
         self.held: dict[int, Entry] = {}
@@ -81,7 +88,10 @@ class EmbeddedQueue:
         """By id, those that were received under a visibility timeout: receipt handles name them."""
         self.delayed: dict[int, Entry] = {}
         self.delayed_on_disk = 0
+        self.next_expiry: int | None = None
+        """Epoch ms at which the head is looked through for expired messages."""
         self.bytes = 0
+        """Of the visible messages; kept only while the queue is limited in bytes."""
         self.used_at = 0
         """Epoch ms at which the queue was last declared, consumed or pulled from."""
         self.load_waiters: list[asyncio.Future[None]] = []
@@ -94,6 +104,7 @@ class EmbeddedQueue:
         """Taking has to look at retention or receive counts."""
         self.particular = False
         """Sending and settling have to look at more than the order."""
+        self.weighed = False
         self.apply(settings)
 
     def apply(self, settings: QueueSettings) -> None:
@@ -107,6 +118,7 @@ class EmbeddedQueue:
             or settings.message_ttl_ms is not None
             or settings.delay_seconds > 0
         )
+        self.weighed = settings.bytes_max is not None
 
     @property
     def consumer_count(self) -> int:
@@ -187,18 +199,37 @@ class EmbeddedQueue:
     def forget(self) -> None:
         """Forget every entry that waits, in memory and on disk."""
         self.visible = 0
+        self.bytes = 0
         self.delayed.clear()
         self.delayed_on_disk = 0
         for lane in self._order:
             lane.clear()
 
-    def pop_oldest(self) -> Entry | None:
-        """Take the oldest entry of the lowest band out of its lane."""
+    def pop_oldest(self, keeper: Keeper) -> Entry | None:
+        """Take the oldest entry of the lowest band out of its lane, if it is in memory."""
         for lane in reversed(self._order):
             while (entry := lane.pop()) is not None:
-                if entry.status != GONE and not entry.held:
-                    return entry
+                if entry.status == GONE or entry.held:
+                    continue
+                if entry.blocked:
+                    lane.put_back(entry)
+                    return None
+                return entry
+            if lane.tail_count:
+                keeper.refill(self, lane)
+                return None
         return None
+
+    def end_waits(self, error: Exception | None) -> None:
+        """Wake the pulls that wait for the tail, with the error that kept it from being read."""
+        waiters, self.load_waiters = self.load_waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
 
     @property
     def loading(self) -> bool:
@@ -230,6 +261,8 @@ class EmbeddedQueue:
             if entry.status == NEW:
                 unwritten += 1
         self.visible -= len(taken)
+        if self.weighed:
+            self.bytes -= sum(len(entry.message.body) for entry in taken)
         if unwritten:
             keeper.taken(unwritten)
 

@@ -48,6 +48,10 @@ class PushReceiver:
         self._wake = wake
         self._cancelled = False
 
+    @property
+    def gone(self) -> bool:
+        return self._cancelled
+
     def hand(self, entries: list[Entry]) -> None:
         self.consumer.deliver(entries)
 
@@ -92,5 +96,21 @@ class PullReceiver:
         """True once it was served, or nobody waits for it any more."""
         return self.future.done()
 
+    @property
+    def gone(self) -> bool:
+        return self.future.done()
+
     def hand(self, entries: list[Entry]) -> None:
         self.future.set_result(entries)
+
+    def served(self) -> list[Entry]:
+        """What it was handed, if it was."""
+        future = self.future
+        if not future.done() or future.cancelled() or future.exception() is not None:
+            return []
+        return future.result()
+
+    def give_up(self) -> None:
+        """The time to wait is over. Whoever was served in the same moment keeps what it has."""
+        if not self.future.done():
+            self.future.set_result([])

@@ -1,7 +1,8 @@
 """What happens at a time: visibility timeouts end, delays end, messages expire.
 
-One heap of (epoch ms, entry) and one timer for the earliest. An item that no longer applies when it
-is due (settled, extended, received again) is dropped then; nothing is ever searched for.
+One heap of (time, item) and one timer for the earliest. An item that no longer applies when it is
+due (settled, extended, received again) is dropped then; nothing is ever searched for. The heap is
+ordered by the loop's time, so a step of the machine's clock neither ends nor prolongs a timeout.
 """
 
 from __future__ import annotations
@@ -9,31 +10,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
-
-from bridge.backends.embedded.entry import GONE, Entry
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
 
+T = TypeVar("T")
 
-class Schedule:
-    """Calls `due(entry, at)` on the loop once `at` has come; the callee checks what is due."""
 
-    def __init__(self, clock: Clock, due: Callable[[Entry, int], None]) -> None:
+class Schedule(Generic[T]):
+    """Calls `due(item, at)` on the loop once `at` has come; the callee checks what is due."""
+
+    def __init__(self, clock: Clock, due: Callable[[T, int], None]) -> None:
         self._clock = clock
         self._due = due
         self._loop = asyncio.get_running_loop()
-        self._heap: list[tuple[int, int, Entry]] = []
+        self._heap: list[tuple[float, int, int, T]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = 0
+        self._armed_for = 0.0
 
-    def add(self, entry: Entry, at: int) -> None:
-        """Look at `entry` again at `at`, in epoch milliseconds."""
+    def add(self, item: T, at: int) -> None:
+        """Look at `item` again at `at`, in epoch milliseconds."""
+        time = self._loop.time() + (at - self._clock.epoch_ms()) / 1000
         self._count += 1
-        heappush(self._heap, (at, self._count, entry))
-        if self._timer is None or at < self._armed_for:
+        heappush(self._heap, (time, self._count, at, item))
+        if self._timer is None or time < self._armed_for:
             self._arm()
 
     def _arm(self) -> None:
@@ -42,18 +44,17 @@ class Schedule:
             self._timer = None
         if self._heap:
             self._armed_for = self._heap[0][0]
-            delay = max(self._armed_for - self._clock.epoch_ms(), 0) / 1000
-            self._timer = self._loop.call_later(delay + 0.0005, self.run)
+            # Half a millisecond late, so that the clock's milliseconds have come as well.
+            self._timer = self._loop.call_at(self._armed_for + 0.0005, self._run)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Do what is due."""
         self._timer = None
-        now = self._clock.epoch_ms()
+        now = self._loop.time()
         heap = self._heap
         while heap and heap[0][0] <= now:
-            at, _, entry = heappop(heap)
-            if entry.status != GONE:
-                self._due(entry, at)
+            _, _, at, item = heappop(heap)
+            self._due(item, at)
         self._arm()
 
     def close(self) -> None:

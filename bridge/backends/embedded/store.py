@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,7 +71,7 @@ class EmbeddedStore:
             self._engine.expiring[queue] = None
 
     def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
-        self._engine.dead_letterer = dead_letterer
+        self._engine.departures.dead_letterer = dead_letterer
 
     def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
         self._engine.idle_handler = handler
@@ -127,7 +128,10 @@ class EmbeddedStore:
         return list(entries)
 
     async def _take(self, queue: EmbeddedQueue, count: int) -> list[Entry]:
-        """Take what is visible, waiting only for what is on its way from the disk."""
+        """Take what is visible, waiting only for what is on its way from the disk.
+
+        Raises `StoreUnavailable` where the disk cannot be read, `QueueDoesNotExist`.
+        """
         queue.used_at = self._clock.epoch_ms()
         while not (entries := queue.take(count, self._clock.epoch_ms(), self._engine)):
             if not queue.loading:
@@ -135,6 +139,8 @@ class EmbeddedStore:
             loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             queue.load_waiters.append(loaded)
             await loaded
+        if queue.deleted:
+            raise QueueDoesNotExist(f"queue '{queue.name.name}' was deleted")
         self._engine.wake(queue)
         return entries
 
@@ -142,18 +148,16 @@ class EmbeddedStore:
         receiver = PullReceiver(count)
         queue.receivers.append(receiver)
         self._engine.wake(queue)
+        timer = asyncio.get_running_loop().call_later(seconds, receiver.give_up)
         try:
-            async with asyncio.timeout(seconds):
-                return await receiver.future
-        except TimeoutError:
-            return []
+            return await receiver.future
         except asyncio.CancelledError:
-            if receiver.future.done() and not receiver.future.cancelled():
-                for entry in receiver.future.result():
-                    self._engine.release(entry)
-                self._engine.wake(queue)
+            for entry in receiver.served():
+                self._engine.release(entry)
+            self._engine.wake(queue)
             raise
         finally:
+            timer.cancel()
             if receiver in queue.receivers:
                 queue.receivers.remove(receiver)
 
@@ -171,6 +175,7 @@ class EmbeddedStore:
 
     async def take(self, queue: Queue) -> Delivery | None:
         entries = await self._take(_own(queue), 1)
+        self._engine.handed.note(entries)
         return entries[0] if entries else None
 
     # -- receipt handles
@@ -224,23 +229,27 @@ class EmbeddedStore:
         existing = self._engine.queues.get(name)
         if existing is not None:
             existing.used_at = self._clock.epoch_ms()
+            if existing.unsaved:
+                await self._durable()
             return existing
         make = FifoQueue if settings.fifo else EmbeddedQueue
         queue = make(name, settings, self._allocate(), self._limits)
         queue.transient = transient
         queue.created_at = queue.modified_at = self._clock.epoch_ms()
-        self.adopt([queue])
         if not transient:
             self._save(queue)
+        self.adopt([queue])
+        if not transient:
+            queue.unsaved = True
             await self._durable()
+            queue.unsaved = False
         return queue
 
     def _allocate(self) -> int:
-        """A number above all in use; once these are spent, a free one."""
-        if self._next_id < QUEUES_MAX:
-            return self._next_id
-        for number in range(1, QUEUES_MAX):
-            if number not in self._engine.by_id:
+        """A number above all in use; once these are spent, a free one of which nothing is left."""
+        for number in chain(range(self._next_id, QUEUES_MAX), range(1, self._next_id)):
+            if number not in self._engine.by_id and not self._engine.loader.leftover(number):
+                self._next_id = number + 1
                 return number
         raise OverLimit(f"the store has {QUEUES_MAX} queues, which is all it can hold")
 
@@ -258,10 +267,17 @@ class EmbeddedStore:
             await self._durable()
 
     def _save(self, queue: EmbeddedQueue) -> None:
+        """Write the queue with the next commit. Raises `InvalidParameter` for what cannot be."""
         record = QueueRecord(queue.settings, queue.created_at, queue.modified_at)
-        self._engine.committer.save_queue(
-            QueueRow(queue.id, *queue.name, msgspec.msgpack.encode(record))
-        )
+        try:
+            encoded = msgspec.msgpack.encode(record)
+            for part in queue.name:
+                part.encode()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidParameter(
+                f"queue '{queue.name.name}' cannot be stored: {error}"
+            ) from error
+        self._engine.committer.save_queue(QueueRow(queue.id, *queue.name, encoded))
 
     async def delete_queue(self, queue: Queue) -> int:
         own = _own(queue)
