@@ -31,7 +31,9 @@ from adapters.stomp.events import (
 from adapters.stomp.frames import FrameError
 from adapters.stomp.server import ServerConnection, ServerOptions
 from adapters.stomp.transactions import TransactionLimits
-from bridge.messaging.errors import AuthenticationFailed, MessagingError
+from bridge.auth import User
+from bridge.auth.checks import require_open
+from bridge.messaging.errors import AccessDenied, AuthenticationFailed, MessagingError
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
@@ -70,6 +72,8 @@ class StompGateway(ConnectionGateway[Event]):
         )
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
+        self.rights = User("")
+        """Who the client is, once it was let in."""
         self.subscriptions = Subscriptions(self)
         self.publishing = Publishing(self)
         self.settling = Settling(self)
@@ -79,6 +83,7 @@ class StompGateway(ConnectionGateway[Event]):
 
     def handle_events(self, events: list[Event]) -> None:
         publishing = self.publishing
+        publishing.begin_chunk()
         now_ms = self.services.clock.epoch_ms()
         for index, event in enumerate(events):
             if type(event) is SendReceived:
@@ -187,7 +192,16 @@ class StompGateway(ConnectionGateway[Event]):
         self.user = user.name
         if event.host in services.namespaces:
             self.namespace = event.host
-        self.publishing.start(self.namespace, self.user, self.client)
+        try:
+            require_open(user, self.namespace)
+        except AccessDenied as error:
+            self._note_refusal(str(error))
+            denied = f"Virtual host '{self.namespace}' access denied\n"
+            self.connection.refuse("Bad CONNECT", denied)
+            self.finish(str(error))
+            return
+        self.rights = user
+        self.publishing.start(self.namespace, user, self.client)
         session = f"session-{services.message_ids.next()}"
         shown = user.name if user.verified else None
         self.write([self.connection.accept(session, shown, services.clock.monotonic())])

@@ -41,6 +41,11 @@ LOSSES: Final = (
     _kept("login and passcode", f"{_GATEWAY}test_users_are_checked"),
     _kept("host as a namespace", f"{_GATEWAY}test_namespaces"),
     _kept(
+        "permissions of users, refused in RabbitMQ's words",
+        "tests/mappings/stomp/test_permissions.py::test_what_is_not_permitted_is_refused",
+        key="users.permissions",
+    ),
+    _kept(
         "receipts, once the frame's effect is stored",
         f"{_GATEWAY}test_a_send_makes_its_queue_and_is_answered_when_stored",
     ),

@@ -11,6 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from adapters.stomp.events import SendReceived
+from bridge.auth import User
+from bridge.auth.checks import (
+    require_configure,
+    require_send,
+    require_write,
+    require_write_subject,
+)
 from bridge.messaging.errors import AccessDenied, MessagingError, QueueDoesNotExist
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.routing.router import Routed
@@ -54,6 +61,8 @@ class Publishing:
         "_gateway",
         "_namespace",
         "_next_id",
+        "_rights",
+        "_rights_version",
         "_targets",
         "_user",
         "publishes",
@@ -67,15 +76,25 @@ class Publishing:
         self._next_id = gateway.services.message_ids.next
         self._namespace = gateway.namespace
         self._user: str | None = None
+        self._rights = gateway.rights
+        self._rights_version = 0
         self._client: str | None = None
         self._targets: dict[str, Target] = {}
         self._contents: dict[int, tuple[dict[str, str], Content]] = {}
 
-    def start(self, namespace: str, user: str | None, client: str | None) -> None:
+    def start(self, namespace: str, user: User, client: str | None) -> None:
         """The client was let in, as this."""
         self._namespace = namespace
-        self._user = user
+        self._user = user.name
+        self._rights = user
         self._client = client
+
+    def begin_chunk(self) -> None:
+        """Forget what destinations mean where the user may do other things by now."""
+        version = self._rights.permissions.version
+        if version != self._rights_version:
+            self._rights_version = version
+            self._targets.clear()
 
     # -- into units of work
 
@@ -138,6 +157,8 @@ class Publishing:
         for name in missing:
             asking = wanted.get(name)
             try:
+                if asking is not None:
+                    require_configure(self._rights, name.namespace, "queue", name.name)
                 settings = settings_from_headers({} if asking is None else asking.headers)
                 await self._gateway.services.topology.ensure_queue(name, settings)
             except MessagingError as error:
@@ -198,6 +219,7 @@ class Publishing:
         origin = Origin("stomp", destination, self._client, self._user)
         match address:
             case QueueAddress():
+                require_send(self._rights, self._namespace, address.name)
                 if "/" not in destination:
                     origin = origin._replace(address=f"/queue/{destination}")
                 target = Target(origin, address.name, address.create, None, None)
@@ -207,6 +229,11 @@ class Publishing:
                 )
                 if topic is not None and topic.internal:
                     raise AccessDenied(f"cannot publish to internal exchange '{address.topic}'")
+                require_write(self._rights, self._namespace, "exchange", address.topic)
+                if topic is not None and topic.kind == "topic":
+                    require_write_subject(
+                        self._rights, self._namespace, address.topic, address.subject, self._client
+                    )
                 target = Target(origin, None, False, address.topic, address.subject)
             case _:
                 queue = self._gateway.subscriptions.temporary_queue(destination)

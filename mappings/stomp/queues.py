@@ -14,6 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.auth import User
+from bridge.auth.checks import (
+    require_configure,
+    require_read,
+    require_read_subject,
+    require_write,
+)
 from bridge.messaging.errors import (
     InvalidParameter,
     QueueDoesNotExist,
@@ -83,6 +90,7 @@ def durable_queue_name(
 async def open_source(
     services: Services,
     namespace: str,
+    user: User,
     address: Address,
     headers: Mapping[str, str],
     subscription_id: str,
@@ -90,11 +98,19 @@ async def open_source(
 ) -> Source:
     """Find or make the queue that a SUBSCRIBE reads from. Raises `MessagingError`."""
     if isinstance(address, QueueAddress):
-        return await _open_queue(services, QueueName(namespace, address.name), address, headers)
+        return await _open_queue(
+            services, user, QueueName(namespace, address.name), address, headers
+        )
     if not isinstance(address, TopicAddress):
         return Source(await temporary_queue(services, namespace), temporary=True)
     topic = existing_topic(services, namespace, address.topic)
     pattern = address.pattern(topic.kind)
+    require_read(user, namespace, "exchange", topic.name.name)
+    if topic.kind == "topic":
+        require_read_subject(user, namespace, topic.name.name, pattern, client_id)
+    if given := headers.get("x-queue-name"):
+        _require_own_queue(services, user, QueueName(namespace, given), headers)
+        require_write(user, namespace, "queue", given)
     if is_durable(headers):
         name = QueueName(
             namespace, durable_queue_name(address, headers, subscription_id, client_id)
@@ -113,14 +129,32 @@ async def open_source(
 
 
 async def _open_queue(
-    services: Services, name: QueueName, address: QueueAddress, headers: Mapping[str, str]
+    services: Services,
+    user: User,
+    name: QueueName,
+    address: QueueAddress,
+    headers: Mapping[str, str],
 ) -> Source:
     queue = services.store.queue(name)
     if queue is None and not address.create:
         raise QueueDoesNotExist(f"no queue '{name.name}' in vhost '{name.namespace}'")
+    _require_own_queue(services, user, name, headers)
     if queue is None:
         queue = await services.topology.ensure_queue(name, settings_from_headers(headers))
     return Source(queue)
+
+
+def _require_own_queue(
+    services: Services, user: User, name: QueueName, headers: Mapping[str, str]
+) -> None:
+    """Read from a queue that a client names, and make it if it is absent. Names that are made here
+    ask for no permission: nobody else can know them.
+    """
+    if services.store.queue(name) is None:
+        require_configure(user, name.namespace, "queue", name.name)
+        if exchange := headers.get("x-dead-letter-exchange"):
+            require_write(user, name.namespace, "exchange", exchange)
+    require_read(user, name.namespace, "queue", name.name)
 
 
 def existing_topic(services: Services, namespace: str, name: str) -> _Topic:
@@ -174,6 +208,7 @@ async def close_source(services: Services, source: Source) -> None:
 async def delete_durable(
     services: Services,
     namespace: str,
+    user: User,
     address: TopicAddress | None,
     headers: Mapping[str, str],
     subscription_id: str,
@@ -187,6 +222,8 @@ async def delete_durable(
     queue = services.store.queue(QueueName(namespace, name))
     if queue is None:
         return False
+    if "x-queue-name" in headers:
+        require_configure(user, namespace, "queue", name)
     await services.topology.remove_queue(queue)
     return True
 

@@ -81,6 +81,7 @@ class Subscriptions:
             source = await open_source(
                 gateway.services,
                 gateway.namespace,
+                gateway.rights,
                 address,
                 headers,
                 subscription.id,
@@ -135,6 +136,7 @@ class Subscriptions:
             found = is_durable(event.headers) and await delete_durable(
                 gateway.services,
                 gateway.namespace,
+                gateway.rights,
                 topic,
                 event.headers,
                 event.subscription_id,
