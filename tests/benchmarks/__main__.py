@@ -10,18 +10,25 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import uvloop
 
 from tests.benchmarks import bystander
+from tests.benchmarks.amqp import AmqpWire
 from tests.benchmarks.load import Load, Options, Result, Wire
+from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import PEERS, Peer
 from tests.benchmarks.sqs import SqsLoad
 from tests.benchmarks.stomp import StompWire
 
-WIRES: dict[str, type[StompWire]] = {"stomp": StompWire}
+WIRES: dict[str, Callable[[Options], Wire]] = {
+    "amqp": AmqpWire,
+    "mqtt": MqttWire,
+    "stomp": StompWire,
+}
 
 BYSTANDER = "bystander"
 
@@ -29,6 +36,23 @@ CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
     "stomp-10x10": Options("stomp", 0, publishers=10, subscribers=10, destinations=10),
     "stomp-rate1k": Options("stomp", 0, rate=1_000, window=1_000, backlog=2_000),
+    "mqtt-q0-1x1": Options("mqtt", 0, qos=0, backlog=500),
+    "mqtt-q0-fan10": Options("mqtt", 0, qos=0, subscribers=10, backlog=200),
+    "mqtt-q0-10x10": Options(
+        "mqtt", 0, qos=0, publishers=10, subscribers=10, destinations=10, backlog=100
+    ),
+    "mqtt-q1-1x1": Options("mqtt", 0, backlog=500),
+    "mqtt-q1-50x50-w1": Options(
+        "mqtt", 0, publishers=50, subscribers=50, destinations=50, window=1
+    ),
+    "mqtt-q1-1x1-w1": Options("mqtt", 0, window=1),
+    "mqtt-q2-1x1": Options("mqtt", 0, qos=2, backlog=500),
+    "mqtt-q1-rate1k": Options("mqtt", 0, rate=1_000, window=1_000),
+    "amqp-1x1": Options("amqp", 0, window=200, backlog=2_000),
+    "amqp-10x10": Options(
+        "amqp", 0, publishers=10, subscribers=10, destinations=10, window=200, backlog=2_000
+    ),
+    "amqp-rate1k": Options("amqp", 0, rate=1_000, window=2_000, backlog=2_000),
     "sqs-1": Options("sqs", 0),
     "sqs-8": Options("sqs", 0, publishers=8),
 }
@@ -56,8 +80,7 @@ def run_once(peer: Peer, options: Options) -> Row:
 
 
 def _wired(options: Options) -> Load:
-    wire: Wire = WIRES[options.protocol](options)
-    return Load(wire, options)
+    return Load(WIRES[options.protocol](options), options)
 
 
 def table(case: str, rows: dict[str, list[Row]]) -> list[str]:

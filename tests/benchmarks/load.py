@@ -52,21 +52,31 @@ class Result(msgspec.Struct):
 
 
 class Wire(Protocol):
-    """One protocol, spoken on chunks."""
+    """One protocol, spoken on chunks.
 
-    async def open_publisher(self, connection: Connection, destination: int) -> None: ...
+    `confirms` is False where the protocol says nothing to a publisher: its window is then the
+    destination's backlog alone.
+    """
 
-    async def open_subscriber(self, connection: Connection, destination: int) -> None: ...
+    confirms: bool
 
-    def publishes(self, destination: int, stamps: list[bytes]) -> bytes:
+    async def open_publisher(
+        self, publisher: int, connection: Connection, destination: int
+    ) -> None: ...
+
+    async def open_subscriber(
+        self, subscriber: int, connection: Connection, destination: int
+    ) -> None: ...
+
+    def publishes(self, publisher: int, destination: int, stamps: list[bytes]) -> bytes:
         """Frames for one chunk of messages."""
         ...
 
-    def confirmations(self, data: bytes) -> tuple[int, bytes]:
-        """How many confirmations a publisher was sent, and the incomplete rest."""
+    def confirmations(self, publisher: int, data: bytes) -> tuple[int, bytes, bytes]:
+        """How many confirmations a publisher was sent, its replies, and the incomplete rest."""
         ...
 
-    def deliveries(self, data: bytes) -> tuple[list[bytes], bytes, bytes]:
+    def deliveries(self, subscriber: int, data: bytes) -> tuple[list[bytes], bytes, bytes]:
         """The stamps of what a subscriber was sent, its acknowledgements, the incomplete rest."""
         ...
 
@@ -127,8 +137,9 @@ class Tally:
 class Publisher:
     """Keeps its window full, or its pace."""
 
-    def __init__(self, load: Load, destination: int, connection: Connection) -> None:
+    def __init__(self, load: Load, number: int, destination: int, connection: Connection) -> None:
         self._load = load
+        self._number = number
         self._destination = destination
         self._connection = connection
         self._sent_at: list[int] = []
@@ -140,7 +151,9 @@ class Publisher:
         return len(self._sent_at) - self._confirmed
 
     def data(self, data: bytes) -> bytes:
-        count, rest = self._load.wire.confirmations(data)
+        count, replies, rest = self._load.wire.confirmations(self._number, data)
+        if replies:
+            self._connection.write(replies)
         now = time.monotonic_ns()
         first = self._confirmed
         self._confirmed += count
@@ -159,18 +172,21 @@ class Publisher:
         if self._load.options.rate or self._load.stopping:
             return
         options = self._load.options
-        room = options.backlog - self._load.undelivered(self._destination)
+        room = options.backlog - self._load.undelivered(self._destination) // self._load.copies
         count = min(options.window - self.unconfirmed, room)
         if count > 0:
             self.publish(count)
 
     def publish(self, count: int) -> None:
         now = time.monotonic_ns()
-        self._sent_at += [now] * count
+        if self._load.wire.confirms:
+            self._sent_at += [now] * count
         self.sent += count
         self._load.sent[self._destination] += count
         stamp = b"%016x" % now
-        self._connection.write(self._load.wire.publishes(self._destination, [stamp] * count))
+        self._connection.write(
+            self._load.wire.publishes(self._number, self._destination, [stamp] * count)
+        )
 
 
 class Load:
@@ -183,19 +199,22 @@ class Load:
         self.stopping = False
         self.sent = [0] * options.destinations
         self.delivered = [0] * options.destinations
+        fan_out = options.protocol == "mqtt"
+        self.copies = options.subscribers // options.destinations if fan_out else 1
         self._publishers: list[list[Publisher]] = [[] for _ in range(options.destinations)]
         self._connections: list[Connection] = []
 
     def undelivered(self, destination: int) -> int:
-        return self.sent[destination] - self.delivered[destination]
+        """Deliveries that are still to come, to all subscribers of the destination."""
+        return self.sent[destination] * self.copies - self.delivered[destination]
 
     async def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
         """`started` and `ended` are called around the measured window."""
         options = self.options
         for number in range(options.subscribers):
-            await self._subscribe(number % options.destinations)
+            await self._subscribe(number, number % options.destinations)
         publishers = [
-            await self._publish(number % options.destinations)
+            await self._publish(number, number % options.destinations)
             for number in range(options.publishers)
         ]
         for publisher in publishers:
@@ -224,12 +243,12 @@ class Load:
         self._connections.append(connection)
         return connection
 
-    async def _subscribe(self, destination: int) -> None:
+    async def _subscribe(self, number: int, destination: int) -> None:
         connection = await self._connect()
-        await self.wire.open_subscriber(connection, destination)
+        await self.wire.open_subscriber(number, connection, destination)
 
         def data(chunk: bytes) -> bytes:
-            stamps, acknowledgements, rest = self.wire.deliveries(chunk)
+            stamps, acknowledgements, rest = self.wire.deliveries(number, chunk)
             if acknowledgements:
                 connection.write(acknowledgements)
             self._received(destination, stamps)
@@ -246,10 +265,10 @@ class Load:
         for publisher in self._publishers[destination]:
             publisher.fill()
 
-    async def _publish(self, destination: int) -> Publisher:
+    async def _publish(self, number: int, destination: int) -> Publisher:
         connection = await self._connect()
-        await self.wire.open_publisher(connection, destination)
-        publisher = Publisher(self, destination, connection)
+        await self.wire.open_publisher(number, connection, destination)
+        publisher = Publisher(self, number, destination, connection)
         self._publishers[destination].append(publisher)
         connection.take_over(publisher.data)
         return publisher

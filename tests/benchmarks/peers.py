@@ -121,7 +121,7 @@ class Landbridge(Peer):
     """This product on its defaults, with synced commits."""
 
     name = "landbridge"
-    speaks = ("stomp", "sqs")
+    speaks = ("amqp", "mqtt", "sqs", "stomp")
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         listeners = "".join(
@@ -186,6 +186,26 @@ class RabbitMQ(Peer):
                 os.kill(int(process.name), signal.SIGTERM)
 
 
+class Mosquitto(Peer):
+    """Debian's mosquitto with persistence, which never syncs."""
+
+    name = "mosquitto"
+    speaks = ("mqtt",)
+
+    @staticmethod
+    def installed() -> bool:
+        return shutil.which("mosquitto") is not None
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        path = self.directory / "mosquitto.conf"
+        path.write_text(
+            f"listener {self.ports['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"persistence_location {self.directory}/\nuser root\nlog_type error\n"
+            "max_queued_messages 0\n"
+        )
+        return ["mosquitto", "-c", str(path)], {}
+
+
 class ActiveMQ(Peer):
     """Debian's activemq with KahaDB, which syncs."""
 
@@ -248,4 +268,6 @@ class Moto(Peer):
         return [str(program), "-H", "127.0.0.1", "-p", str(self.ports["sqs"])], {}
 
 
-PEERS: dict[str, type[Peer]] = {each.name: each for each in (Landbridge, RabbitMQ, ActiveMQ, Moto)}
+PEERS: dict[str, type[Peer]] = {
+    each.name: each for each in (Landbridge, Mosquitto, RabbitMQ, ActiveMQ, Moto)
+}

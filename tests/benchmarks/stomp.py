@@ -18,6 +18,8 @@ def _frame(data: bytes) -> int:
 class StompWire:
     """See `tests.benchmarks.load.Wire`."""
 
+    confirms = True
+
     def __init__(self, options: Options) -> None:
         self._options = options
         padding = b"x" * (options.size - STAMP_LENGTH)
@@ -41,11 +43,16 @@ class StompWire:
         if not reply.lstrip().startswith(command):
             raise SystemExit(f"{reply!r} where {command.decode()} was expected")
 
-    async def open_publisher(self, connection: Connection, destination: int) -> None:
-        del destination
+    async def open_publisher(
+        self, publisher: int, connection: Connection, destination: int
+    ) -> None:
+        del publisher, destination
         await self._open(connection)
 
-    async def open_subscriber(self, connection: Connection, destination: int) -> None:
+    async def open_subscriber(
+        self, subscriber: int, connection: Connection, destination: int
+    ) -> None:
+        del subscriber
         await self._open(connection)
         connection.write(
             b"SUBSCRIBE\nid:0\ndestination:/queue/bench-%d\nack:client-individual\n"
@@ -54,18 +61,21 @@ class StompWire:
         )
         await self._expect(connection, b"RECEIPT")
 
-    def publishes(self, destination: int, stamps: list[bytes]) -> bytes:
+    def publishes(self, publisher: int, destination: int, stamps: list[bytes]) -> bytes:
+        del publisher
         head, tail = self._heads[destination], self._tail
         return b"".join([part for stamp in stamps for part in (head, stamp, tail)])
 
-    def confirmations(self, data: bytes) -> tuple[int, bytes]:
+    def confirmations(self, publisher: int, data: bytes) -> tuple[int, bytes, bytes]:
+        del publisher
         end = data.rfind(b"\0") + 1
         complete = data[:end]
         if b"ERROR" in complete:
             raise SystemExit(complete.decode(errors="replace"))
-        return complete.count(b"RECEIPT\n"), data[end:]
+        return complete.count(b"RECEIPT\n"), b"", data[end:]
 
-    def deliveries(self, data: bytes) -> tuple[list[bytes], bytes, bytes]:
+    def deliveries(self, subscriber: int, data: bytes) -> tuple[list[bytes], bytes, bytes]:
+        del subscriber
         stamps: list[bytes] = []
         acknowledgements: list[bytes] = []
         end = 0
