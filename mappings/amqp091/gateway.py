@@ -239,15 +239,21 @@ class AmqpGateway(ConnectionGateway[Event]):
         channel = self.channels.pop(number, None)
         held = [delivery for delivery, _ in tokens]
         if channel is not None:
+            for consumer in channel.consumers.values():
+                # All of them first, or one would be given what another gives back.
+                consumer.close()
             for consumer in list(channel.consumers.values()):
                 self.end_consumer(channel, consumer)
             held += channel.take_surplus()
         self.release(held)
 
     def _drop_all(self, tokens: Sequence[Token]) -> None:
-        self.release([delivery for delivery, _ in tokens])
+        for channel in self.channels.values():
+            for consumer in channel.consumers.values():
+                consumer.close()
         for number in list(self.channels):
             self.drop_channel(number, ())
+        self.release([delivery for delivery, _ in tokens])
 
     def end_consumer(self, channel: GatewayChannel, consumer: AmqpConsumer) -> None:
         """A consumer has gone; an auto-delete queue goes with its last one."""
@@ -300,6 +306,9 @@ class AmqpGateway(ConnectionGateway[Event]):
             return self._refuse_after(barrier, event.channel, error)
         self._publishes.append(publish)
         self._received.append(event)
+        if translation.particular and has_copies(event):
+            # Its copies are sent last in its unit, and later publishes are to stay behind them.
+            return self._submit_all()
         return None
 
     async def _refuse_after(
@@ -383,7 +392,9 @@ class AmqpGateway(ConnectionGateway[Event]):
         if unit.error is not None:
             failed = set(range(len(received)))
         elif unit.failures:
-            failed = {routed.publish_of(index) for index in unit.failures}
+            # The sends behind those that were routed are copies of the last publish.
+            last = len(received) - 1
+            failed = {min(routed.publish_of(index), last) for index in unit.failures}
         confirmed: dict[int, list[int]] = {}
         refused: dict[int, list[int]] = {}
         for index, event in enumerate(received):

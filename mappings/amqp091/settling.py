@@ -128,9 +128,10 @@ class Settling:
         """basic.recover: everything unacknowledged goes back to its place."""
         gateway = self._gateway
         channel = gateway.channels[event.channel]
+        gateway.connection.answer(event)
+        gateway.write_out()
         gateway.release([delivery for delivery, _ in event.tokens])
         self._give_back(channel, event.tokens)
-        gateway.connection.answer(event)
 
     # Transactions
 

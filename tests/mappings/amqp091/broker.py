@@ -1,0 +1,108 @@
+"""AMQP clients of a broker without sockets: gateways on a store in memory, driven by methods."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from adapters.amqp091.client import ClientConnection, MethodReceived
+from adapters.amqp091.limits import ConnectionLimits
+from mappings.amqp091.gateway import AmqpGateway
+from tests.mappings.stomp.broker import Broker, Listener, WireTap
+
+CAPABILITIES = {"consumer_cancel_notify": True, "authentication_failure_close": True}
+
+
+class AmqpClient:
+    """One connection: `call` sends a method, lets everything settle and returns what came back."""
+
+    def __init__(self, broker: Broker, *, loopback: bool = True) -> None:
+        self.wire = WireTap()
+        self.wire.loopback = loopback
+        self.gateway = AmqpGateway(broker.services, self.wire, Listener())
+        self.protocol = ClientConnection(ConnectionLimits(), 0.0)
+        self.channel = 1
+
+    async def open(
+        self, *, user: str = "guest", password: str = "guest", virtual_host: str = "/"
+    ) -> list[MethodReceived]:
+        """Shake hands; returns the answer to the last step that was reached."""
+        await self.read()
+        answer = await self.call(
+            "Connection.StartOk",
+            channel=0,
+            client_properties={"product": "test", "capabilities": CAPABILITIES},
+            mechanism="PLAIN",
+            response=f"\0{user}\0{password}".encode(),
+            locale="en_US",
+        )
+        if names(answer) != ["Connection.Tune"]:
+            return answer
+        self.protocol.tuned(2047, 131_072, 0, 0.0)
+        return await self.call("Connection.Open", channel=0, virtual_host=virtual_host)
+
+    async def start(self) -> AmqpClient:
+        assert names(await self.open()) == ["Connection.OpenOk"]
+        assert names(await self.call("Channel.Open")) == ["Channel.OpenOk"]
+        return self
+
+    async def call(
+        self, name: str, *, channel: int | None = None, **fields: Any
+    ) -> list[MethodReceived]:
+        self.send(name, channel=channel, **fields)
+        return await self.read()
+
+    async def one(self, name: str, **fields: Any) -> MethodReceived:
+        """The only answer to a method."""
+        (answer,) = await self.call(name, **fields)
+        return answer
+
+    async def error(self, name: str, **fields: Any) -> str:
+        """The text with which a method closes a channel of its own."""
+        await self.call("Channel.Open", channel=9)
+        answer = (await self.call(name, channel=9, **fields))[-1]
+        assert answer.name == "Channel.Close", answer
+        await self.call("Channel.CloseOk", channel=9)
+        return str(answer.fields["reply_text"])
+
+    def send(self, name: str, *, channel: int | None = None, **fields: Any) -> None:
+        self.protocol.send(self.channel if channel is None else channel, name, **fields)
+
+    def publish(self, key: str, *bodies: bytes, exchange: str = "", **options: Any) -> None:
+        for body in bodies:
+            self.protocol.publish(self.channel, body, exchange=exchange, routing_key=key, **options)
+
+    async def read(self) -> list[MethodReceived]:
+        data = b"".join(self.protocol.data_to_send())
+        if data:
+            self.gateway.data_received(data)
+        for _ in range(40):
+            await asyncio.sleep(0)
+        written, self.wire.written = self.wire.written, []
+        self.protocol.receive_data(b"".join(written), 0.0)
+        return [event for event in self.protocol.next_events() if hasattr(event, "name")]
+
+    async def declare(self, queue: str = "", **options: Any) -> str:
+        answer = await self.one("Queue.Declare", queue=queue, **{"durable": True, **options})
+        assert answer.name == "Queue.DeclareOk", answer
+        return str(answer.fields["queue"])
+
+    async def lose(self) -> None:
+        self.gateway.connection_lost("the cable was cut")
+        for _ in range(40):
+            await asyncio.sleep(0)
+
+
+async def connect(broker: Broker) -> AmqpClient:
+    return await AmqpClient(broker).start()
+
+
+def names(methods: list[MethodReceived]) -> list[str]:
+    return [method.name for method in methods]
+
+
+def bodies(methods: list[MethodReceived]) -> list[bytes]:
+    return [method.body for method in methods if method.name == "Basic.Deliver"]
+
+
+__all__ = ["AmqpClient", "Broker", "bodies", "connect", "names"]
