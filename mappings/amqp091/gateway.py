@@ -233,6 +233,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.drop_channel(number, self.connection.refuse_channel(number, refusal))
         if self._orphans:
             self.services.spawn(self._forget_orphans())
+        self.write_out()
 
     def drop_channel(self, number: int, tokens: Sequence[Token]) -> None:
         """Forget a channel: release what it held, cancel its consumers."""

@@ -243,7 +243,9 @@ class Declarations:
                 self._require_read("queue", full_name.name)
                 self._require_write("exchange", dead_letter.topic)
             transient = event.exclusive or not event.durable
-            queue = await store.create_queue(full_name, settings, transient=transient)
+            queue = await self._services.topology.ensure_queue(
+                full_name, settings, transient=transient
+            )
             # Somebody else may have been faster.
             self.check_owner(queue)
             if event.exclusive:

@@ -361,9 +361,11 @@ async def test_a_transaction_that_fails_does_nothing(broker: Broker) -> None:
     await client.call("Basic.Get", queue="in")
     client.send("Basic.Ack", delivery_tag=1)
     broker.store.refusal = StoreUnavailable("the disk is full")
-    (close,) = await client.call("Tx.Commit")
-    assert close.fields["reply_text"] == "PRECONDITION_FAILED - partial tx completion"
+    client.send("Tx.Commit")
+    client.gateway.data_received(b"".join(client.protocol.data_to_send()))
     broker.store.refusal = None
+    (close,) = await client.read()
+    assert close.fields["reply_text"] == "PRECONDITION_FAILED - partial tx completion"
     await client.lose()
     assert broker.bodies("in") == ["job"]
 
