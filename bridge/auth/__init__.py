@@ -6,7 +6,6 @@ permission; `password_hashes.py` knows the forms of hashes that are taken from o
 """
 
 from bridge.auth.accounts import Account, Accounts, User
-from bridge.auth.expressions import Expression, PatternInvalid
 from bridge.auth.password_hashes import PasswordHashInvalid, make_password_hash, parse_password_hash
 from bridge.auth.permissions import (
     EVERYTHING,
@@ -16,6 +15,7 @@ from bridge.auth.permissions import (
     SubjectPermission,
 )
 from bridge.auth.topic_filters import PermittedFilter
+from bridge.messaging.expressions import Expression, PatternInvalid
 
 __all__ = [
     "EVERYTHING",

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bridge.auth.expressions import Expression, PatternInvalid
 from bridge.auth.topic_filters import PermittedFilter, wanted_filter, wanted_topic
+from bridge.messaging.expressions import Expression, PatternInvalid
 
 REMEMBERED_MAX: Final = 4_096
 """Answers of one user that are remembered."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from bridge.auth.expressions import PatternInvalid
+from bridge.messaging.expressions import PatternInvalid
 
 _SHARED: Final = "$share/"
 LEVELS_MAX: Final = 256

@@ -47,6 +47,7 @@ from bridge.routing.catalogue import (
     topic_key,
 )
 from bridge.routing.exchanges import Entry, TopicIndex
+from bridge.routing.policies import KIND_POLICY, Policies, decode_policy
 
 LEGACY: Final = QueueSettings()
 """The settings of a queue that a legacy client makes by using it: nothing in it ever ends by
@@ -75,6 +76,8 @@ class Topology:
         self._bindings: dict[_Binding, str] = {}
         self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._stale: list[StateChange] = []
+        self.policies = Policies()
+        """What queues get by their names when they are declared."""
         self.version = 0
         """Goes up with each change; caches compare it."""
         for name in BUILT_IN:
@@ -86,6 +89,7 @@ class Topology:
         """Read what is stored, once, at start. Bindings whose queue went away meanwhile are
         dropped.
         """
+        self.policies = Policies(decode_policy(each) for _, each in self._state.scan(KIND_POLICY))
         for _, value in self._state.scan(KIND_TOPIC):
             self._put_topic(decode_topic(value))
         for key, value in self._state.scan(KIND_SUBSCRIPTION):
@@ -333,10 +337,15 @@ class Topology:
 
     # -- queues
 
-    async def ensure_queue(self, name: QueueName, settings: QueueSettings = LEGACY) -> Queue:
-        """The queue, created durably if it is not there."""
+    async def ensure_queue(
+        self, name: QueueName, settings: QueueSettings = LEGACY, *, transient: bool = False
+    ) -> Queue:
+        """The queue; created if it is not there, with what policies say of its name."""
         queue = self._store.queue(name)
-        return await self._store.create_queue(name, settings) if queue is None else queue
+        if queue is None:
+            effective = self.policies.applied(name, settings)
+            queue = await self._store.create_queue(name, effective, transient=transient)
+        return queue
 
     async def remove_queue(self, queue: Queue) -> int:
         """Delete a queue with its bindings; returns how many messages were visible."""

@@ -191,7 +191,7 @@ async def temporary_queue(
 ) -> Queue:
     """A queue in memory that belongs to one connection."""
     name = name or f"stomp.gen-{services.message_ids.next()}"
-    return await services.store.create_queue(
+    return await services.topology.ensure_queue(
         QueueName(namespace, name), settings or QueueSettings(), transient=True
     )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.auth.expressions import NAME_LENGTH_MAX, Expression, PatternInvalid
+from bridge.messaging.expressions import NAME_LENGTH_MAX, Expression, PatternInvalid
 
 PATTERNS = [
     ".*",

@@ -1,4 +1,4 @@
-"""Permission patterns: RabbitMQ's regular expressions, matched in linear time.
+"""RabbitMQ's regular expressions over names (permissions, policies), matched in linear time.
 
 Python's `re` reads the pattern, which also says what is wrong with it, but does not run it: it
 backtracks, and a hostile name can make a careless pattern take for ever. The pattern runs as a set
