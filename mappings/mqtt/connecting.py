@@ -11,7 +11,7 @@ from bridge.messaging.errors import AuthenticationFailed, MessagingError
 from mappings.mqtt.addresses import SYS_PREFIX
 from mappings.mqtt.errors import reason_code_from
 from mappings.mqtt.permissions import may_publish
-from mappings.mqtt.session import NEVER_SECONDS, Session
+from mappings.mqtt.session import KIND_RECEIVED, NEVER_SECONDS, Session
 from mappings.mqtt.wills import record_from_will
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ async def _store(gateway: MqttGateway, session: Session, packet: Connect) -> Non
     session.disconnected_at = 0
     if session.outlives_process:
         await gateway.stored(session.record())
+        state = gateway.services.state
+        session.settle_received(lambda key: state.get(KIND_RECEIVED, key) is not None)
 
 
 async def _resume(gateway: MqttGateway, session: Session) -> None:

@@ -8,6 +8,7 @@ released when the connection goes, comes first when the next one starts, and is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -153,6 +154,19 @@ class Session:
 
     def restore_received(self, packet_id: int) -> None:
         self.state.received[packet_id] = Inbound.STORED
+
+    def settle_received(self, stored: Callable[[str], bool]) -> None:
+        """Before a session is resumed: see what became of ids whose connection went too soon.
+
+        `stored` says whether a key of `KIND_RECEIVED` is there; all that was submitted is answered.
+        """
+        received = self.state.received
+        for packet_id, step in list(received.items()):
+            if step is Inbound.RECEIVED and not stored(f"{self.state_key}/{packet_id}"):
+                del received[packet_id]
+            else:
+                # A PUBREL that was not answered comes again.
+                received[packet_id] = Inbound.STORED
 
     def restore_sent(self, packet_id: int, value: bytes) -> None:
         record = _sent_decoder.decode(value)

@@ -1,0 +1,154 @@
+"""From publisher to subscriber: versions, QoS, overlaps, properties."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.mqtt.packets import ProtocolVersion
+from tests.mappings.mqtt.broker import Broker
+from tests.support.mqtt_client import texts
+
+V3, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
+
+
+@pytest.mark.parametrize("version", list(ProtocolVersion))
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_publish_reaches_its_subscriber(
+    broker: Broker, version: ProtocolVersion, qos: int
+) -> None:
+    subscriber = await broker.client("s", version=version)
+    assert await subscriber.subscribe("a/+/c", qos=qos) == [qos]
+    publisher = await broker.client("p", version=version)
+    await publisher.publish("a/b/c", "hello", qos=qos)
+    await publisher.publish("a/b/d", "not this", qos=qos)
+    (publish,) = await subscriber.publishes(1)
+    assert (publish.topic, publish.payload, publish.qos) == ("a/b/c", b"hello", qos)
+    assert (publish.retain, publish.dup) == (False, False)
+    assert await subscriber.quiet()
+
+
+@pytest.mark.parametrize("published", [0, 1, 2])
+@pytest.mark.parametrize("granted", [0, 1, 2])
+async def test_the_lower_qos_counts(broker: Broker, published: int, granted: int) -> None:
+    client = await broker.client("c")
+    await client.subscribe("t", qos=granted)
+    await client.publish("t", qos=published)
+    (publish,) = await client.publishes(1)
+    assert publish.qos == min(published, granted)
+
+
+async def test_overlapping_filters_deliver_once(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.subscribe("a/#", qos=1, identifier=7)
+    await client.subscribe("a/+", qos=2, identifier=3)
+    await client.subscribe("a/b", qos=0, identifier=9)
+    for qos in (0, 1, 2):
+        await client.publish("a/b", str(qos), qos=qos)
+        (publish,) = await client.publishes(1)
+        assert publish.qos == qos
+        assert publish.properties.subscription_identifiers == (3, 7, 9)
+    assert await client.quiet()
+
+
+async def test_no_local(broker: Broker) -> None:
+    client, other = await broker.client("c"), await broker.client("o")
+    await client.subscribe("t", qos=1, no_local=True)
+    for qos in (0, 1):
+        await client.publish("t", "own", qos=qos)
+        await other.publish("t", f"other {qos}", qos=qos)
+    assert await client.payloads(2) == [b"other 0", b"other 1"]
+    assert await client.quiet()
+
+
+async def test_topics_beginning_with_a_dollar_are_not_for_wildcards(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.subscribe("#", "+/x", qos=1)
+    await client.subscribe("$own/#", qos=1)
+    for qos in (0, 1):
+        await client.publish("$own/x", str(qos), qos=qos)
+        await client.publish("$other/x", str(qos), qos=qos)
+    assert texts(await client.publishes(2)) == ["$own/x 0", "$own/x 1"]
+    assert await client.quiet()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize(
+    "topic",
+    ["/", "//", "a.b/c", "a%2Eb", "*", "a/*/b", "%", "%e", " ", "\u00e9/\U0001f600", "a" * 65535],
+)
+async def test_topics_of_every_kind(broker: Broker, topic: str, qos: int) -> None:
+    client = await broker.client("c")
+    await client.subscribe(topic, qos=qos)
+    await client.publish(topic, "x", qos=qos)
+    (publish,) = await client.publishes(1)
+    assert publish.topic == topic
+    other = await broker.client("o")
+    await other.subscribe("#", qos=qos)
+    await client.publish(topic, "y", qos=qos)
+    assert (await other.publishes(1))[0].topic == topic
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_properties_come_through_in_their_order(broker: Broker, qos: int) -> None:
+    client = await broker.client("c")
+    await client.subscribe("t", qos=qos)
+    pairs = (("b", "1"), ("a", "2"), ("b", "3"))
+    await client.publish(
+        "t",
+        "x",
+        qos=qos,
+        user_properties=pairs,
+        content_type="text/plain",
+        response_topic="reply/to",
+        correlation_data=b"\xff\0",
+        payload_format_indicator=1,
+        message_expiry_interval=100,
+    )
+    properties = (await client.publishes(1))[0].properties
+    assert properties.user_properties == pairs
+    assert properties.content_type == "text/plain"
+    assert properties.response_topic == "reply/to"
+    assert properties.correlation_data == b"\xff\0"
+    assert properties.payload_format_indicator == 1
+    assert properties.message_expiry_interval in (99, 100)
+
+
+async def test_pubacks_come_in_the_order_of_the_publishes(broker: Broker) -> None:
+    client = await broker.client("c")
+    for number in range(200):
+        client.send("t", qos=1 + number % 2, token=number)
+    await client.until(lambda: len(client.acknowledged) == 200)
+    assert [each for each in client.acknowledged if not each % 2] == list(range(0, 200, 2))
+
+
+async def test_nobody_is_told_apart_from_somebody(broker: Broker) -> None:
+    client = await broker.client("c")
+    client.send("nobody", qos=1, token=1)
+    await client.until(lambda: client.acknowledged)
+    assert not client.rejected
+
+
+async def test_receive_maximum_of_the_client_is_kept(broker: Broker) -> None:
+    client = await broker.client("c", receive_maximum=2)
+    client.automatic = False
+    await client.subscribe("t", qos=2)
+    other = await broker.client("o")
+    for number in range(5):
+        await other.publish("t", str(number), qos=1 + number % 2)
+    first = await client.publishes(2)
+    assert await client.quiet()
+    client.connection.acknowledge(first)
+    client.automatic = True
+    client.flush()
+    rest = await client.publishes(3)
+    assert sorted(each.payload for each in first + rest) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_maximum_packet_size_of_the_client_is_kept(broker: Broker) -> None:
+    client = await broker.client("c", maximum_packet_size=200)
+    await client.subscribe("t", qos=2)
+    for qos in (0, 1, 2):
+        await client.publish("t", b"x" * 300, qos=qos)
+        await client.publish("t", str(qos), qos=qos)
+    assert sorted(await client.payloads(3)) == [b"0", b"1", b"2"]
+    assert await client.quiet()
