@@ -90,6 +90,7 @@ class AwsBackend:
         except* BaseException:
             await self.close()
             raise
+        node.opened = True
         self._tasks.spawn(self._keep_credentials(resolved.credentials))
 
     async def close(self) -> None:

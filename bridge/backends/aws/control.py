@@ -115,7 +115,7 @@ class SqsControl:
         body = await node.sqs.call(
             action,
             msgspec.json.encode(request),
-            deadline=node.sqs.deadline_in(node.limits.state_seconds_max),
+            deadline=node.control_deadline(node.sqs),
         )
         return _object(action, body)
 

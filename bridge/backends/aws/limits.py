@@ -45,6 +45,8 @@ class AwsLimits:
     """The same for a delete, a release or a renewal."""
     state_seconds_max: float = 60.0
     """The same for a change of state, and for the calls that make and change queues."""
+    open_seconds_max: float = 10.0
+    """The same for each call while starting, so that a mistaken endpoint is told soon."""
     retry_delay_seconds: float = 0.05
     """First pause between two tries, before jitter; it doubles with each."""
     retry_delay_seconds_max: float = 5.0

@@ -26,6 +26,14 @@ class Node:
     sqs: Service
     dynamodb: Service
     tasks: Tasks
+    opened: bool = False
+
+    def control_deadline(self, service: Service) -> float:
+        """When a call that makes, reads or changes things is given up (monotonic)."""
+        limits = self.limits
+        return service.deadline_in(
+            limits.state_seconds_max if self.opened else limits.open_seconds_max
+        )
 
     def part_done(self, unit: UnitOfWork) -> None:
         """One thing that `unit` waited for has been answered; the last one answers the unit."""

@@ -312,7 +312,7 @@ class AwsState:
 
     async def _call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         service = self._node.dynamodb
-        deadline = service.deadline_in(self._node.limits.state_seconds_max)
+        deadline = self._node.control_deadline(service)
         body = await service.call(action, msgspec.json.encode(request), deadline=deadline)
         try:
             return msgspec.json.decode(body, type=dict[str, Any])
