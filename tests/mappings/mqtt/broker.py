@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from adapters.mqtt.packets import Connect
 from adapters.mqtt.session import SessionState
@@ -165,7 +165,7 @@ class Broker:
         self.clients: list[WiredClient] = []
         self._abandoned: list[EmbeddedBackend] = []
 
-    async def __aenter__(self) -> Broker:
+    async def __aenter__(self) -> Self:
         await self._open()
         return self
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.mqtt.events import DeliveriesReceived, PublishesReceived, ReleasesReceived
-from adapters.mqtt.packets import ProtocolVersion
+from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
 from tests.mappings.mqtt.broker import Broker, WiredClient
@@ -247,8 +247,6 @@ async def test_inbound_qos_2_is_exactly_once(broker: Broker, step: str, crash: b
 
 
 def _publish(packet_id: int) -> Any:
-    from adapters.mqtt.packets import Publish
-
     return Publish("t", b"once", 2, False, True, packet_id)
 
 

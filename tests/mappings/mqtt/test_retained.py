@@ -1,0 +1,143 @@
+"""Retained messages, and the tree that finds them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.mqtt.packets import ProtocolVersion
+from bridge.messaging.limits import Limits
+from bridge.messaging.matcher import matches
+from mappings.mqtt.addresses import pattern_from_filter, subject_from_topic
+from mappings.mqtt.filters import covers
+from mappings.mqtt.retained import TopicTree
+from tests.mappings.mqtt.broker import Broker
+from tests.support.mqtt_client import texts
+
+LEVELS = st.sampled_from(["a", "b", "", "$s", "a.b"])
+TOPICS = st.lists(LEVELS, min_size=1, max_size=4).map("/".join).filter(bool)
+FILTERS = st.lists(st.sampled_from(["a", "b", "", "$s", "+"]), min_size=1, max_size=4)
+
+
+@given(st.lists(TOPICS, max_size=20), FILTERS, st.booleans())
+def test_the_tree_finds_what_a_filter_covers(
+    topics: list[str], levels: list[str], rest: bool
+) -> None:
+    tree = TopicTree()
+    for topic in topics:
+        tree.add(topic)
+    text = "/".join([*levels, "#"] if rest else levels) or "+"
+    pattern = pattern_from_filter(text)
+    expected = {topic for topic in topics if covers(pattern, subject_from_topic(topic))}
+    assert sorted(tree.find(text)) == sorted(expected)
+    assert tree.count == len(set(topics))
+
+
+@given(st.lists(st.tuples(TOPICS, st.booleans()), max_size=40))
+def test_the_tree_is_a_set(steps: list[tuple[str, bool]]) -> None:
+    tree, model = TopicTree(), set[str]()
+    for topic, add in steps:
+        if add:
+            assert tree.add(topic) is (topic not in model)
+            model.add(topic)
+        else:
+            assert tree.remove(topic) is (topic in model)
+            model.discard(topic)
+    found = set(tree.find("#")) | {topic for topic in model if topic.startswith("$")}
+    assert (found, tree.count) == (model, len(model))
+    assert matches("#", "a")
+
+
+async def test_a_new_subscriber_gets_what_is_retained(broker: Broker) -> None:
+    publisher = await broker.client("p")
+    for qos in (0, 1, 2):
+        await publisher.publish(f"r/{qos}", f"m{qos}", qos=qos, retain=True)
+    await publisher.publish("r", "parent", qos=1, retain=True)
+    await publisher.publish("$r/0", "hidden", qos=1, retain=True)
+    for crash in (False, True):
+        if crash:
+            await broker.crash()
+        client = await broker.client("c")
+        await client.subscribe("#", qos=1, identifier=4)
+        publishes = await client.publishes(4)
+        assert sorted(texts(publishes)) == ["r parent", "r/0 m0", "r/1 m1", "r/2 m2"]
+        assert {each.qos for each in publishes} == {0, 1}
+        assert all(each.retain for each in publishes)
+        assert {each.properties.subscription_identifiers for each in publishes} == {(4,)}
+        assert await client.quiet()
+        await client.leave()
+
+
+async def test_an_empty_payload_clears(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.publish("r", "m", qos=1, retain=True)
+    assert broker.sessions.retained.count == 1
+    await client.publish("r", "", qos=1, retain=True)
+    assert broker.sessions.retained.count == 0
+    await client.subscribe("r", qos=1)
+    assert await client.quiet()
+    assert not list(broker.state.scan("retained"))
+
+
+async def test_live_messages_lose_the_flag_unless_asked_for(broker: Broker) -> None:
+    plain, kept = await broker.client("a"), await broker.client("b")
+    await plain.subscribe("r", qos=1)
+    await kept.subscribe("r", qos=1, retain_as_published=True)
+    for qos in (0, 1):
+        await plain.publish("r", "m", qos=qos, retain=True)
+        assert not (await plain.publishes(1))[0].retain
+        assert (await kept.publishes(1))[0].retain
+
+
+async def test_retain_handling(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.publish("r", "m", qos=1, retain=True)
+    await client.subscribe("r", qos=1, retain_handling=2)
+    assert await client.quiet()
+    await client.subscribe("r", qos=1, retain_handling=1)
+    assert await client.quiet()
+    await client.unsubscribe("r")
+    await client.subscribe("r", qos=1, retain_handling=1)
+    assert await client.payloads(1) == [b"m"]
+    await client.subscribe("r", qos=1)
+    assert await client.payloads(1) == [b"m"]
+
+
+async def test_retained_messages_expire(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.publish("r", "m", qos=1, retain=True, message_expiry_interval=60)
+    broker.move_on(20)
+    await client.subscribe("r", qos=1)
+    (publish,) = await client.publishes(1)
+    assert publish.properties.message_expiry_interval in (39, 40)
+    broker.move_on(41)
+    await client.subscribe("r", qos=1)
+    assert await client.quiet()
+    assert broker.sessions.retained.count == 0
+
+
+async def test_many_retained_messages_come_within_the_quota(broker: Broker) -> None:
+    publisher = await broker.client("p")
+    for number in range(1_000):
+        publisher.send(f"many/{number}", str(number), qos=1, retain=True, token=number)
+    await publisher.until(lambda: len(publisher.acknowledged) == 1_000)
+    client = await broker.client("c", version=ProtocolVersion.V5, receive_maximum=10)
+    await client.subscribe("many/+", qos=1)
+    payloads = await client.payloads(1_000)
+    assert {int(each) for each in payloads} == set(range(1_000))
+
+
+async def test_shared_subscriptions_get_nothing_retained(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.publish("r", "m", qos=1, retain=True)
+    await client.subscribe("$share/g/r", qos=1)
+    assert await client.quiet()
+
+
+async def test_the_number_of_retained_messages_is_bounded(broker: Broker) -> None:
+    broker.sessions.retained._max = 2
+    client = await broker.client("c")
+    for topic in ("a", "b", "c", "a"):
+        await client.publish(topic, "m", qos=1, retain=True)
+    assert broker.sessions.retained.count == 2
+    assert Limits().mqtt_retained_max > 1_000_000
