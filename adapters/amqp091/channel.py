@@ -143,12 +143,9 @@ class Channel:
         count = len(sequences)
         low = self._answered_low
         encode = encode_ack if accepted else encode_nack
-        if (
-            not self._answered_early
-            and count
-            and sequences[0] == low + 1
-            and sequences[-1] == low + count
-        ):
+        if not count:
+            return []
+        if not self._answered_early and list(sequences) == list(range(low + 1, low + count + 1)):
             self._answered_low = low + count
             return [encode(self.number, low + count, count > 1)]
         self._answered_early.update(dict.fromkeys(sequences, accepted))

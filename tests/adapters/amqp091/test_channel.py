@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.amqp091 import events
@@ -236,6 +236,7 @@ def test_confirms_in_few_frames() -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@example([1, 4, 3, 2, *range(5, 15)], set(), 3)
 @given(st.permutations(range(1, 15)), st.sets(st.integers(1, 14)), st.integers(1, 5))
 def test_confirms_in_any_order(order: list[int], refused: set[int], step: int) -> None:
     conversation = confirming()
