@@ -87,9 +87,17 @@ class AmqpGateway(ConnectionGateway[Event]):
     # Events
 
     def handle_events(self, events: list[Event]) -> None:
-        for index, event in enumerate(events):
+        index = 0
+        while index < len(events):
+            event = events[index]
             kind = type(event)
             if kind is PublishReceived:
+                reached = self.publishing.take_run(
+                    events, index, self.channels, self._publishes, self._received
+                )
+                if reached != index:
+                    index = reached
+                    continue
                 barrier = self._take_publish(event)  # type: ignore[arg-type]
             elif kind is AcksReceived:
                 barrier = self._take_acks(event)  # type: ignore[arg-type]
@@ -99,8 +107,9 @@ class AmqpGateway(ConnectionGateway[Event]):
                     self.wait_for(barrier, events[index:])
                     return
                 barrier = self._control(event)
+            index += 1
             if barrier is not None:
-                self.wait_for(barrier, events[index + 1 :])
+                self.wait_for(barrier, events[index:])
                 return
             if self.finishing:
                 return
