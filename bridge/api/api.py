@@ -74,7 +74,7 @@ class AwsApi:
         self._authenticator = Authenticator(options.access_keys, clock)
         self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, spawn)
         self._sqs = SqsService(
-            store, state, clock, message_ids, options, directory, self._move_tasks
+            store, state, router, clock, message_ids, options, directory, self._move_tasks
         )
         self._signer = signer = Signer(store, state, clock)
         self._notifications = Notifications(topology, signer, message_ids)

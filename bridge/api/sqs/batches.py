@@ -19,6 +19,7 @@ from bridge.api.sqs.shapes import BatchResultErrorEntry
 from bridge.messaging.limits import ServiceLimits
 
 ENTRIES_MAX = ServiceLimits().batch_entries_max
+ID_LENGTH_MAX = 80
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -39,7 +40,11 @@ def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
             f" {len(entries)}."
         )
     for entry in entries:
-        if not _ID.fullmatch(entry.id):
+        own = entry.id
+        # Most are plain numbers or words, for which this is enough.
+        if own.isalnum() and own.isascii() and len(own) <= ID_LENGTH_MAX:
+            continue
+        if not _ID.fullmatch(own):
             raise INVALID_BATCH_ENTRY_ID(
                 "A batch entry id can only contain alphanumeric characters, hyphens and"
                 " underscores."

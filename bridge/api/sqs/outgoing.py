@@ -107,11 +107,26 @@ def message_of(
     return message
 
 
+def is_plain(send: Send) -> bool:
+    """Whether a send is nothing but a body; most are."""
+    return (
+        send.message_attributes is None
+        and send.message_system_attributes is None
+        and send.message_group_id is None
+        and send.message_deduplication_id is None
+        and send.delay_seconds is None
+    )
+
+
+def size_limit(settings: QueueSettings) -> int:
+    """The size of the largest message that a queue takes by the API."""
+    limit = settings.message_size_max
+    return LIMITS.message_size_max if limit is None else min(limit, LIMITS.message_size_max)
+
+
 def too_long(size: int, settings: QueueSettings) -> int | None:
     """The limit that a message of `size` is over, if it is over one."""
-    limit = settings.message_size_max
-    if limit is None or limit > LIMITS.message_size_max:
-        limit = LIMITS.message_size_max
+    limit = size_limit(settings)
     return limit if size > limit else None
 
 

@@ -13,7 +13,8 @@ from bridge.api.errors import (
 )
 from bridge.api.sqs import message_attributes, outgoing
 from bridge.api.sqs.batches import check_distinct, check_entries, failed_entry
-from bridge.api.sqs.service import SqsService, committed
+from bridge.api.sqs.routed import commit_sends
+from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import (
     SendMessageBatchRequest,
     SendMessageBatchRequestEntry,
@@ -22,7 +23,8 @@ from bridge.api.sqs.shapes import (
     SendMessageRequest,
     SendMessageResult,
 )
-from bridge.messaging.model import UnitOfWork
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.model import Accepted, Message
 from bridge.messaging.ports import Queue
 
 _BATCH_BYTES_MAX = outgoing.LIMITS.message_size_max
@@ -47,12 +49,10 @@ async def send_message(
     message = outgoing.message_of(
         request, body, settings, service.message_ids.next(), service.clock.epoch_ms()
     )
-    unit = UnitOfWork(answered=True)
-    unit.sends.append((queue, message))
-    await committed(service.store, unit)
-    if unit.failures:
-        raise unit.failures[0]
-    accepted = unit.accepted.get(0)
+    failures, all_accepted = await commit_sends(service, queue, [message])
+    if failures:
+        raise failures[0]
+    accepted = all_accepted.get(0)
     return SendMessageResult(
         md5_of_message_body=md5(body, usedforsecurity=False).hexdigest(),
         message_id=message.message_id if accepted is None else accepted.message_id,
@@ -76,31 +76,44 @@ async def send_message_batch(
             outgoing.check_fifo_parameters(entry, settings, batch=True)
     check_distinct(entries)
     bodies = [entry.message_body.encode() for entry in entries]
-    sizes = [outgoing.size_of(entry, body) for entry, body in zip(entries, bodies, strict=True)]
+    sizes = [
+        len(body) if entry.message_attributes is None else outgoing.size_of(entry, body)
+        for entry, body in zip(entries, bodies, strict=True)
+    ]
     if sum(sizes) > _BATCH_BYTES_MAX:
         raise BATCH_REQUEST_TOO_LONG(
             f"Batch requests cannot be longer than {_BATCH_BYTES_MAX} bytes. You have sent"
             f" {sum(sizes)} bytes."
         )
     sent_at = service.clock.epoch_ms()
-    unit = UnitOfWork(answered=True)
+    next_id = service.message_ids.next
+    limit = outgoing.size_limit(settings)
+    plain_queue = not settings.fifo
+    messages: list[Message] = []
     result = SendMessageBatchResult([], [])
     sent: list[tuple[SendMessageBatchRequestEntry, bytes]] = []
     for entry, body, size in zip(entries, bodies, sizes, strict=True):
+        if (
+            plain_queue
+            and 0 < size <= limit
+            and entry.message_body.isprintable()
+            and outgoing.is_plain(entry)
+        ):
+            messages.append(Message(next_id(), body, sent_at))
+            sent.append((entry, body))
+            continue
         try:
             outgoing.check_characters(entry.message_body)
             _check_entry_size(size, queue)
-            message = outgoing.message_of(
-                entry, body, settings, service.message_ids.next(), sent_at
-            )
+            message = outgoing.message_of(entry, body, settings, next_id(), sent_at)
         except ApiError as error:
             result.failed.append(failed_entry(entry.id, error))
         else:
-            unit.sends.append((queue, message))
+            messages.append(message)
             sent.append((entry, body))
-    if unit.sends:
-        await committed(service.store, unit)
-        _add_results(unit, sent, result)
+    if messages:
+        failures, accepted = await commit_sends(service, queue, messages)
+        _add_results(messages, failures, accepted, sent, result)
     return result
 
 
@@ -114,20 +127,19 @@ def _check_entry_size(size: int, queue: Queue) -> None:
 
 
 def _add_results(
-    unit: UnitOfWork,
+    messages: list[Message],
+    failures: dict[int, MessagingError],
+    accepted: dict[int, Accepted],
     sent: list[tuple[SendMessageBatchRequestEntry, bytes]],
     result: SendMessageBatchResult,
 ) -> None:
-    accepted = unit.accepted
-    failures = unit.failures
-    sends = unit.sends
     for index, (entry, body) in enumerate(sent):
-        if index in failures:
+        if failures and index in failures:
             result.failed.append(failed_entry(entry.id, api_error_from(failures[index])))
             continue
         successful = SendMessageBatchResultEntry(
             entry.id,
-            sends[index][1].message_id,
+            messages[index].message_id,
             md5(body, usedforsecurity=False).hexdigest(),
         )
         if entry.message_attributes:

@@ -13,6 +13,7 @@ from bridge.api.sqs.directory import QueueDirectory
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.model import UnitOfWork
 from bridge.messaging.ports import StateStore, Store
+from bridge.routing.router import Router
 
 if TYPE_CHECKING:
     from bridge.api.sqs.move_tasks import MoveTasks
@@ -27,6 +28,7 @@ class SqsService:
 
     store: Store
     state: StateStore
+    router: Router
     clock: Clock
     message_ids: MessageIds
     options: ApiOptions
