@@ -81,6 +81,7 @@ class MqttGateway(ConnectionGateway[Event]):
         self._publishing = Publishing(self)
         self._in_session = False
         self._will_stands = True
+        self._leaving = False
 
     # -- events
 
@@ -290,6 +291,26 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def resume_deliveries(self) -> None:
         self.outbound.resume()
+
+    def eof_received(self) -> bool | None:
+        """Nothing more comes: close when all that came is stored."""
+        owed = super().eof_received()
+        if owed and not self.finishing:
+            self.finish("closed by the client")
+        return owed
+
+    def shut_down(self) -> None:
+        """DISCONNECT has to be the last packet, so what is under way is answered before it."""
+        if self._outstanding and not self.finishing and not self._leaving:
+            self._leaving = True
+            self.transport.pause_reading()
+            self.services.spawn(self._shut_down_later())
+        else:
+            super().shut_down()
+
+    async def _shut_down_later(self) -> None:
+        await self.all_answered()
+        super().shut_down()
 
     def say_goodbye(self) -> None:
         self.connection.disconnect(

@@ -86,6 +86,7 @@ class Wire:
         self.closed = False
         self.reading = True
         self._client = client
+        self.seen: list[bytes] = []
         self._out: list[bytes] = []
 
     def write(self, data: Sequence[bytes]) -> None:
@@ -97,6 +98,7 @@ class Wire:
     def _flush(self) -> None:
         data, self._out = b"".join(self._out), []
         if data and not self._client.closed:
+            self.seen.append(data)
             self._client.received(data)
 
     def close(self) -> None:

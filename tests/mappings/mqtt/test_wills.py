@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from adapters.mqtt.packets import ProtocolVersion, Will
@@ -74,7 +76,7 @@ async def test_a_delayed_will_waits(broker: Broker) -> None:
 
 async def test_coming_back_in_time_cancels_a_delayed_will(broker: Broker) -> None:
     watching = await watcher(broker)
-    options = {"clean": False, "session_expiry_interval": 100}
+    options: dict[str, Any] = {"clean": False, "session_expiry_interval": 100}
     client = await broker.client("c", will=delayed(30), **options)
     client.cut()
     await broker.client("c", **options)
