@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from tests.benchmarks import bystander
+from tests.benchmarks import bystander, idle
 from tests.benchmarks.amqp import AmqpWire
 from tests.benchmarks.load import Load, Options, Result, Wire
 from tests.benchmarks.mqtt import MqttWire
@@ -31,6 +31,7 @@ WIRES: dict[str, Callable[[Options], Wire]] = {
 }
 
 BYSTANDER = "bystander"
+IDLE = "idle"
 
 CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
@@ -111,7 +112,7 @@ def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    cases = [*CASES, BYSTANDER]
+    cases = [*CASES, BYSTANDER, IDLE]
     parser.add_argument("--cases", default=",".join(cases), help="of " + ", ".join(cases))
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS))
     parser.add_argument("--runs", type=int, default=3)
@@ -149,6 +150,21 @@ def _measure_bystander(peers: list[Peer], runs: int) -> None:
                 )
 
 
+def _measure_idle(peers: list[Peer]) -> None:
+    for peer in peers:
+        for protocol in ("mqtt", "amqp", "stomp"):
+            if protocol in peer.ports:
+                # Memory once used is not given back, so each protocol has a fresh process.
+                peer.stop()
+                peer.start()
+                cost = uvloop.run(idle.measure(peer, protocol))
+                print(
+                    f"| {IDLE}-{protocol} | {peer.name} | {cost.memory_kib:.1f} KiB a connection"
+                    f" | {cost.connect_microseconds:.0f} us CPU to connect | | | | | |",
+                    flush=True,
+                )
+
+
 def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> None:
     """Print the table, case by case."""
     print("| case | broker | msg/s | delivery p50 / p99 ms | confirm p50 / p99 ms", end="")
@@ -157,6 +173,9 @@ def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> N
     for case in cases:
         if case == BYSTANDER:
             _measure_bystander(peers, runs)
+            continue
+        if case == IDLE:
+            _measure_idle(peers)
             continue
         options = msgspec.structs.replace(CASES[case], duration_seconds=seconds)
         rows: dict[str, list[Row]] = {}

@@ -56,7 +56,20 @@ class AmqpWire:
             raise SystemExit(f"{reply!r} where {number} was expected")
         return reply
 
+    async def open_idle(self, number: int, connection: Connection) -> None:
+        """A connection with one channel."""
+        del number
+        await self._handshake(connection)
+
     async def _open(self, connection: Connection, destination: int) -> None:
+        await self._handshake(connection)
+        queue = _short(self._queues[destination])
+        connection.write(
+            _method(1, (50, 10), struct.pack(">H", 0) + queue + b"\x02" + struct.pack(">I", 0))
+        )
+        await self._expect(connection, (50, 11))
+
+    async def _handshake(self, connection: Connection) -> None:
         connection.write(PROTOCOL_HEADER)
         await self._expect(connection, (10, 10))
         plain = b"\0guest\0guest"
@@ -78,11 +91,6 @@ class AmqpWire:
         await self._expect(connection, (10, 41))
         connection.write(_method(1, (20, 10), _short("")))
         await self._expect(connection, (20, 11))
-        queue = _short(self._queues[destination])
-        connection.write(
-            _method(1, (50, 10), struct.pack(">H", 0) + queue + b"\x02" + struct.pack(">I", 0))
-        )
-        await self._expect(connection, (50, 11))
 
     async def open_publisher(
         self, publisher: int, connection: Connection, destination: int

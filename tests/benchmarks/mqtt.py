@@ -67,6 +67,10 @@ class MqttWire:
         if reply[0] != 0x20 or reply[3] != 0:
             raise SystemExit(f"{reply!r} where CONNACK was expected")
 
+    async def open_idle(self, number: int, connection: Connection) -> None:
+        """A clean session that subscribes to nothing."""
+        await self._open(connection, f"bench-idle-{number}", clean=True)
+
     async def open_publisher(
         self, publisher: int, connection: Connection, destination: int
     ) -> None:

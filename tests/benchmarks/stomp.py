@@ -43,6 +43,11 @@ class StompWire:
         if not reply.lstrip().startswith(command):
             raise SystemExit(f"{reply!r} where {command.decode()} was expected")
 
+    async def open_idle(self, number: int, connection: Connection) -> None:
+        """A connection that subscribes to nothing."""
+        del number
+        await self._open(connection)
+
     async def open_publisher(
         self, publisher: int, connection: Connection, destination: int
     ) -> None:

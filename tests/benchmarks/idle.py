@@ -1,0 +1,50 @@
+"""What a connection costs that says nothing after its handshake: memory, and CPU to connect it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from tests.benchmarks.amqp import AmqpWire
+from tests.benchmarks.load import Connection, Options
+from tests.benchmarks.mqtt import MqttWire
+from tests.benchmarks.peers import Peer
+from tests.benchmarks.stomp import StompWire
+
+CONNECTIONS = 2_000
+SETTLE_SECONDS = 1.0
+WARM_CONNECTIONS = 200
+
+
+class Idle(msgspec.Struct):
+    """Per connection."""
+
+    memory_kib: float
+    connect_microseconds: float
+
+
+async def measure(peer: Peer, protocol: str) -> Idle:
+    """Open `CONNECTIONS` after a few that warm the server up, and look at it from outside."""
+    options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + CONNECTIONS)
+    wire = {"amqp": AmqpWire, "mqtt": MqttWire, "stomp": StompWire}[protocol](options)
+    connections: list[Connection] = []
+
+    async def open_some(first: int, count: int) -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(first, first + count):
+            _, connection = await loop.create_connection(Connection, "127.0.0.1", options.port)
+            await wire.open_idle(number, connection)
+            connections.append(connection)
+
+    await open_some(0, WARM_CONNECTIONS)
+    await asyncio.sleep(SETTLE_SECONDS)
+    memory, cpu = peer.memory_mib(), peer.cpu_seconds()
+    await open_some(WARM_CONNECTIONS, CONNECTIONS)
+    spent = peer.cpu_seconds() - cpu
+    await asyncio.sleep(SETTLE_SECONDS)
+    grown = peer.memory_mib() - memory
+    for connection in connections:
+        assert connection.transport is not None
+        connection.transport.abort()
+    return Idle(grown * 1024 / CONNECTIONS, spent / CONNECTIONS * 1e6)
