@@ -1,0 +1,90 @@
+"""An AWS backend in front of a stub that answers as the test says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import SystemClock
+from bridge.messaging.limits import Limits
+from tests.support.aws_stub import Answer, Answerer, AwsStub
+
+QUICK = AwsLimits(
+    retry_delay_seconds=0.001,
+    retry_delay_seconds_max=0.01,
+    close_seconds_max=1.0,
+    poll_wait_seconds=1,
+)
+URL = "http://aws/000000000000/"
+
+Opened = Callable[..., Awaitable[tuple[AwsBackend, AwsStub]]]
+
+
+def quiet(action: str, request: dict[str, Any]) -> Answer:
+    """An account with nothing in it, that takes everything."""
+    match action:
+        case "DescribeTable":
+            return 200, {"Table": {"TableStatus": "ACTIVE"}}
+        case "GetQueueUrl":
+            return 200, {"QueueUrl": URL + request["QueueName"]}
+        case "GetQueueAttributes" if request["QueueUrl"].endswith(".fifo"):
+            return 200, {"Attributes": {"FifoQueue": "true"}}
+        case "SendMessageBatch":
+            entries = request["Entries"]
+            sent = [{"Id": each["Id"], "MessageId": f"m{each['Id']}"} for each in entries]
+            return 200, {"Successful": sent}
+        case "DeleteMessageBatch" | "ChangeMessageVisibilityBatch":
+            return 200, {"Successful": [{"Id": each["Id"]} for each in request["Entries"]]}
+        case _:
+            return 200, {}
+
+
+def received(*bodies: str, count: int = 1) -> Answer:
+    """What ReceiveMessage answers."""
+    messages = [
+        {
+            "MessageId": f"id-{body}",
+            "ReceiptHandle": f"handle-{body}",
+            "Body": body,
+            "Attributes": {"ApproximateReceiveCount": str(count), "SentTimestamp": "1"},
+        }
+        for body in bodies
+    ]
+    return 200, {"Messages": messages}
+
+
+@pytest.fixture
+async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+    """Open a backend in front of a stub; `answer` may leave the rest to `quiet`."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with AsyncExitStack() as stack:
+
+        async def open_one(
+            answer: Answerer = quiet, options: AwsOptions | None = None, **bounds: Any
+        ) -> tuple[AwsBackend, AwsStub]:
+            stub = AwsStub(answer)
+            url = await stack.enter_async_context(stub.running())
+            given = options or AwsOptions(region="us-east-1")
+            backend = AwsBackend(
+                replace(given, endpoint_url=url),
+                local=EmbeddedBackend(
+                    tmp_path, durability="memory", clock=SystemClock(), limits=Limits()
+                ),
+                clock=SystemClock(),
+                random=random.random,
+                limits=replace(QUICK, **bounds),
+            )
+            await backend.open()
+            stack.push_async_callback(backend.close)
+            return backend, stub
+
+        yield open_one
