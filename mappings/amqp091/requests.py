@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError
@@ -20,30 +20,16 @@ if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
 
 Barrier = Coroutine[Any, Any, None]
-Operation = Callable[[Any, GatewayChannel], Awaitable[None]]
+Operation = Callable[["Requests", Any, GatewayChannel], Awaitable[None]]
 
 
 class Requests:
     """Answers the requests of one connection."""
 
-    __slots__ = ("_gateway", "_operations")
+    __slots__ = ("_gateway",)
 
     def __init__(self, gateway: AmqpGateway) -> None:
         self._gateway = gateway
-        self._operations: dict[type, tuple[str, Operation]] = {
-            events.ExchangeDeclareRequested: ("Exchange.Declare", self._declare_exchange),
-            events.ExchangeDeleteRequested: ("Exchange.Delete", self._delete_exchange),
-            events.ExchangeBindRequested: ("Exchange.Bind", self._bind_exchange),
-            events.ExchangeUnbindRequested: ("Exchange.Unbind", self._unbind_exchange),
-            events.QueueDeclareRequested: ("Queue.Declare", self._declare_queue),
-            events.QueueBindRequested: ("Queue.Bind", self._bind_queue),
-            events.QueueUnbindRequested: ("Queue.Unbind", self._unbind_queue),
-            events.QueuePurgeRequested: ("Queue.Purge", self._purge_queue),
-            events.QueueDeleteRequested: ("Queue.Delete", self._delete_queue),
-            events.ConsumeRequested: ("Basic.Consume", self._consume),
-            events.CancelRequested: ("Basic.Cancel", self._cancel),
-            events.GetRequested: ("Basic.Get", self._get),
-        }
 
     def handle(self, event: Any) -> Barrier | None:
         """Answer an event; a coroutine where the answer has to wait."""
@@ -51,7 +37,7 @@ class Requests:
         channel = gateway.channels.get(event.channel)
         if channel is None:
             return None
-        operation = self._operations.get(type(event))
+        operation = _OPERATIONS.get(type(event))
         if operation is not None:
             return self._run(event, channel, *operation)
         match event:
@@ -75,33 +61,33 @@ class Requests:
         self, event: Any, channel: GatewayChannel, method: str, operation: Operation
     ) -> None:
         try:
-            await operation(event, channel)
+            await operation(self, event, channel)
         except (AmqpError, MessagingError) as error:
             self._gateway.refuse_channel(channel.number, error, NUMBER_OF[method])
 
     # Declarations
 
-    async def _declare_exchange(
+    async def declare_exchange(
         self, event: events.ExchangeDeclareRequested, channel: GatewayChannel
     ) -> None:
         self._answer(event, await self._gateway.declarations.declare_exchange(event))
 
-    async def _delete_exchange(
+    async def delete_exchange(
         self, event: events.ExchangeDeleteRequested, channel: GatewayChannel
     ) -> None:
         self._answer(event, await self._gateway.declarations.delete_exchange(event))
 
-    async def _bind_exchange(
+    async def bind_exchange(
         self, event: events.ExchangeBindRequested, channel: GatewayChannel
     ) -> None:
         self._answer(event, await self._gateway.declarations.bind_exchange(event))
 
-    async def _unbind_exchange(
+    async def unbind_exchange(
         self, event: events.ExchangeUnbindRequested, channel: GatewayChannel
     ) -> None:
         self._answer(event, await self._gateway.declarations.unbind_exchange(event))
 
-    async def _declare_queue(
+    async def declare_queue(
         self, event: events.QueueDeclareRequested, channel: GatewayChannel
     ) -> None:
         declarations = self._gateway.declarations
@@ -112,23 +98,21 @@ class Requests:
         channel.last_queue = fields["queue"]
         self._answer(event, fields)
 
-    async def _bind_queue(self, event: events.QueueBindRequested, channel: GatewayChannel) -> None:
+    async def bind_queue(self, event: events.QueueBindRequested, channel: GatewayChannel) -> None:
         declarations = self._gateway.declarations
         self._answer(event, await declarations.bind_queue(event, channel.last_queue))
 
-    async def _unbind_queue(
+    async def unbind_queue(
         self, event: events.QueueUnbindRequested, channel: GatewayChannel
     ) -> None:
         declarations = self._gateway.declarations
         self._answer(event, await declarations.unbind_queue(event, channel.last_queue))
 
-    async def _purge_queue(
-        self, event: events.QueuePurgeRequested, channel: GatewayChannel
-    ) -> None:
+    async def purge_queue(self, event: events.QueuePurgeRequested, channel: GatewayChannel) -> None:
         declarations = self._gateway.declarations
         self._answer(event, await declarations.purge_queue(event, channel.last_queue))
 
-    async def _delete_queue(
+    async def delete_queue(
         self, event: events.QueueDeleteRequested, channel: GatewayChannel
     ) -> None:
         declarations = self._gateway.declarations
@@ -162,7 +146,7 @@ class Requests:
         wanted = channel.prefetch or channel.prefetch_max
         return min(wanted, most) if wanted else most
 
-    async def _consume(self, event: events.ConsumeRequested, channel: GatewayChannel) -> None:
+    async def consume(self, event: events.ConsumeRequested, channel: GatewayChannel) -> None:
         gateway = self._gateway
         number = len(channel.consumers)
         if number >= gateway.services.limits.consumers_per_connection_max:
@@ -207,14 +191,14 @@ class Requests:
         channel.reply_queue = name
         return queue
 
-    async def _cancel(self, event: events.CancelRequested, channel: GatewayChannel) -> None:
+    async def cancel(self, event: events.CancelRequested, channel: GatewayChannel) -> None:
         consumer = channel.consumers.get(event.consumer_tag)
         if consumer is not None:
             self._gateway.end_consumer(channel, consumer)
             await self._gateway.forget_orphans()
         self._gateway.connection.answer(event)
 
-    async def _get(self, event: events.GetRequested, channel: GatewayChannel) -> None:
+    async def get(self, event: events.GetRequested, channel: GatewayChannel) -> None:
         gateway = self._gateway
         queue = gateway.declarations.queue_to_read(event.queue, channel.last_queue)
         delivery = await gateway.services.store.take(queue)
@@ -245,3 +229,20 @@ class Requests:
             gateway.services.store.submit(unit)
         elif channel.prefetch_max:
             channel.outstanding += 1
+
+
+_OPERATIONS: Final[dict[type, tuple[str, Operation]]] = {
+    events.ExchangeDeclareRequested: ("Exchange.Declare", Requests.declare_exchange),
+    events.ExchangeDeleteRequested: ("Exchange.Delete", Requests.delete_exchange),
+    events.ExchangeBindRequested: ("Exchange.Bind", Requests.bind_exchange),
+    events.ExchangeUnbindRequested: ("Exchange.Unbind", Requests.unbind_exchange),
+    events.QueueDeclareRequested: ("Queue.Declare", Requests.declare_queue),
+    events.QueueBindRequested: ("Queue.Bind", Requests.bind_queue),
+    events.QueueUnbindRequested: ("Queue.Unbind", Requests.unbind_queue),
+    events.QueuePurgeRequested: ("Queue.Purge", Requests.purge_queue),
+    events.QueueDeleteRequested: ("Queue.Delete", Requests.delete_queue),
+    events.ConsumeRequested: ("Basic.Consume", Requests.consume),
+    events.CancelRequested: ("Basic.Cancel", Requests.cancel),
+    events.GetRequested: ("Basic.Get", Requests.get),
+}
+"""By event: the method at fault where the operation fails, and the operation."""
