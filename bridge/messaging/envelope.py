@@ -80,8 +80,13 @@ _as_sent_decoder = msgspec.msgpack.Decoder(_AsSent)
 _packed_encoder = msgspec.json.Encoder()
 
 
-def attributes_from_message(message: Message) -> tuple[str, dict[str, Attribute]]:
-    """Body and attributes under which `message` stands in SQS; at most ten attributes."""
+def attributes_from_message(
+    message: Message, *, carry_delay: bool = False
+) -> tuple[str, dict[str, Attribute]]:
+    """Body and attributes under which `message` stands in SQS; at most ten attributes.
+
+    `carry_delay`: its delay is longer than SQS gives, and has to be found again when it arrives.
+    """
     body = message.body
     text = legal_text_of(body) if body else None
     if (
@@ -93,6 +98,7 @@ def attributes_from_message(message: Message) -> tuple[str, dict[str, Attribute]
         and message.subject is None
         and message.priority is None
         and message.expires_at is None
+        and not carry_delay
     ):
         return text, {}
     attributes: dict[str, Attribute] = {}
@@ -104,6 +110,8 @@ def attributes_from_message(message: Message) -> tuple[str, dict[str, Attribute]
         text = b64encode(body).decode()
         attributes[BODY_ATTRIBUTE] = _BASE64
     packed = _pack_address(message, attributes)
+    if carry_delay and message.visible_at is not None:
+        packed["visible_at"] = message.visible_at
     plain, properties, headers = _sort_out(message, as_sent.attributes)
     room = _ATTRIBUTES_MAX - len(attributes)
     if packed or properties or headers or len(plain) > room:
@@ -298,7 +306,9 @@ def _checked(held: Any) -> dict[str, Any]:
                 pass
             case "topic", (str() | None):
                 pass
-            case (("priority" | "expires_at"), int()) if not isinstance(restored, bool):
+            case (("priority" | "expires_at" | "visible_at"), int()) if not isinstance(
+                restored, bool
+            ):
                 pass
             case "original", [str() as protocol, str() as encoded]:
                 packed[name] = (protocol, b64decode(encoded, validate=True))
@@ -314,6 +324,7 @@ def _unpack(message: Message, packed: dict[str, Any]) -> None:
         message.subject = packed.get("subject")
     message.priority = packed.get("priority")
     message.expires_at = packed.get("expires_at")
+    message.visible_at = packed.get("visible_at")
     message.original = packed.get("original", message.original)
     for name, value in packed.get("properties", {}).items():
         types = _PACKED_TYPES.get(name)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from bridge.messaging.model import Message
 
 DELAY_SECONDS_MAX = ServiceLimits().delay_seconds_max
+RETENTION_SECONDS_MAX = ServiceLimits().retention_seconds_max
+HIDE_SECONDS_MAX = ServiceLimits().visibility_timeout_seconds_max - 60
+"""For how long a received message can be hidden: SQS counts 12 hours from the receive, which was a
+little earlier.
+"""
 
 DEFAULT_GROUP = "landbridge"
 """The group of messages to first-in-first-out queues that name none: they keep one order."""
@@ -51,15 +56,19 @@ def entry_from_message(message: Message, queue: AwsQueue, clock: Clock) -> tuple
 
     Raises `UnsupportedOperation` for a delay that the queue cannot give.
     """
-    body, attributes = attributes_from_message(message)
+    delay = None
+    if message.visible_at is not None:
+        delay = _delay(message.visible_at - clock.epoch_ms(), queue)
+    far = delay is not None and delay > DELAY_SECONDS_MAX
+    body, attributes = attributes_from_message(message, carry_delay=far)
     entry = SendEntry(body)
     if attributes:
         entry.message_attributes = {
             name: WireAttribute(each.data_type, each.string_value, each.binary_value)
             for name, each in attributes.items()
         }
-    if message.visible_at is not None:
-        entry.delay_seconds = _delay(message.visible_at - clock.epoch_ms(), queue)
+    if delay is not None:
+        entry.delay_seconds = min(delay, DELAY_SECONDS_MAX)
     if queue.fifo:
         entry.message_group_id = message.group_id or DEFAULT_GROUP
         if message.deduplication_id is not None:
@@ -80,9 +89,10 @@ def _delay(milliseconds: int, queue: AwsQueue) -> int | None:
                 " alike or none"
             )
         return None
-    if seconds > DELAY_SECONDS_MAX:
+    retention = queue.settings.retention_seconds or RETENTION_SECONDS_MAX
+    if seconds >= retention:
         raise UnsupportedOperation(
-            f"a delay of {seconds} s is more than the {DELAY_SECONDS_MAX} s that SQS can give"
+            f"a delay of {seconds} s is more than the {retention} s that SQS keeps messages"
         )
     # Zero is told only where the queue would delay by itself.
     return seconds if seconds or queue.settings.delay_seconds else None
@@ -116,3 +126,11 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     delivery.sequence_number = system.sequence_number
     delivery.return_count = queue.returns.count_of(received.message_id)
     return delivery
+
+
+def receives_while_delayed(message: Message) -> int:
+    """How often a message was received only to be hidden again, before its delay had ended."""
+    if message.visible_at is None:
+        return 0
+    seconds = (message.visible_at - message.sent_at) // 1000 - DELAY_SECONDS_MAX
+    return max(0, -(-seconds // HIDE_SECONDS_MAX))

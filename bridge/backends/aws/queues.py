@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.holding import Holder
-from bridge.backends.aws.messages import AwsDelivery
+from bridge.backends.aws.messages import (
+    HIDE_SECONDS_MAX,
+    AwsDelivery,
+    receives_while_delayed,
+)
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.receiving import Intake
 from bridge.backends.aws.sending import Sender
 from bridge.backends.aws.settling import Deleter, VisibilityChanger
-from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import DeadLetterReason
 
 if TYPE_CHECKING:
     from bridge.messaging.model import QueueName, QueueSettings, UnitOfWork
-
-HIDE_SECONDS_MAX = ServiceLimits().visibility_timeout_seconds_max - 60
-"""SQS counts 12 hours from the receive, which was a little earlier."""
 
 
 class Returns:
@@ -148,6 +148,8 @@ class AwsQueue:
             elif message.visible_at is not None and message.visible_at > now:
                 self.hide(delivery, -(-(message.visible_at - now) // 1000))
             else:
+                hidden = receives_while_delayed(message)
+                delivery.receive_count = max(1, delivery.receive_count - hidden)
                 kept.append(delivery)
         if expired:
             self._surroundings.dead_letter(self, expired, DeadLetterReason.EXPIRED)

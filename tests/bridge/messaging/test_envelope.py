@@ -285,3 +285,11 @@ def test_filters_see_headers_properties_and_the_subject() -> None:
         "type": "t",
         "landbridge-subject": "a.b",
     }
+
+
+def test_a_delay_travels_where_it_has_to() -> None:
+    message = Message("id", b"x", 5, visible_at=10**13)
+    assert attributes_from_message(message) == ("x", {})
+    body, attributes = attributes_from_message(message, carry_delay=True)
+    read = message_from_attributes(body, attributes, message_id="id", sent_at=5)
+    assert read == message

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from bridge.messaging.envelope import attributes_from_message
+from bridge.messaging.errors import UnsupportedOperation
 from bridge.messaging.model import StateChange, UnitOfWork
 from tests.bridge.backends.aws.conftest import Opened, quiet, received
 from tests.support.aws_stub import Answer, AwsStub, aws_error
-from tests.support.stores import commit, consume, delete, make_queue, message, release
+from tests.support.stores import commit, consume, delete, make_queue, message, release, send
 
 
 class Source:
@@ -219,3 +222,77 @@ async def test_where_a_step_fails_nothing_is_deleted(opened: Opened, refused: st
     await until(lambda: timeouts(stub))
     assert stub.requests("DeleteMessageBatch") == []
     assert timeouts(stub) == {"handle-a": [0]}
+
+
+# -- delays that SQS cannot give
+
+
+async def test_a_long_delay_is_given_in_pieces(opened: Opened) -> None:
+    backend, stub = await opened()
+    queue = await make_queue(backend.store)
+    late = message("late")
+    late.visible_at = late.sent_at + 3_600_000
+    assert not (await send(backend.store, queue, late)).failures
+    (entry,) = stub.requests("SendMessageBatch")[0]["Entries"]
+    assert entry["DelaySeconds"] == 900
+
+    def answer(action: str, request: dict[str, Any]) -> Any:
+        if action != "ReceiveMessage" or stub.requests("ReceiveMessage")[1:]:
+            return Source()(action, request)
+        arrived = {
+            "MessageId": "m",
+            "ReceiptHandle": "h",
+            "Body": entry["MessageBody"],
+            "MessageAttributes": entry["MessageAttributes"],
+            "Attributes": {"SentTimestamp": str(late.sent_at), "ApproximateReceiveCount": "1"},
+        }
+        return 200, {"Messages": [arrived]}
+
+    stub.answer = answer
+    collector = await consume(backend.store, queue, credit=1)
+    await until(lambda: timeouts(stub))
+    assert 3_590 < timeouts(stub)["h"][0] <= 3_600
+    assert collector.deliveries == []
+
+
+async def test_being_hidden_is_not_being_redelivered(opened: Opened) -> None:
+    backend, stub = await opened()
+    queue = await make_queue(backend.store)
+    due = message("due")
+    body, attributes = attributes_from_message(
+        msgspec.structs.replace(due, visible_at=due.sent_at), carry_delay=True
+    )
+    wire = {
+        name: {"DataType": each.data_type, "StringValue": each.string_value}
+        for name, each in attributes.items()
+    }
+    arrived = {
+        "MessageId": "m",
+        "ReceiptHandle": "h",
+        "Body": body,
+        "MessageAttributes": wire,
+        "Attributes": {
+            "SentTimestamp": str(due.sent_at - 3_600_000),
+            "ApproximateReceiveCount": "2",
+        },
+    }
+    answers = [(200, {"Messages": [arrived]})]
+
+    def answer(action: str, request: dict[str, Any]) -> Any:
+        if action == "ReceiveMessage" and answers:
+            return answers.pop()
+        return Source()(action, request)
+
+    stub.answer = answer
+    collector = await consume(backend.store, queue, credit=1)
+    (delivery,) = await collector.expect(1)
+    assert not delivery.redelivered
+
+
+async def test_a_delay_beyond_the_retention_is_refused(opened: Opened) -> None:
+    backend, _ = await opened()
+    queue = await make_queue(backend.store)
+    late = message("late")
+    late.visible_at = late.sent_at + 15 * 86_400_000
+    unit = await send(backend.store, queue, late)
+    assert isinstance(unit.failures[0], UnsupportedOperation)
