@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 INSTALLED = SERVER.is_file() and shutil.which("erl") is not None
@@ -24,11 +26,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def rabbitmq(directory: Path) -> Iterator[int]:
-    """A broker with its files in `directory`; yields its AMQP port."""
+def rabbitmq(
+    directory: Path,
+    *,
+    plugins: Sequence[str] = (),
+    definitions: Callable[[int], dict[str, Any]] | None = None,
+) -> Iterator[int]:
+    """A broker with its files in `directory`; yields its AMQP port.
+
+    `definitions` makes what it loads at its start, given that port.
+    """
     port, distribution, mapper = free_port(), free_port(), free_port()
-    for name in ("plugins", "env.conf"):
-        (directory / name).write_text("[].\n" if name == "plugins" else "")
+    (directory / "plugins").write_text(f"[{','.join(plugins)}].\n")
+    (directory / "env.conf").write_text("")
+    (directory / "rabbitmq.conf").write_text("")
+    if definitions is not None:
+        (directory / "definitions.json").write_text(json.dumps(definitions(port)))
+        (directory / "rabbitmq.conf").write_text(
+            f"load_definitions = {directory / 'definitions.json'}\n"
+        )
     environment = {
         **os.environ,
         "HOME": str(directory),
@@ -41,7 +57,7 @@ def rabbitmq(directory: Path) -> Iterator[int]:
         "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
         "RABBITMQ_LOG_BASE": str(directory / "log"),
         "RABBITMQ_PID_FILE": str(directory / "pid"),
-        "RABBITMQ_CONFIG_FILE": str(directory / "none"),
+        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
         "RABBITMQ_CONF_ENV_FILE": str(directory / "env.conf"),
     }
