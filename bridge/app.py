@@ -437,7 +437,7 @@ def _backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
 
 def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backend:
     try:
-        from bridge.backends.aws import AwsBackend, AwsOptions
+        from bridge.backends.aws import AwsBackend, AwsOptions, OrderingRule
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "botocore":
             raise
@@ -453,6 +453,7 @@ def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backe
         create=section.create == "always",
         table=section.state_table,
         queues=section.queues,
+        ordering=tuple(OrderingRule(each.queues, each.group) for each in section.ordering),
     )
     return AwsBackend(options, local=local, clock=clock, random=random.random)
 

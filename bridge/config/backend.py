@@ -29,6 +29,7 @@ _ONLY_AWS: Final = (
     "create",
     "state_table",
     "queues",
+    "ordering",
 )
 
 
@@ -37,6 +38,19 @@ class Endpoints(Section):
 
     sqs: EndpointUrl | None = Field(None, description="Where SQS is.")
     dynamodb: EndpointUrl | None = Field(None, description="Where DynamoDB is.")
+
+
+class Ordering(Section):
+    """Queues that keep an order in SQS, which then are first-in-first-out queues there."""
+
+    queues: Name = Field(description="Their names; `*` and `?` stand for any characters.")
+    group: str = Field(
+        "strict",
+        pattern="^(strict|subject|topic|(header|property):.+)$",
+        description="`strict` keeps one order for all messages of a queue (300 calls a second)."
+        " Otherwise messages keep their order among those of the same `subject`, `topic`,"
+        " `header:NAME` or `property:NAME`.",
+    )
 
 
 class Backend(Section):
@@ -89,6 +103,11 @@ class Backend(Section):
         {},
         description="Names of legacy clients' queues, each with the SQS queue that it stands for,"
         " prefix and all.",
+    )
+    ordering: list[Ordering] = Field(
+        [],
+        description="Queues that are made with an order; the first that matches counts, and a queue"
+        " keeps what it was made with. All others give messages out in about the order of sending.",
     )
 
     @model_validator(mode="after")

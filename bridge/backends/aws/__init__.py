@@ -11,5 +11,6 @@ store, backend                                 the ports
 from bridge.backends.aws.backend import AwsBackend
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.ordering import OrderingRule
 
-__all__ = ["AwsBackend", "AwsLimits", "AwsOptions"]
+__all__ = ["AwsBackend", "AwsLimits", "AwsOptions", "OrderingRule"]

@@ -39,9 +39,11 @@ _MAPPED: Final = frozenset(
 
 
 def attributes_from_settings(
-    settings: QueueSettings, redrive_arn: str | None, *, changing: bool = False
+    settings: QueueSettings, redrive_arn: str | None, *, fifo: bool, changing: bool = False
 ) -> dict[str, str]:
     """What to create a queue with, or (`changing`) to give to an existing one.
+
+    `fifo`: the queue is first-in-first-out in SQS, which its ordering profile may have decided.
 
     SQS keeps nothing for ever: a queue without a retention period gets SQS's longest.
     """
@@ -65,7 +67,7 @@ def attributes_from_settings(
         ).decode()
     elif changing:
         attributes["RedrivePolicy"] = ""
-    if settings.fifo:
+    if fifo:
         attributes["ContentBasedDeduplication"] = str(settings.content_based_deduplication).lower()
         if settings.deduplication_per_group:
             attributes["DeduplicationScope"] = "messageGroup"

@@ -20,6 +20,7 @@ from bridge.backends.aws.attributes import (
 from bridge.backends.aws.control import SqsControl, slices
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.ordering import group_of, rule_for
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.state import AwsState
 from bridge.messaging.errors import QueueDoesNotExist, QueueNameExists
@@ -149,6 +150,9 @@ class Directory:
         if known is not None:
             return known
         queue = self._make(name, settings, sqs, url)
+        rule = rule_for(self._options.ordering, name)
+        if rule is not None and queue.fifo:
+            queue.group_of = group_of(rule)
         self.queues[name] = queue
         self._by_sqs_name[sqs] = queue
         return queue
@@ -179,10 +183,17 @@ class Directory:
         return queue
 
     async def _create(self, name: QueueName, settings: QueueSettings) -> AwsQueue:
-        sqs = self.sqs_name_of(name, fifo=settings.fifo)
-        url = await self.control.url_of(sqs)
-        if url is not None:
-            return await self._adopt(sqs, url, name)
+        rule = rule_for(self._options.ordering, name)
+        fifo = settings.fifo or rule is not None
+        sqs = self.sqs_name_of(name, fifo=fifo)
+        existing = [sqs]
+        if fifo is not settings.fifo:
+            # It may have been made before its rule was.
+            existing.append(self.sqs_name_of(name, fifo=settings.fifo))
+        for each in existing:
+            url = await self.control.url_of(each)
+            if url is not None:
+                return await self._adopt(each, url, name)
         if not self._options.create:
             raise QueueDoesNotExist(
                 f"queue '{name.name}' does not exist in SQS as {sqs!r}, and backend.create is never"
@@ -192,7 +203,8 @@ class Directory:
         if sqs != self._options.prefix + name.name or name.namespace != DEFAULT_NAMESPACE:
             tags.update(tags_of_original(name))
         try:
-            url = await self.control.create(sqs, attributes_from_settings(settings, arn), tags)
+            attributes = attributes_from_settings(settings, arn, fifo=fifo)
+            url = await self.control.create(sqs, attributes, tags)
         except QueueNameExists:
             # Another node was first, with other settings: its queue it is.
             found = await self.control.url_of(sqs)
@@ -206,7 +218,7 @@ class Directory:
 
     async def change(self, queue: AwsQueue, settings: QueueSettings) -> None:
         arn = await self._redrive_arn(queue.name, settings)
-        wanted = attributes_from_settings(settings, arn, changing=True)
+        wanted = attributes_from_settings(settings, arn, fifo=queue.fifo, changing=True)
         # Attributes that are no longer among them are taken back.
         gone = {name: "" for name in queue.settings.attributes if name not in settings.attributes}
         await self.control.set_attributes(queue.url, {**gone, **wanted})
@@ -244,7 +256,8 @@ class Directory:
         target = QueueName(name.namespace, settings.redrive.queue)
         queue = self.queues.get(target)
         if queue is None:
-            url = await self.control.url_of(self.sqs_name_of(target, fifo=settings.fifo))
+            fifo = settings.fifo or rule_for(self._options.ordering, target) is not None
+            url = await self.control.url_of(self.sqs_name_of(target, fifo=fifo))
             if url is None:
                 raise QueueDoesNotExist(f"dead-letter queue '{target.name}' does not exist")
             queue = await self._adopt(parse_queue_url(url).name, url, target)

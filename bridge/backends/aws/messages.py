@@ -70,7 +70,10 @@ def entry_from_message(message: Message, queue: AwsQueue, clock: Clock) -> tuple
     if delay is not None:
         entry.delay_seconds = min(delay, DELAY_SECONDS_MAX)
     if queue.fifo:
-        entry.message_group_id = message.group_id or DEFAULT_GROUP
+        group = message.group_id
+        if group is None and queue.group_of is not None:
+            group = queue.group_of(message)
+        entry.message_group_id = group or DEFAULT_GROUP
         if message.deduplication_id is not None:
             entry.message_deduplication_id = message.deduplication_id
         elif not queue.settings.content_based_deduplication:

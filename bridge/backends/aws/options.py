@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.backends.aws.ordering import OrderingRule
+
 
 @dataclass(frozen=True, slots=True)
 class AwsOptions:
@@ -13,7 +15,8 @@ class AwsOptions:
     `region` None takes the environment's. `endpoints` give single services (`sqs`, `dynamodb`) an
     endpoint of their own, before `endpoint_url` for all of them, before AWS's variables. `create`
     False takes queues and the table as they are. `queues` pins names of the default namespace to
-    existing SQS queues.
+    existing SQS queues. `ordering` says which new queues are first-in-first-out; the first rule
+    counts.
     """
 
     region: str | None = None
@@ -23,6 +26,7 @@ class AwsOptions:
     create: bool = True
     table: str = "landbridge"
     queues: Mapping[str, str] = field(default_factory=dict)
+    ordering: tuple[OrderingRule, ...] = ()
 
     def endpoint_of(self, service: str) -> str | None:
         return self.endpoints.get(service) or self.endpoint_url

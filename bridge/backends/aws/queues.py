@@ -17,8 +17,10 @@ from bridge.backends.aws.receiving import Intake
 from bridge.backends.aws.sending import Sender
 from bridge.backends.aws.settling import Deleter, VisibilityChanger
 from bridge.messaging.model import DeadLetterReason
+from bridge.messaging.names import FIFO_SUFFIX
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.ordering import GroupOf
     from bridge.messaging.model import QueueName, QueueSettings, UnitOfWork
 
 
@@ -66,7 +68,9 @@ class AwsQueue:
         self.sqs_name = sqs_name
         self.url = url
         self.arn: str | None = None
-        self.fifo = settings.fifo
+        self.fifo = sqs_name.endswith(FIFO_SUFFIX)
+        self.group_of: GroupOf | None = None
+        """Of a first-in-first-out queue, what gives messages the group that they lack."""
         self.created_at = 0
         self.modified_at = 0
         self.deleted = False
