@@ -63,6 +63,7 @@ class EmbeddedBackend:
         engine.continue_from(recovered.content_id, recovered.sequence)
         store = EmbeddedStore(engine, self._clock, self._limits)
         store.adopt(recovered.queues)
+        store.number_above(recovered.orphans)
         self._store = store
         self._state = EmbeddedState(self.database, engine.committer)
         for first, last in recovered.orphans:
@@ -79,3 +80,8 @@ class EmbeddedBackend:
         """How many of a queue's waiting messages are in memory; the others are on disk only."""
         assert isinstance(queue, EmbeddedQueue)
         return len(queue.waiting())
+
+    @property
+    def corrections(self) -> int:
+        """How often a count turned out to be off since the start; it should never be."""
+        return 0 if self._engine is None else self._engine.loader.corrections

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.backends.embedded.codec import ENTRY_COLUMNS, entry_from_row
-from bridge.backends.embedded.entry import GONE, LANE_BITS, Entry
-from bridge.backends.embedded.queue import BANDS_MAX, EmbeddedQueue
+from bridge.backends.embedded.entry import GONE, Entry
+from bridge.backends.embedded.queue import EmbeddedQueue, queue_id_of
 from bridge.backends.embedded.schedule import Schedule
 from bridge.messaging.model import UnitOfWork
 
@@ -149,7 +149,7 @@ class Expiry:
 
     def _tail_of(self, number: int) -> tuple[EmbeddedQueue, Lane] | None:
         """The queue and lane of an id that is on disk only."""
-        queue = self._owner.queue_by_id((number >> LANE_BITS) // BANDS_MAX)
+        queue = self._owner.queue_by_id(queue_id_of(number))
         if queue is None or queue.deleted:
             return None
         lane = queue.lane_of_entry(number)

@@ -15,7 +15,7 @@ import msgspec
 from bridge.backends.embedded.codec import ENTRY_COLUMNS, entry_from_row, message_from_row
 from bridge.backends.embedded.entry import LANE_BITS, MEMORY, Entry
 from bridge.backends.embedded.fifo import FifoQueue
-from bridge.backends.embedded.queue import BANDS_MAX, EmbeddedQueue
+from bridge.backends.embedded.queue import BANDS_MAX, EmbeddedQueue, queue_id_of
 from bridge.messaging.model import Accepted, QueueName, QueueSettings, UnitOfWork
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Loader:
             self._loop.call_later(RETRY_SECONDS, self._load_window, start, end)
             return
         for row in rows:
-            queue = self._owner.queue_by_id((row[0] >> LANE_BITS) // BANDS_MAX)
+            queue = self._owner.queue_by_id(queue_id_of(row[0]))
             if queue is None or queue.deleted or row[0] in queue.delayed:
                 continue
             if row[0] <= queue.lane_of_entry(row[0]).floor:
@@ -270,7 +270,7 @@ class Loader:
             " AND (e.receive_count > 0 OR e.visible_at <= ?)",
             (self._horizon,),
         ):
-            queue = queues.get((row[0] >> LANE_BITS) // BANDS_MAX)
+            queue = queues.get(queue_id_of(row[0]))
             if queue is not None:
                 self._recover_hidden(queue, entry_from_row(queue, row))
         self._owner.expiry.tails = bool(

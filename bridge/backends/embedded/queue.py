@@ -23,6 +23,11 @@ DELIVERY_BATCH_MAX = 512
 """Deliveries handed to one receiver before the next one has its turn."""
 
 
+def queue_id_of(entry_id: int) -> int:
+    """The number of the queue that an entry belongs to."""
+    return (entry_id >> LANE_BITS) // BANDS_MAX
+
+
 class Receiver(Protocol):
     """Who waits for deliveries: a pushed consumer or a pull that waits."""
 

@@ -14,7 +14,7 @@ from bridge.backends.embedded.entry import GONE, Entry
 from bridge.backends.embedded.fifo import FifoQueue
 from bridge.backends.embedded.handles import handle_from_entry, parse_handle
 from bridge.backends.embedded.loader import QueueRecord
-from bridge.backends.embedded.queue import EmbeddedQueue
+from bridge.backends.embedded.queue import EmbeddedQueue, queue_id_of
 from bridge.backends.embedded.receivers import PullReceiver, PushReceiver
 from bridge.messaging.errors import (
     InvalidParameter,
@@ -61,6 +61,11 @@ class EmbeddedStore:
             self._engine.by_id[queue.id] = queue
             self._next_id = max(self._next_id, queue.id + 1)
             self._watch(queue)
+
+    def number_above(self, orphans: Iterable[tuple[int, int]]) -> None:
+        """Give no new queue the number of one that left messages behind, which are to be purged."""
+        for _, last in orphans:
+            self._next_id = max(self._next_id, queue_id_of(last) + 1)
 
     def _watch(self, queue: EmbeddedQueue) -> None:
         """Note a use of the queue, and whether it is to be removed without any."""

@@ -10,7 +10,7 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import StateChange, UnitOfWork
+from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
 from bridge.messaging.ports import Queue
 from tests.bridge.backends.embedded.conftest import Reopen
 from tests.support.stores import (
@@ -163,3 +163,13 @@ async def test_a_newer_store_is_refused(reopen: Reopen, tmp_path: Path) -> None:
     newer = EmbeddedBackend(tmp_path, durability="fsync", clock=SystemClock(), limits=Limits())
     with pytest.raises(StoreUnavailable, match="version 999"):
         await newer.open()
+
+
+async def test_a_new_queue_does_not_inherit_what_a_transient_one_spilled(reopen: Reopen) -> None:
+    limits = Limits(queue_head_messages_max=2, queue_refill_messages=2)
+    sent = [str(number) for number in range(10)]
+    for _ in range(2):
+        backend = await reopen(limits=limits)
+        queue = await backend.store.create_queue(name("t"), QueueSettings(), transient=True)
+        await send(backend.store, queue, *map(message, sent))
+    assert await drain(backend.store, queue) == sent
