@@ -350,6 +350,16 @@ class ServerConnection:
                 else "UNSUBSCRIBE must include an 'id' header\n",
             )
         subscription = self._subscriptions.get(subscription_id)
+        if subscription is None and "id" not in headers:
+            # 1.0: the id of SUBSCRIBE may be left out here, and the destination names it then.
+            subscription = next(
+                (
+                    other
+                    for other in self._subscriptions.values()
+                    if other.destination == subscription_id
+                ),
+                None,
+            )
         deliveries = []
         if subscription is not None:
             deliveries = subscription.take_unsettled()

@@ -126,6 +126,14 @@ def destination_from_topic(topic: str | None, subject: str | None) -> str:
     return f"/exchange/{exchange}/{_escaped(key)}" if key else f"/exchange/{exchange}"
 
 
+def destination_from_queue(address: Address, destination: str) -> str:
+    """The destination that a message sent to a subscriber's queue shows: `/queue/NAME` however the
+    subscriber wrote it, as with RabbitMQ. Only where there is no better name it is the subscriber's
+    own `destination`.
+    """
+    return f"/queue/{_escaped(address.name)}" if isinstance(address, QueueAddress) else destination
+
+
 def header_from_reply_to(reply_to: str) -> str:
     """A property `reply-to` as STOMP clients can send to it: a bare name, as AMQP clients and this
     gateway's temporary queues give it, is a reply queue.

@@ -40,6 +40,7 @@ LOSSES: Final = (
     _kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
     _kept("login and passcode", f"{_GATEWAY}test_users_are_checked"),
     _kept("host as a namespace", f"{_GATEWAY}test_namespaces"),
+    _kept("user-id is checked", f"{_GATEWAY}test_nobody_claims_to_be_another_user"),
     _kept(
         "permissions of users, refused in RabbitMQ's words",
         "tests/mappings/stomp/test_permissions.py::test_what_is_not_permitted_is_refused",

@@ -110,6 +110,8 @@ def _take_expires(content: Content, value: str, _now_ms: int) -> None:
     time_ms = _milliseconds("expires", value)
     if time_ms:
         content.expires_at = time_ms
+    else:
+        content.headers["expires"] = value
 
 
 def _take_expiration(content: Content, value: str, now_ms: int) -> None:

@@ -18,7 +18,12 @@ from bridge.auth.checks import (
     require_write,
     require_write_subject,
 )
-from bridge.messaging.errors import AccessDenied, MessagingError, QueueDoesNotExist
+from bridge.messaging.errors import (
+    AccessDenied,
+    InvalidParameter,
+    MessagingError,
+    QueueDoesNotExist,
+)
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.routing.router import Routed
 from mappings.stomp.addresses import (
@@ -185,7 +190,7 @@ class Publishing:
         content = (
             self._kept_content(send, now_ms)
             if send.headers_kept and headers is send.headers
-            else content_from_send(headers, send.body, now_ms)
+            else self._content(headers, send.body, now_ms)
         )
         message = Message(
             self._next_id(),
@@ -207,11 +212,21 @@ class Publishing:
         found = self._contents.get(id(headers))
         if found is not None and found[0] is headers:
             return found[1]
-        content = content_from_send(headers, send.body, now_ms)
+        content = self._content(headers, send.body, now_ms)
         if "content-length" in headers and "expiration" not in headers:
             if len(self._contents) >= CONTENTS_MAX:
                 self._contents.clear()
             self._contents[id(headers)] = (headers, content)
+        return content
+
+    def _content(self, headers: dict[str, str], body: bytes, now_ms: int) -> Content:
+        """What a SEND says, if it may: nobody claims to be another user, as with RabbitMQ."""
+        content = content_from_send(headers, body, now_ms)
+        claimed = headers.get("user-id", self._user)
+        if claimed != self._user and self._rights.verified:
+            raise InvalidParameter(
+                f"user_id property set to '{claimed}' but authenticated user was '{self._user}'"
+            )
         return content
 
     def _target(self, destination: str) -> Target | None:

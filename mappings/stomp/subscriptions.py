@@ -23,6 +23,7 @@ from mappings.stomp.addresses import (
     TempQueueAddress,
     TopicAddress,
     address_from_destination,
+    destination_from_queue,
 )
 from mappings.stomp.consumer import StompConsumer
 from mappings.stomp.queues import (
@@ -87,7 +88,8 @@ class Subscriptions:
                 subscription.id,
                 gateway.client,
             )
-        consumer = StompConsumer(gateway, subscription, source, prefetch, subscription.destination)
+        shown = destination_from_queue(address, subscription.destination)
+        consumer = StompConsumer(gateway, subscription, source, prefetch, shown)
         self.consumers[subscription] = consumer
         return consumer
 

@@ -229,7 +229,17 @@ def test_a_subscription_of_1_0_may_go_without_id() -> None:
     event = transcript.send_one(SubscribeRequested, "SUBSCRIBE\ndestination:/queue/a\n\n^@")
     assert event.subscription.id == "/queue/a"
     assert delivered(event.subscription, ["m1"])[0].startswith("MESSAGE\ndestination:/queue/a\n")
-    assert isinstance(transcript.send("UNSUBSCRIBE\ndestination:/queue/a\n\n^@")[0], object)
+    ended = transcript.send_one(UnsubscribeReceived, "UNSUBSCRIBE\ndestination:/queue/a\n\n^@")
+    assert ended.subscription is event.subscription
+
+
+def test_unsubscribing_in_1_0_by_the_destination_of_a_subscription_with_id() -> None:
+    transcript = connected("1.0")
+    for name in ("1", "2"):
+        transcript.send(f"SUBSCRIBE\nid:{name}\ndestination:/queue/{name}\n\n^@")
+    ended = transcript.send_one(UnsubscribeReceived, "UNSUBSCRIBE\ndestination:/queue/2\n\n^@")
+    assert ended.subscription is not None
+    assert ended.subscription.id == "2"
 
 
 def test_individual_acks() -> None:

@@ -175,6 +175,14 @@ async def test_messages_arrive_with_their_headers(broker: Broker) -> None:
     }
 
 
+@pytest.mark.parametrize("destination", ["/queue/a%2Fb", "a%2Fb", "/amq/queue/a%2Fb"])
+async def test_a_queue_is_shown_by_one_destination(broker: Broker, destination: str) -> None:
+    client = await broker.client()
+    await client.send(send("/queue/a%2Fb"))
+    (message,) = await client.messages(subscribe(destination))
+    assert message["destination"] == "/queue/a%2Fb"
+
+
 async def test_the_receipt_of_a_subscribe_comes_before_its_messages(broker: Broker) -> None:
     client = await broker.client()
     await client.send(send("/queue/a", "1"), send("/queue/a", "2"))
@@ -508,6 +516,26 @@ async def test_users_are_checked() -> None:
     assert "Access refused for user 'ann'\n" in answer
     assert client.wire.closed
     assert broker.log.lines[0].startswith("refused ann:")
+
+
+async def test_nobody_claims_to_be_another_user(broker: Broker) -> None:
+    accounts = Accounts([Account("ann", make_password_hash(b"secret"))], secret=b"s")
+    strict = Broker(accounts=accounts)
+    checked = Client(strict)
+    checked.push("CONNECT\naccept-version:1.2\nlogin:ann\npasscode:secret\n\n^@")
+    await strict.at_rest()
+    answer = await checked.send(
+        send("/queue/a", "x", "user-id:ann", "receipt:1"),
+        send("/queue/a", "x", "user-id:bob", "receipt:2"),
+    )
+    _, receipt, error = frames_of(answer)
+    assert receipt.startswith("RECEIPT\nreceipt-id:1\n")
+    assert error.startswith("ERROR\nmessage:precondition_failed\n")
+    assert "user_id property set to 'bob' but authenticated user was 'ann'" in error
+    # Who was let in unchecked has no name that another could take.
+    client = await broker.client()
+    (message,) = await client.messages(subscribe("/queue/a"), send("/queue/a", "x", "user-id:bob"))
+    assert message["user-id"] == "bob"
 
 
 async def test_namespaces(broker: Broker) -> None:

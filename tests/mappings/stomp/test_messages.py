@@ -80,6 +80,7 @@ def test_expiry_in_both_conventions() -> None:
     assert content(expires=str(NOW + 5)).expires_at == NOW + 5
     assert content(expires="0").expires_at is None
     assert content(expiration="60000").expires_at == NOW + 60_000
+    assert shown({"expires": "0"}) == {"expires": "0"}
     assert shown({"expiration": "60000"}) == {
         "expiration": "60000",
         "expires": str(NOW + 60_000),
