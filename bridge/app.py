@@ -27,6 +27,7 @@ from bridge.admin.metrics import Sources as MetricsSources
 from bridge.api.api import AwsApi
 from bridge.api.options import ApiOptions
 from bridge.auth import Account, Accounts
+from bridge.auth.stored import stored_accounts, stored_namespaces
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.config import (
     BackendSection,
@@ -53,7 +54,7 @@ from bridge.messaging.model import (
     QueueSettings,
     RedrivePolicy,
 )
-from bridge.messaging.ports import Backend, Store
+from bridge.messaging.ports import Backend, StateStore, Store
 from bridge.messaging.ports import Queue as StoredQueue
 from bridge.net.endpoint import Network
 from bridge.net.listener import HttpService, LegacyService, Listener, ListenError, Service
@@ -68,6 +69,8 @@ from mappings.gateway import Services
 
 GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 """Messages are untracked; what a busy loop allocates dies young, and long scans stall everybody."""
+API_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A legal batch of 1 MiB is up to six times that where an SDK escapes all but ASCII in JSON."""
 NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "limits")
 """Sections that a reload cannot change."""
 
@@ -95,7 +98,7 @@ class Broker:
         self._clock = SystemClock()
         self._message_ids = MessageIds()
         self._limits = limits_of(loaded.config)
-        self._accounts = Accounts(_accounts_of(loaded.config), secret=secrets.token_bytes(32))
+        self._accounts = Accounts(secret=secrets.token_bytes(32))
         self._tasks = TaskOwner(log)
         self._open: dict[str, OpenListener] = {}
         self._retired: list[Listener] = []
@@ -124,7 +127,7 @@ class Broker:
 
     async def run(self, started: Callable[[], None]) -> None:
         """Start, call `started`, and serve until `stop`. Raises `StartRefused`."""
-        backend = _backend_of(self._loaded.config, self._clock, self._limits)
+        backend = backend_of(self._loaded.config, self._clock, self._limits)
         try:
             await backend.open()
         except StoreUnavailable as error:
@@ -170,6 +173,7 @@ class Broker:
         self._network = Network(clock, self._log, limits, self._tasks)
         self._topology = topology = Topology(store, state, clock, ids)
         topology.load()
+        self._accounts.replace(_accounts_of(config, state))
         self._router = router = Router(
             topology,
             store,
@@ -198,7 +202,9 @@ class Broker:
             log=self._log,
             counters=counters,
             spawn=self._tasks.spawn,
-            namespaces=frozenset([DEFAULT_NAMESPACE, *config.namespaces]),
+            namespaces=frozenset(
+                [DEFAULT_NAMESPACE, *config.namespaces, *stored_namespaces(state)]
+            ),
         )
         self._api = AwsApi(
             store,
@@ -243,7 +249,7 @@ class Broker:
 
     def _service(self, options: ListenerOptions) -> Service:
         if options.protocol == AWS.name:
-            return HttpService(self._api.handle)
+            return HttpService(self._api.handle, API_BODY_BYTES_MAX)
         if options.protocol == METRICS.name:
             return HttpService(self._admin.handle)
         protocol = LEGACY[options.protocol]
@@ -309,7 +315,7 @@ class Broker:
         except StartRefused as refused:
             self._log.error("configuration not reloaded", mistake=str(refused))
             return
-        self._accounts.replace(_accounts_of(loaded.config))
+        self._accounts.replace(_accounts_of(loaded.config, self._services.state))
         self._router.use_rules(loaded.rules)
         self._log.use_level(loaded.config.log.level)
         self._loaded = loaded
@@ -425,7 +431,8 @@ def log_of(config: Config, stream: TextIO) -> StructuredLog:
     )
 
 
-def _backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
+def backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
+    """The backend that the configuration asks for, not opened yet."""
     section = config.backend
     if section.kind == "embedded":
         return EmbeddedBackend(
@@ -458,7 +465,12 @@ def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backe
     return AwsBackend(options, local=local, clock=clock, random=random.random)
 
 
-def _accounts_of(config: Config) -> list[Account]:
+def _accounts_of(config: Config, state: StateStore) -> list[Account]:
+    """The users of the store and of the configuration, which wins over the store."""
+    return [*stored_accounts(state), *_configured_accounts(config)]
+
+
+def _configured_accounts(config: Config) -> list[Account]:
     return [
         Account(
             user.name,

@@ -81,6 +81,8 @@ class Account:
     password_hash: str | None = None
     grants: Grants = EVERYTHING
     tags: frozenset[str] | None = None
+    loopback_only: bool = False
+    """RabbitMQ's `loopback_users`: the password is of no use on listeners that others reach."""
 
 
 class Accounts:
@@ -155,6 +157,9 @@ class Accounts:
                 permitted = self._book.permissions.get(ANONYMOUS, _UNRESTRICTED)
                 return User(ANONYMOUS, verified=False, permissions=permitted)
             raise AuthenticationFailed("no user name was given, and this broker has users")
+        account = self._book.accounts.get(user or "")
+        if account is not None and account.loopback_only and not loopback:
+            raise AuthenticationFailed(f"user {user!r} can only log in via localhost")
         return await self._checked(user or "", password or b"", certificate_user)
 
     def _certificate_holder(self, name: str) -> User:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bridge.config import ConfigInvalid, Loaded, Sources, load
 from bridge.protocols import PROTOCOLS
+from bridge.stored import stored_names
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -59,6 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_config(commands)
     _add_user(commands)
+    _add_import(commands)
     losses = commands.add_parser(
         "losses", help="print docs/losses.md: what each backend keeps of each protocol"
     )
@@ -79,6 +81,7 @@ def sources_of(chosen: argparse.Namespace) -> Sources:
         port_offset=chosen.port_offset,
         environment=dict(os.environ),
         protocols=PROTOCOLS,
+        stored=stored_names,
     )
 
 
@@ -150,6 +153,34 @@ def _add_user(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     hashing.set_defaults(command=_user_hash)
 
 
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    importing = commands.add_parser(
+        "import", help="take over what another broker has", allow_abbrev=False
+    )
+    brokers = importing.add_subparsers(required=True, metavar="BROKER")
+    rabbitmq = brokers.add_parser(
+        "rabbitmq",
+        help="exported definitions: queues, exchanges, bindings, users, permissions, policies",
+        allow_abbrev=False,
+    )
+    rabbitmq.add_argument(
+        "file",
+        type=Path,
+        metavar="DEFINITIONS",
+        help="what `rabbitmqctl export_definitions FILE` or the management page has written",
+    )
+    rabbitmq.add_argument(
+        "--plan", action="store_true", help="only print what would be made, and what is lost"
+    )
+    rabbitmq.add_argument(
+        "--vhost",
+        metavar="NAME",
+        help="the namespace for an export of one virtual host that does not name it",
+    )
+    _add_config_options(rabbitmq)
+    rabbitmq.set_defaults(command=_import_rabbitmq)
+
+
 def _losses(_: argparse.Namespace) -> int:
     from bridge.cli.show import print_losses
 
@@ -172,6 +203,13 @@ def _explain(chosen: argparse.Namespace) -> int:
     from bridge.cli.explain import explain
 
     return explain(load_config(chosen), chosen)
+
+
+def _import_rabbitmq(chosen: argparse.Namespace) -> int:
+    from bridge.cli.rabbitmq import import_rabbitmq
+
+    loaded = load_config(chosen)
+    return import_rabbitmq(loaded, chosen.file, plan=chosen.plan, vhost=chosen.vhost)
 
 
 def _config(chosen: argparse.Namespace) -> int:

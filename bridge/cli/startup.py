@@ -81,7 +81,7 @@ def _data(loaded: Loaded) -> str:
 
 def _access(loaded: Loaded) -> str:
     config = loaded.config
-    users = [user.name for user in config.users]
+    users = loaded.user_names
     if not users:
         clients = "no users: any credentials where a listener is on loopback"
     else:

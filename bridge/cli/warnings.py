@@ -28,7 +28,7 @@ def losses_touched(loaded: Loaded) -> list[str]:
 
 def _access(loaded: Loaded) -> list[str]:
     warnings: list[str] = []
-    users = loaded.config.users
+    users = loaded.user_names
     named = [each for each in loaded.listeners if PROTOCOLS[each.protocol].authenticated]
     clients = [each for each in named if each.protocol != "aws"]
     if clients and not users and any(each.loopback for each in clients):
@@ -36,7 +36,7 @@ def _access(loaded: Loaded) -> list[str]:
             "there are no users: every program on this machine may connect, with any credentials"
         )
     for options in named:
-        keys = users if options.protocol != "aws" else loaded.config.aws_api.access_keys
+        keys = bool(users if options.protocol != "aws" else loaded.config.aws_api.access_keys)
         if options.anonymous and not options.loopback:
             what = "without credentials" if keys else "with any credentials"
             warnings.append(

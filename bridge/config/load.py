@@ -7,13 +7,14 @@ check what concerns several sections. A mistake in one section does not hide tho
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from bridge.config.backend import Backend
 from bridge.config.document import Document, parse_document
 from bridge.config.listeners import (
     ListenerOptions,
@@ -36,6 +37,21 @@ _FILES: Final = ("landbridge.yaml", "/etc/landbridge/landbridge.yaml")
 _FILE_SIZE_MAX: Final = 16 * 1024**2
 
 
+class StoredNames(NamedTuple):
+    """What the store keeps besides the configuration: `landbridge import` puts it there."""
+
+    users: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+
+
+_NOTHING: Final = StoredNames()
+
+
+def nothing_stored(_: Backend) -> StoredNames:
+    """For a configuration whose store is of no interest."""
+    return _NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where a configuration comes from; loading them again is a reload."""
@@ -46,6 +62,8 @@ class Sources:
     port_offset: int
     environment: Mapping[str, str]
     protocols: Mapping[str, ProtocolPorts]
+    stored: Callable[[Backend], StoredNames] = nothing_stored
+    """Looks into the store that the configuration names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,13 @@ class Loaded:
     listeners: tuple[ListenerOptions, ...]
     rules: Rules
     file: Path | None
+    stored: StoredNames = _NOTHING
+
+    @property
+    def user_names(self) -> list[str]:
+        """Of the configuration, then of the store."""
+        names = [user.name for user in self.config.users]
+        return [*names, *(name for name in self.stored.users if name not in names)]
 
 
 def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -112,14 +137,15 @@ def _validated(document: Document, sources: Sources, file: Path | None) -> Loade
         mistakes += mistakes_from(error, document)
         locations += [found["loc"] for found in error.errors(include_input=False)]
     config, wrong = _sound_part(document.data, locations)
-    listeners, found = _cross_checked(config, wrong, sources)
+    stored = sources.stored(config.backend)
+    listeners, found = _cross_checked(config, wrong, sources, stored)
     rules, more = compile_routes(config, limits_of(config))
     mistakes += [
         mistake._replace(place=document.place(mistake.path)) for mistake in [*found, *more]
     ]
     if mistakes:
         raise ConfigInvalid(sorted(mistakes, key=_in_reading_order))
-    return Loaded(config, tuple(listeners), rules, file)
+    return Loaded(config, tuple(listeners), rules, file, stored)
 
 
 def _in_reading_order(mistake: Mistake) -> tuple[int, str]:
@@ -149,7 +175,7 @@ def _sound_part(
 
 
 def _cross_checked(
-    config: Config, wrong: set[str | int], sources: Sources
+    config: Config, wrong: set[str | int], sources: Sources, stored: StoredNames
 ) -> tuple[list[ListenerOptions], list[Mistake]]:
     """What concerns several sections; those in `wrong` have mistakes of their own."""
     mistakes = _doubles(config)
@@ -158,9 +184,10 @@ def _cross_checked(
     listeners, found = complete_listeners(config, sources.protocols, sources.port_offset)
     mistakes += found + _certificates(listeners)
     if not wrong & {"users", "aws_api"}:
-        mistakes += _closed_doors(config, listeners, sources.protocols)
+        has_users = bool(config.users or stored.users)
+        mistakes += _closed_doors(config, listeners, sources.protocols, has_users=has_users)
     if "namespaces" not in wrong:
-        mistakes += _namespaces(config, listeners)
+        mistakes += _namespaces(config, listeners, stored)
     return listeners, mistakes
 
 
@@ -177,13 +204,17 @@ def _certificates(listeners: Sequence[ListenerOptions]) -> list[Mistake]:
 
 
 def _closed_doors(
-    config: Config, listeners: Sequence[ListenerOptions], protocols: Mapping[str, ProtocolPorts]
+    config: Config,
+    listeners: Sequence[ListenerOptions],
+    protocols: Mapping[str, ProtocolPorts],
+    *,
+    has_users: bool,
 ) -> list[Mistake]:
     """Listeners that others can reach, while nothing says who may come in."""
     mistakes: list[Mistake] = []
     for options in listeners:
         path = ("listeners", options.name)
-        if options.tls and options.tls.client_ca and not config.users:
+        if options.tls and options.tls.client_ca and not has_users:
             message = "client_ca needs users: the names of the certificates that may connect"
             mistakes.append(Mistake("", (*path, "tls"), message))
         if options.loopback or options.anonymous or not protocols[options.protocol].authenticated:
@@ -191,7 +222,7 @@ def _closed_doors(
         if options.protocol == "aws":
             if not config.aws_api.access_keys:
                 mistakes.append(Mistake("", path, _without_keys(options)))
-        elif not config.users:
+        elif not has_users:
             mistakes.append(Mistake("", path, _without_users(options)))
     return mistakes
 
@@ -220,8 +251,10 @@ def _without_keys(options: ListenerOptions) -> str:
     )
 
 
-def _namespaces(config: Config, listeners: Sequence[ListenerOptions]) -> list[Mistake]:
-    known = ["/", *config.namespaces]
+def _namespaces(
+    config: Config, listeners: Sequence[ListenerOptions], stored: StoredNames
+) -> list[Mistake]:
+    known = list(dict.fromkeys(["/", *config.namespaces, *stored.namespaces]))
     allowed = f"(known: {', '.join(known)}; others go under namespaces)"
     return [
         Mistake("", ("listeners", options.name, "namespace"), f"{options.namespace!r} {allowed}")
