@@ -140,6 +140,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(
-    max_examples=500, stateful_step_count=60, phases=[Phase.reuse, Phase.generate]
-)
+TestStore.settings = settings(max_examples=50, stateful_step_count=50)

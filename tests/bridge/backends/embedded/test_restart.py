@@ -167,9 +167,12 @@ async def test_a_newer_store_is_refused(reopen: Reopen, tmp_path: Path) -> None:
 
 async def test_a_new_queue_does_not_inherit_what_a_transient_one_spilled(reopen: Reopen) -> None:
     limits = Limits(queue_head_messages_max=2, queue_refill_messages=2)
-    sent = [str(number) for number in range(10)]
-    for _ in range(2):
+    for round_number in range(2):
         backend = await reopen(limits=limits)
         queue = await backend.store.create_queue(name("t"), QueueSettings(), transient=True)
+        sent = [f"{round_number} {number}" for number in range(10)]
         await send(backend.store, queue, *map(message, sent))
-    assert await drain(backend.store, queue) == sent
+        taken = await backend.store.receive(queue, count=2)
+        await delete(backend.store, *taken)
+        assert await drain(backend.store, queue) == sent[2:]
+        await send(backend.store, queue, *map(message, sent))
