@@ -44,6 +44,8 @@ from mappings.gateway import Services, Transport
 
 PROTOCOL = "amqp"
 VERSION = version("landbridge")
+DIALECT = "3.13.7"
+"""The RabbitMQ whose dialect is spoken."""
 Barrier = Coroutine[Any, Any, None]
 
 
@@ -526,12 +528,15 @@ def give_credit(tokens: Sequence[Token]) -> None:
 
 
 def server_properties() -> dict[str, object]:
-    """What connection.start says of the server."""
+    """What connection.start says of the server.
+
+    Clients look at product and version to choose RabbitMQ's dialect, and RabbitMQ's it is.
+    """
     return {
-        "product": "Landbridge",
-        "version": VERSION,
-        "platform": "Python",
-        "information": "AMQP 0-9-1 over queues and topics that behave as SQS and SNS do",
+        "product": "RabbitMQ",
+        "version": DIALECT,
+        "platform": f"Landbridge {VERSION}",
+        "information": "Landbridge speaks AMQP 0-9-1 in RabbitMQ's dialect",
         "cluster_name": "landbridge",
         "capabilities": SERVER_CAPABILITIES,
     }
