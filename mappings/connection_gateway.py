@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from adapters.connection import Connection
 from bridge.messaging.model import UnitOfWork
+from mappings.connections import ConnectionDetails
 from mappings.gateway import AnswerSlot, OrderedAnswers, Services, Transport
 
 Event = TypeVar("Event")
@@ -39,6 +40,8 @@ class ConnectionGateway(ABC, Generic[Event]):
         self.transport = transport
         self.user: str | None = None
         self.client: str | None = None
+        self.namespace = ""
+        self.opened_at = services.clock.epoch_ms()
         self.greeted = False
         """The client was let in, which the log was told."""
         self.lost = False
@@ -57,6 +60,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._stopping = False
         self._reason: str | None = None
         self._all_answered: asyncio.Future[None] | None = None
+        services.connections.add(self)
 
     # -- to be implemented
 
@@ -108,6 +112,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         if self.lost:
             return
         self.lost = self._finishing = True
+        self.services.connections.discard(self)
         self._backlog.clear()
         if self.greeted:
             self.services.log.disconnected(
@@ -147,6 +152,24 @@ class ConnectionGateway(ABC, Generic[Event]):
             return
         self.say_goodbye()
         self.finish("the broker was shut down")
+
+    # -- for management (mappings.connections.LiveConnection)
+
+    @property
+    def peer(self) -> str:
+        return self.transport.peer
+
+    @property
+    def unanswered_count(self) -> int:
+        return self._unanswered_messages
+
+    @property
+    def reading_paused(self) -> bool:
+        return self._reading_paused
+
+    def details(self) -> ConnectionDetails:
+        """To be overridden by a protocol that knows more."""
+        return ConnectionDetails()
 
     # -- for the derived class
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mappings.connections import Connections
+
 if TYPE_CHECKING:
     from bridge.auth import Accounts
     from bridge.messaging.clock import Clock, MessageIds
@@ -143,6 +145,8 @@ class Services:
     """Run a barrier in the task group that owns this listener's connections."""
     namespaces: frozenset[str]
     """Those that exist; a client that names another one gets the default."""
+    connections: Connections = field(default_factory=Connections)
+    """Those that are open, for management."""
     shared: dict[str, object] = field(default_factory=dict)
     """What the gateways of one protocol share, by protocol; the same for all listeners."""
 

@@ -37,6 +37,7 @@ from bridge.messaging.errors import MessagingError
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, StateChange, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
+from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
 from mappings.gateway import Services, Transport
 from mappings.mqtt.connecting import connect
 from mappings.mqtt.errors import filter_code_from
@@ -82,6 +83,15 @@ class MqttGateway(ConnectionGateway[Event]):
         self._in_session = False
         self._will_stands = True
         self._leaving = False
+
+    def details(self) -> ConnectionDetails:
+        queue = self.session.queue
+        consumers = [] if queue is None else [ConsumerDetails(self.client or "", queue.name, 0)]
+        return ConnectionDetails(
+            version="MQTT 5-0" if self.version_5 else "MQTT 3-1-1",
+            client_properties={"client_id": self.client or ""},
+            channels=[ChannelDetails(1, consumers)],
+        )
 
     # -- events
 

@@ -30,6 +30,7 @@ from adapters.stomp.events import (
 )
 from adapters.stomp.frames import FrameError
 from adapters.stomp.server import ServerConnection, ServerOptions
+from adapters.stomp.subscription import AckMode
 from adapters.stomp.transactions import TransactionLimits
 from bridge.auth import User
 from bridge.auth.checks import require_open
@@ -37,6 +38,7 @@ from bridge.messaging.errors import AccessDenied, AuthenticationFailed, Messagin
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
+from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
 from mappings.gateway import Services, Transport
 from mappings.stomp.errors import frame_error_from
 from mappings.stomp.publishing import Publishing
@@ -252,6 +254,21 @@ class StompGateway(ConnectionGateway[Event]):
             self.services.store.submit(unit)
 
     # -- what the base class asks for
+
+    def details(self) -> ConnectionDetails:
+        consumers = [
+            ConsumerDetails(
+                subscription.id,
+                consumer.source.queue.name,
+                consumer.prefetch,
+                subscription.ack_mode is not AckMode.AUTO,
+            )
+            for subscription, consumer in self.subscriptions.consumers.items()
+        ]
+        return ConnectionDetails(
+            version=f"STOMP {self.connection.version.value}",
+            channels=[ChannelDetails(1, consumers)],
+        )
 
     def stop_deliveries(self) -> None:
         self.release(self.subscriptions.stop())
