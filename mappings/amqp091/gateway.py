@@ -33,6 +33,7 @@ from bridge.routing.router import Routed
 from mappings.amqp091.authentication import EXTERNAL, MECHANISMS, credentials_from
 from mappings.amqp091.channel import GatewayChannel, Token
 from mappings.amqp091.consumer import AmqpConsumer
+from mappings.amqp091.details import connection_details
 from mappings.amqp091.errors import amqp_error_from
 from mappings.amqp091.messages import translation_of
 from mappings.amqp091.publishing import PUBLISH_METHOD, Publishing, has_copies
@@ -40,6 +41,7 @@ from mappings.amqp091.requests import Requests
 from mappings.amqp091.settling import Settling
 from mappings.amqp091.topology import Declarations
 from mappings.connection_gateway import ConnectionGateway
+from mappings.connections import ConnectionDetails
 from mappings.gateway import Services, Transport
 
 PROTOCOL = "amqp"
@@ -85,6 +87,12 @@ class AmqpGateway(ConnectionGateway[Event]):
         self._received: list[PublishReceived] = []
         self._acked: list[Token] = []
         self._orphans: list[Queue] = []
+        self._ended: list[AmqpConsumer] = []
+        self.deleting = False
+        """The client is deleting a queue: its consumers hear of it behind the answer."""
+
+    def details(self) -> ConnectionDetails:
+        return connection_details(self)
 
     # Events
 
@@ -283,7 +291,15 @@ class AmqpGateway(ConnectionGateway[Event]):
         channel = consumer.channel
         channel.consumers.pop(consumer.protocol_consumer.tag, None)
         channel.take_surplus(consumer)
-        self.connection.cancel_consumer(consumer.protocol_consumer)
+        self._ended.append(consumer)
+        if not self.deleting:
+            self.tell_ended()
+
+    def tell_ended(self) -> None:
+        """Send basic.cancel for the consumers that have ended."""
+        ended, self._ended = self._ended, []
+        for consumer in ended:
+            self.connection.cancel_consumer(consumer.protocol_consumer)
         self.write_out()
 
     async def forget_orphans(self) -> None:

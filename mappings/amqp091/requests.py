@@ -115,8 +115,14 @@ class Requests:
     async def delete_queue(
         self, event: events.QueueDeleteRequested, channel: GatewayChannel
     ) -> None:
-        declarations = self._gateway.declarations
-        self._answer(event, await declarations.delete_queue(event, channel.last_queue))
+        gateway = self._gateway
+        gateway.deleting = True
+        try:
+            fields = await gateway.declarations.delete_queue(event, channel.last_queue)
+            self._answer(event, fields)
+        finally:
+            gateway.deleting = False
+            gateway.tell_ended()
 
     def _answer(self, event: Any, fields: dict[str, Any]) -> None:
         self._gateway.connection.answer(event, **fields)

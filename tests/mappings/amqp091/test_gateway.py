@@ -303,6 +303,14 @@ async def test_cancelling(broker: Broker) -> None:
     assert await client.call("Basic.Ack", delivery_tag=1) == []
 
 
+async def test_who_deletes_a_queue_hears_of_its_consumers_last(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.declare("q")
+    await client.call("Basic.Consume", queue="q", consumer_tag="c")
+    answer = await client.call("Queue.Delete", queue="q")
+    assert names(answer) == ["Queue.DeleteOk", "Basic.Cancel"]
+
+
 async def test_exclusive_consumers(broker: Broker) -> None:
     client = await connect(broker)
     await client.declare("q")
