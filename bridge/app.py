@@ -461,6 +461,10 @@ def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backe
         table=section.state_table,
         queues=section.queues,
         ordering=tuple(OrderingRule(each.queues, each.group) for each in section.ordering),
+        payload_bucket=section.payload_bucket,
+        payload_prefix=section.payload_prefix,
+        payload_bytes_max=section.payload_bytes_max,
+        legacy_payload_attribute=section.legacy_payload_attribute,
     )
     return AwsBackend(options, local=local, clock=clock, random=random.random)
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.config.section import FilePath, Name, Section
+from bridge.messaging.limits import ServiceLimits
 
 
 def _endpoint(value: str) -> str:
@@ -20,6 +21,7 @@ def _endpoint(value: str) -> str:
 
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 
+SERVICE: Final = ServiceLimits()
 _ONLY_EMBEDDED: Final = ("durability",)
 _ONLY_AWS: Final = (
     "region",
@@ -30,6 +32,10 @@ _ONLY_AWS: Final = (
     "state_table",
     "queues",
     "ordering",
+    "payload_bucket",
+    "payload_prefix",
+    "payload_bytes_max",
+    "legacy_payload_attribute",
 )
 
 
@@ -38,6 +44,7 @@ class Endpoints(Section):
 
     sqs: EndpointUrl | None = Field(None, description="Where SQS is.")
     dynamodb: EndpointUrl | None = Field(None, description="Where DynamoDB is.")
+    s3: EndpointUrl | None = Field(None, description="Where S3 is.")
 
 
 class Ordering(Section):
@@ -108,6 +115,29 @@ class Backend(Section):
         [],
         description="Queues that are made with an order; the first that matches counts, and a queue"
         " keeps what it was made with. All others give messages out in about the order of sending.",
+    )
+
+    payload_bucket: Name | None = Field(
+        None,
+        description="S3 bucket for the bodies of messages that are too large for SQS, in the form"
+        " of AWS's extended clients. Without one, such messages are refused. A lifecycle rule"
+        " should end what is older than 15 days.",
+    )
+    payload_prefix: str = Field(
+        "",
+        pattern="^[A-Za-z0-9./_-]{0,500}$",
+        description="In front of the keys of all objects in the bucket.",
+    )
+    payload_bytes_max: int = Field(
+        SERVICE.message_size_max,
+        ge=1_024,
+        le=SERVICE.message_size_max,
+        description="Size, attributes included, above which a body goes to the bucket.",
+    )
+    legacy_payload_attribute: bool = Field(
+        default=False,
+        description="Mark such messages with `SQSLargePayloadSize`, as readers with an old extended"
+        " client want it, instead of `ExtendedPayloadSize`. Both are read.",
     )
 
     @model_validator(mode="after")

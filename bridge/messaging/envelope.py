@@ -81,9 +81,9 @@ _packed_encoder = msgspec.json.Encoder()
 
 
 def attributes_from_message(
-    message: Message, *, carry_delay: bool = False
+    message: Message, *, carry_delay: bool = False, attributes_max: int = _ATTRIBUTES_MAX
 ) -> tuple[str, dict[str, Attribute]]:
-    """Body and attributes under which `message` stands in SQS; at most ten attributes.
+    """Body and attributes under which `message` stands in SQS; at most `attributes_max` of them.
 
     `carry_delay`: its delay is longer than SQS gives, and has to be found again when it arrives.
     """
@@ -113,7 +113,7 @@ def attributes_from_message(
     if carry_delay and message.visible_at is not None:
         packed["visible_at"] = message.visible_at
     plain, properties, headers = _sort_out(message, as_sent.attributes)
-    room = _ATTRIBUTES_MAX - len(attributes)
+    room = attributes_max - len(attributes)
     if packed or properties or headers or len(plain) > room:
         room -= 1
         for is_header, name, value, _ in plain[room:]:

@@ -10,6 +10,7 @@ from bridge.backends.aws.credentials import Credentials, Resolved, resolve
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.payloads import Payloads
 from bridge.backends.aws.service import Random, Service
 from bridge.backends.aws.state import AwsState
 from bridge.backends.aws.store import AwsStore
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SQS = "sqs"
 DYNAMODB = "dynamodb"
+S3 = "s3"
 
 
 class AwsBackend:
@@ -78,6 +80,12 @@ class AwsBackend:
             sqs=self._service(SQS, "AmazonSQS", resolved),
             dynamodb=self._service(DYNAMODB, "DynamoDB_20120810", resolved),
             tasks=self._tasks,
+            payloads=Payloads(
+                self._options,
+                lambda: resolved.client(S3, self._options.endpoint_of(S3)),
+                self.counters,
+                self._tasks,
+            ),
         )
         self._state = AwsState(node, self._options.table)
         self._store = AwsStore(node, self._state, self._options, self._local.store)

@@ -39,6 +39,8 @@ class Batcher(Generic[ItemT]):
         self._node = node
         self._pending: list[ItemT] = []
         self._in_flight = 0
+        self._preparing = 0
+        """Items that will come once something else is done."""
         self._in_flight_max = in_flight_max
         self._timer: asyncio.Handle | None = None
         self._timer_is_lazy = False
@@ -78,14 +80,14 @@ class Batcher(Generic[ItemT]):
 
     async def drain(self) -> None:
         """Send what waits, and return when nothing is under way."""
-        while self._pending or self._in_flight:
+        while self.busy:
             self._flush(everything=True)
             self._idle = self._node.loop.create_future()
             await self._idle
 
     @property
     def busy(self) -> bool:
-        return bool(self._pending or self._in_flight)
+        return bool(self._pending or self._in_flight or self._preparing)
 
     # -- out
 
@@ -140,7 +142,10 @@ class Batcher(Generic[ItemT]):
         self._flush(everything=not self._in_flight)
         if self._pending:
             self._arm(lazy=False)
-        elif not self._in_flight and self._idle is not None and not self._idle.done():
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self.busy and not self._idle.done():
             self._idle.set_result(None)
 
     async def _try(self, batch: list[ItemT], deadline: float) -> list[ItemT]:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+import botocore.config
 import botocore.exceptions
 import botocore.session
 
@@ -40,11 +41,21 @@ class Resolved:
         endpoints: Mapping[str, Endpoint],
         credentials: Credentials,
         tls: ssl.SSLContext | None,
+        session: Any,
     ) -> None:
+        self._session = session
         self.region = region
         self.endpoints = endpoints
         self.credentials = credentials
         self.tls = tls
+
+    def client(self, service: str, url: str | None) -> Any:
+        """A client of botocore's, for services that are called rarely. Blocking."""
+        # Endpoints that are not AWS's seldom have a host name for each bucket.
+        config = botocore.config.Config(s3={"addressing_style": "path" if url else "auto"})
+        return self._session.create_client(
+            service, region_name=self.region, endpoint_url=url, config=config
+        )
 
 
 def resolve(region: str | None, urls: Mapping[str, str | None]) -> Resolved:
@@ -76,7 +87,7 @@ def resolve(region: str | None, urls: Mapping[str, str | None]) -> Resolved:
     tls: ssl.SSLContext | None = None
     if any(endpoint.tls for endpoint in endpoints.values()):
         tls = ssl.create_default_context(cafile=bundle)
-    return Resolved(region, endpoints, credentials, tls)
+    return Resolved(region, endpoints, credentials, tls, session)
 
 
 def _url(session: Any, service: str, region: str, url: str | None) -> str:

@@ -15,12 +15,14 @@ from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Delivery
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.payloads import Pointer
     from bridge.backends.aws.queues import AwsQueue
     from bridge.backends.aws.receiving import Receiver
     from bridge.messaging.clock import Clock
     from bridge.messaging.model import Message
 
 DELAY_SECONDS_MAX = ServiceLimits().delay_seconds_max
+ATTRIBUTES_MAX = ServiceLimits().attributes_max
 RETENTION_SECONDS_MAX = ServiceLimits().retention_seconds_max
 HIDE_SECONDS_MAX = ServiceLimits().visibility_timeout_seconds_max - 60
 """For how long a received message can be hidden: SQS counts 12 hours from the receive, which was a
@@ -35,10 +37,10 @@ class AwsDelivery(Delivery):
     """A message that SQS handed to this node.
 
     `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
-    `received_at` is monotonic.
+    `received_at` is monotonic. `payload`: where its body was found, if not in SQS.
     """
 
-    __slots__ = ("handle", "held", "received_at", "receiver", "renew_at")
+    __slots__ = ("handle", "held", "payload", "received_at", "receiver", "renew_at")
 
     queue: AwsQueue
 
@@ -49,9 +51,12 @@ class AwsDelivery(Delivery):
         self.received_at = 0.0
         self.renew_at = 0.0
         self.receiver: Receiver | None = None
+        self.payload: Pointer | None = None
 
 
-def entry_from_message(message: Message, queue: AwsQueue, clock: Clock) -> tuple[SendEntry, int]:
+def entry_from_message(
+    message: Message, queue: AwsQueue, clock: Clock, attributes_max: int = ATTRIBUTES_MAX
+) -> tuple[SendEntry, int]:
     """The entry of a batch that carries `message`, and its size as SQS counts it.
 
     Raises `UnsupportedOperation` for a delay that the queue cannot give.
@@ -60,7 +65,9 @@ def entry_from_message(message: Message, queue: AwsQueue, clock: Clock) -> tuple
     if message.visible_at is not None:
         delay = _delay(message.visible_at - clock.epoch_ms(), queue)
     far = delay is not None and delay > DELAY_SECONDS_MAX
-    body, attributes = attributes_from_message(message, carry_delay=far)
+    body, attributes = attributes_from_message(
+        message, carry_delay=far, attributes_max=attributes_max
+    )
     entry = SendEntry(body)
     if attributes:
         entry.message_attributes = {

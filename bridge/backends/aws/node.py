@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.payloads import Payloads
 from bridge.backends.aws.service import Service
 from bridge.backends.aws.tasks import Tasks
 
@@ -26,6 +27,7 @@ class Node:
     sqs: Service
     dynamodb: Service
     tasks: Tasks
+    payloads: Payloads
     opened: bool = False
 
     def control_deadline(self, service: Service) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.backends.aws.ordering import OrderingRule
+from bridge.messaging.limits import ServiceLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class AwsOptions:
     endpoint of their own, before `endpoint_url` for all of them, before AWS's variables. `create`
     False takes queues and the table as they are. `queues` pins names of the default namespace to
     existing SQS queues. `ordering` says which new queues are first-in-first-out; the first rule
-    counts.
+    counts. Messages over `payload_bytes_max` leave their body in `payload_bucket`; readers of the
+    old extended client for Java want the legacy attribute.
     """
 
     region: str | None = None
@@ -27,6 +29,10 @@ class AwsOptions:
     table: str = "landbridge"
     queues: Mapping[str, str] = field(default_factory=dict)
     ordering: tuple[OrderingRule, ...] = ()
+    payload_bucket: str | None = None
+    payload_prefix: str = ""
+    payload_bytes_max: int = ServiceLimits().message_size_max
+    legacy_payload_attribute: bool = False
 
     def endpoint_of(self, service: str) -> str | None:
         return self.endpoints.get(service) or self.endpoint_url

@@ -11,6 +11,7 @@ import asyncio
 from bridge.backends.aws.batches import BATCH_MAX, IDS
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.payloads import is_claim, pointer_from_body
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.wire import (
     HandleBatch,
@@ -52,6 +53,10 @@ async def _purge_lane(node: Node, queue: AwsQueue) -> int:
             deadline=node.sqs.deadline_in(node.limits.settle_seconds_max),
         )
         count += len(messages)
+        for message in messages:
+            pointer = pointer_from_body(message.body)
+            if pointer is not None and is_claim(message.message_attributes):
+                node.payloads.discard(pointer)
     return count
 
 

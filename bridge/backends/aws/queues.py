@@ -127,6 +127,10 @@ class AwsQueue:
         self.holder.drop(delivery)
         self.visibility.change(delivery, min(seconds, HIDE_SECONDS_MAX), None, self._deadline())
 
+    def lament(self, delivery: AwsDelivery) -> None:
+        """Dead-letter a message that cannot be read as it was meant."""
+        self._surroundings.dead_letter(self, [delivery], DeadLetterReason.REJECTED)
+
     def _deadline(self) -> float:
         return self._node.clock.monotonic() + self._node.limits.settle_seconds_max
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.errors import AwsError
-from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
+from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
 from bridge.messaging.errors import ResourceLocked
@@ -153,7 +154,7 @@ class Intake:
             finally:
                 self._polls -= 1
         if messages:
-            self._arrived(messages)
+            self._arrived(await deliveries_from(self._node, self._queue, messages))
         self.consider()
 
     def _refused(self, error: AwsError) -> float:
@@ -171,9 +172,8 @@ class Intake:
         else:
             self._polls_allowed = max(1, self._polls_allowed - 1) if came else 1
 
-    def _arrived(self, messages: list[Received]) -> None:
+    def _arrived(self, deliveries: list[AwsDelivery]) -> None:
         queue = self._queue
-        deliveries = [delivery_from_received(each, queue) for each in messages]
         hold = queue.holder.hold
         for delivery in deliveries:
             hold(delivery)

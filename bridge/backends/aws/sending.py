@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from bridge.backends.aws.batches import BATCH_MAX, IDS, Batcher
 from bridge.backends.aws.errors import AwsError, messaging_error_from
-from bridge.backends.aws.messages import entry_from_message
+from bridge.backends.aws.messages import ATTRIBUTES_MAX, entry_from_message
 from bridge.backends.aws.node import Node
-from bridge.backends.aws.wire import SendBatch, SendEntry, Sent, encode
-from bridge.messaging.errors import MessageTooLong, MessagingError
+from bridge.backends.aws.payloads import body_from_pointer
+from bridge.backends.aws.wire import SendBatch, SendEntry, Sent, WireAttribute, encode
+from bridge.messaging.errors import MessageTooLong, MessagingError, StoreUnavailable
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Accepted
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from bridge.messaging.model import Message, UnitOfWork
 
 SIZE_MAX = ServiceLimits().message_size_max
+POINTER_BYTES_MAX = 2_048
+"""A pointer into S3 with the attribute that goes with it; keys have at most 1,024 bytes."""
 
 
 class Outgoing:
     """One send on its way: the `index`th of `unit`."""
 
-    __slots__ = ("deadline", "entry", "index", "size", "unit")
+    __slots__ = ("deadline", "entry", "index", "ready", "size", "unit")
 
     def __init__(
         self, unit: UnitOfWork, index: int, entry: SendEntry, size: int, deadline: float
@@ -38,6 +41,8 @@ class Outgoing:
         self.entry = entry
         self.size = size
         self.deadline = deadline
+        self.ready = True
+        """False while its payload is on its way to S3; its group waits for it."""
 
 
 class Sender(Batcher[Outgoing]):
@@ -59,14 +64,76 @@ class Sender(Batcher[Outgoing]):
         except MessagingError as error:
             unit.failures[index] = error
             return
+        if size > self._node.payloads.threshold_bytes:
+            self._offload(unit, index, message, deadline)
+            return
         if size > SIZE_MAX:
             unit.failures[index] = MessageTooLong(
-                f"the message has {size} bytes as SQS counts them, {SIZE_MAX} are allowed"
+                f"the message has {size} bytes as SQS counts them, {SIZE_MAX} are allowed without"
+                " backend.payload_bucket"
             )
             return
         unit.remaining += 1
         self._size += size
         self.add(Outgoing(unit, index, entry, size, deadline))
+
+    # -- payloads over the limit
+
+    def _offload(self, unit: UnitOfWork, index: int, message: Message, deadline: float) -> None:
+        """Put the body of a message into S3, then send what points to it."""
+        # One attribute is taken by the body's size.
+        entry, size = entry_from_message(
+            message, self._queue, self._node.clock, attributes_max=ATTRIBUTES_MAX - 1
+        )
+        text = entry.message_body
+        length = len(text.encode("utf-8", "surrogatepass"))
+        rest = size - length + POINTER_BYTES_MAX
+        if rest > SIZE_MAX:
+            unit.failures[index] = MessageTooLong(
+                f"the message's attributes have {rest} bytes, {SIZE_MAX} are allowed"
+            )
+            return
+        name = self._node.payloads.size_attribute
+        entry.message_attributes = {
+            **entry.message_attributes,
+            name: WireAttribute("Number", str(length)),
+        }
+        item = Outgoing(unit, index, entry, rest, deadline)
+        item.ready = False
+        unit.remaining += 1
+        self._preparing += 1
+        if self._queue.fifo:
+            # It takes its place now, and the others of its group wait behind it.
+            self._pending.append(item)
+            self._size += rest
+        self._node.tasks.spawn(self._put(item, text))
+
+    async def _put(self, item: Outgoing, text: str) -> None:
+        error: MessagingError | None = StoreUnavailable("the broker stops")
+        try:
+            pointer = await self._node.payloads.put(text)
+            item.entry.message_body = body_from_pointer(pointer)
+            error = None
+        except MessagingError as refused:
+            error = refused
+        finally:
+            self._preparing -= 1
+            self._was_put(item, error)
+
+    def _was_put(self, item: Outgoing, error: MessagingError | None) -> None:
+        item.ready = True
+        if error is not None:
+            if self._queue.fifo:
+                self._pending.remove(item)
+                self._size -= item.size
+            item.unit.failures[item.index] = error
+            self._node.part_done(item.unit)
+        elif not self._queue.fifo:
+            self._size += item.size
+            self.add(item)
+        if self._pending:
+            self._arm(lazy=False)
+        self._tell_idle()
 
     # -- Batcher
 
@@ -100,7 +167,7 @@ class Sender(Batcher[Outgoing]):
             if len(batch) == BATCH_MAX:
                 left += self._pending[position:]
                 break
-            if group in passed or size + item.size > SIZE_MAX:
+            if not item.ready or group in passed or size + item.size > SIZE_MAX:
                 passed.add(group)
                 left.append(item)
             else:

@@ -68,6 +68,11 @@ class Deleter(_Settler):
 
     action = "DeleteMessageBatch"
 
+    def succeeded(self, item: Settled, sent: Sent) -> None:
+        if item.delivery.payload is not None:
+            self._node.payloads.discard(item.delivery.payload)
+        super().succeeded(item, sent)
+
     def delete(self, delivery: AwsDelivery, unit: UnitOfWork | None, deadline: float) -> None:
         """Delete one message; with `unit`, somebody waits for it."""
         if unit is not None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.handles import handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
-from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
+from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
@@ -318,8 +319,7 @@ class AwsStore:
                 "ReceiveMessage", encode(request), request.wait_time_seconds or 0
             )
             received = decode_receive_reply(body).messages
-            deliveries = [delivery_from_received(each, queue) for each in received]
-            deliveries = queue.sort_out(deliveries)
+            deliveries = queue.sort_out(await deliveries_from(self._node, queue, received))
         except AwsError as refused:
             if refused.queue_is_gone:
                 queue.vanish()

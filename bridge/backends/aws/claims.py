@@ -1,0 +1,59 @@
+"""From received messages to deliveries, claim checks redeemed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.payloads import (
+    SIZE_ATTRIBUTES,
+    PayloadMissing,
+    is_claim,
+    pointer_from_body,
+)
+from bridge.messaging.errors import MessagingError
+
+if TYPE_CHECKING:
+    from bridge.backends.aws.queues import AwsQueue
+    from bridge.backends.aws.wire import Received
+
+RETRY_SECONDS = 30
+"""How long a message stays hidden whose payload could not be read."""
+
+
+async def deliveries_from(
+    node: Node, queue: AwsQueue, messages: list[Received]
+) -> list[AwsDelivery]:
+    """Deliveries of what was received, in its order.
+
+    A message whose payload is gone is dead-lettered as it stands; one whose payload cannot be read
+    now is hidden for a while.
+    """
+    if not any(is_claim(each.message_attributes) for each in messages):
+        return [delivery_from_received(each, queue) for each in messages]
+    redeemed = await asyncio.gather(*[_redeemed(node, queue, each) for each in messages])
+    return [delivery for delivery in redeemed if delivery is not None]
+
+
+async def _redeemed(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:
+    pointer = None
+    if is_claim(received.message_attributes):
+        pointer = pointer_from_body(received.body)
+    if pointer is None:
+        return delivery_from_received(received, queue)
+    try:
+        body = await node.payloads.get(pointer)
+    except PayloadMissing:
+        queue.lament(delivery_from_received(received, queue))
+        return None
+    except MessagingError:
+        queue.hide(delivery_from_received(received, queue), RETRY_SECONDS)
+        return None
+    received.body = body
+    for name in SIZE_ATTRIBUTES:
+        received.message_attributes.pop(name, None)
+    delivery = delivery_from_received(received, queue)
+    delivery.payload = pointer
+    return delivery
