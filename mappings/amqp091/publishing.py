@@ -83,10 +83,10 @@ class Publishing:
         now_ms = services.clock.epoch_ms()
         next_id = services.message_ids.next
         targets, namespace, user = self._targets, self._namespace, self._user
-        for index in range(index, len(events)):  # noqa: B020, PLR1704 - where it stops is the result
-            event = events[index]
+        for position in range(index, len(events)):
+            event = events[position]
             if type(event) is not PublishReceived:
-                return index
+                return position
             channel = channels.get(event.channel)
             translation: Translation | None = event.properties.translation
             key = event.routing_key
@@ -98,7 +98,7 @@ class Publishing:
                 or translation.particular
                 or channel.transaction is not None
             ):
-                return index
+                return position
             origin, topic, subject = target
             expiration_ms = translation.expiration_ms
             message = Message(
