@@ -7,6 +7,7 @@ from typing import Final
 from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
 
 _GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
+_SESSIONS: Final = "tests/mappings/stomp/test_gateway_sessions.py::"
 _MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
 _SERVER: Final = "tests/adapters/stomp/test_server.py::"
 _TRANSACTIONS: Final = "tests/adapters/stomp/test_transactions.py::"
@@ -38,9 +39,9 @@ LOSSES: Final = (
         f"{_SERVER}test_the_highest_common_version_is_spoken",
     ),
     _kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
-    _kept("login and passcode", f"{_GATEWAY}test_users_are_checked"),
-    _kept("host as a namespace", f"{_GATEWAY}test_namespaces"),
-    _kept("user-id is checked", f"{_GATEWAY}test_nobody_claims_to_be_another_user"),
+    _kept("login and passcode", f"{_SESSIONS}test_users_are_checked"),
+    _kept("host as a namespace", f"{_SESSIONS}test_namespaces"),
+    _kept("user-id is checked", f"{_SESSIONS}test_nobody_claims_to_be_another_user"),
     _kept(
         "permissions of users, refused in RabbitMQ's words",
         "tests/mappings/stomp/test_permissions.py::test_what_is_not_permitted_is_refused",
