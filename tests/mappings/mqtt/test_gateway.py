@@ -91,6 +91,11 @@ async def test_what_is_limited_is_said_in_connack(tmp_path: Path) -> None:
         assert client.connack.properties.session_expiry_interval is None
 
 
+async def test_enhanced_authentication_is_refused(broker: Broker) -> None:
+    client = broker.raw(connect("c", authentication_method="SCRAM-SHA-1"))
+    assert (await client.connected()).reason_code == ReasonCode.BAD_AUTHENTICATION_METHOD
+
+
 # -- permissions
 
 
