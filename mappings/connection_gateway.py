@@ -31,6 +31,31 @@ Answer = Callable[[UnitOfWork], list[bytes]]
 class ConnectionGateway(ABC, Generic[Event]):
     """A `mappings.gateway.Gateway`; the derived class gives it a protocol."""
 
+    __slots__ = (
+        "_all_answered",
+        "_answers",
+        "_backlog",
+        "_backlog_bytes",
+        "_connection",
+        "_finishing",
+        "_outstanding",
+        "_reading_paused",
+        "_reason",
+        "_stopping",
+        "_unanswered_bytes",
+        "_unanswered_messages",
+        "_waiting",
+        "client",
+        "greeted",
+        "lost",
+        "namespace",
+        "opened_at",
+        "services",
+        "transport",
+        "user",
+        "writing_paused",
+    )
+
     protocol: ClassVar[str]
 
     def __init__(

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish as MqttPublish
-from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.publishes import encode_publish
 from bridge.messaging.model import (
     TOPIC_TREE,
@@ -216,8 +215,3 @@ def _encoded(publishes: Sequence[MqttPublish], *, version_5: bool) -> tuple[byte
         largest = max(largest, size)
         pieces += (head, tail)
     return b"".join(pieces), largest
-
-
-def is_plain(publish: MqttPublish) -> bool:
-    """Whether a publish can go without a message, if its target is `live`."""
-    return not publish.qos and not publish.retain and publish.properties is NO_PROPERTIES

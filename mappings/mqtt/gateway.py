@@ -45,7 +45,7 @@ from mappings.mqtt.messages import PROTOCOL
 from mappings.mqtt.outbound import Outbound
 from mappings.mqtt.permissions import may_subscribe
 from mappings.mqtt.publishing import Publishing
-from mappings.mqtt.session import Session
+from mappings.mqtt.session import NO_SESSION, Session
 from mappings.mqtt.sessions import sessions_of
 from mappings.mqtt.subscribing import subscribe, unsubscribe
 
@@ -65,6 +65,20 @@ class ListenerSettings(Protocol):
 class MqttGateway(ConnectionGateway[Event]):
     """One MQTT client."""
 
+    __slots__ = (
+        "_in_session",
+        "_leaving",
+        "_publishing",
+        "_will_stands",
+        "account",
+        "connection",
+        "is_bridge",
+        "outbound",
+        "session",
+        "sessions",
+        "version_5",
+    )
+
     protocol: ClassVar[str] = PROTOCOL
 
     def __init__(self, services: Services, transport: Transport, options: ListenerSettings) -> None:
@@ -77,7 +91,7 @@ class MqttGateway(ConnectionGateway[Event]):
         self.version_5 = False
         self.is_bridge = False
         self.account: User | None = None
-        self.session = Session(self.namespace, "", 0)
+        self.session = NO_SESSION
         self.outbound = Outbound(self)
         self._publishing = Publishing(self)
         self._in_session = False
@@ -97,6 +111,9 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def data_received(self, data: bytes) -> None:
         self.sessions.figures.bytes_received += len(data)
+        if not data:
+            # The driver's sign of life for a client that was not read.
+            self.connection.reading_resumed(self.services.clock.monotonic())
         super().data_received(data)
 
     def handle_events(self, events: list[Event]) -> None:

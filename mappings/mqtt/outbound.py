@@ -7,7 +7,6 @@ waits in `_held`, whose size the credit of the queues bounds.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from bridge.messaging.ports import Subscription as StoreSubscription
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.messages import FIXED, fixed, flags_of, publish_from_message, topic_of
-from mappings.mqtt.session import RELEASED, SENT, Session
+from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
 
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
@@ -85,13 +84,26 @@ class QueueConsumer:
 class Outbound:
     """See the head of this file. One for each connection; `start` gives it the session."""
 
+    __slots__ = (
+        "_connection",
+        "_consumers",
+        "_held",
+        "_late",
+        "_late_bytes",
+        "_quota",
+        "_session",
+        "_stopped",
+        "gateway",
+        "shares_encodings",
+    )
+
     def __init__(self, gateway: MqttGateway) -> None:
         self.gateway = gateway
         self.shares_encodings = True
         self._connection = gateway.connection
-        self._session = Session("", "", 0)
+        self._session = NO_SESSION
         self._consumers: dict[Queue, QueueConsumer] = {}
-        self._held: deque[tuple[Publish, Delivery]] = deque()
+        self._held: list[tuple[Publish, Delivery]] = []
         self._late: list[bytes] = []
         self._late_bytes = 0
         self._quota = 0
@@ -192,7 +204,7 @@ class Outbound:
         consumer.close()
         back = [each for each in self._held if each[1].queue is queue]
         if back:
-            self._held = deque(each for each in self._held if each[1].queue is not queue)
+            self._held = [each for each in self._held if each[1].queue is not queue]
             self.gateway.release([delivery for _, delivery in back])
 
     def forget(self, consumer: QueueConsumer) -> None:
@@ -209,7 +221,8 @@ class Outbound:
         shared = consumer.shared
         special = bool(session.resumed or session.discarded)
         settled: list[Delivery] = []
-        ready: list[tuple[Publish, Delivery]] = []
+        ready: list[Publish] = []
+        tokens: list[Delivery] = []
         match_of = session.filters.match
         for delivery in deliveries:
             message = delivery.message
@@ -231,11 +244,12 @@ class Outbound:
                 continue
             if not publish.qos:
                 settled.append(delivery)
-            ready.append((publish, delivery))
+            ready.append(publish)
+            tokens.append(delivery)
         if self._held:
-            self._held.extend(ready)
+            self._held += zip(ready, tokens, strict=True)
         elif ready:
-            self._send(ready)
+            self._send(ready, tokens)
         if settled:
             self._settle_unanswered(consumer, settled)
 
@@ -245,7 +259,7 @@ class Outbound:
         """
         session, message = self._session, delivery.message
         if message.message_id in session.discarded:
-            session.discarded.discard(message.message_id)
+            del session.discarded[message.message_id]
             settled.append(delivery)
             return True
         packet_id = session.resumed.pop(message.message_id, None)
@@ -274,43 +288,50 @@ class Outbound:
         self.gateway.flush()
         return True
 
-    def _send(self, ready: list[tuple[Publish, Delivery]]) -> None:
+    def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
-        connection = self._connection
-        quota = connection.send_quota
+        quota = self._connection.send_quota
+        levels = {publish.qos for publish in publishes}
+        if levels == {1} and len(publishes) <= quota:
+            self._send_at_once(publishes, deliveries, mixed=False)
+            return
         at_once: list[Publish] = []
         tokens: list[Delivery] = []
         exactly_once: list[tuple[Publish, Delivery]] = []
-        mixed = False
-        size = 0
-        for index, each in enumerate(ready):
-            publish = each[0]
+        for index, publish in enumerate(publishes):
             if publish.qos:
                 if not quota:
-                    self._held.extend(ready[index:])
+                    self._held += zip(publishes[index:], deliveries[index:], strict=True)
                     break
                 quota -= 1
             if publish.qos == 2:
-                exactly_once.append(each)
-                continue
-            mixed = mixed or not publish.qos
-            at_once.append(publish)
-            tokens.append(each[1])
-            size += len(publish.payload)
-        if at_once:
-            if mixed or not self.shares_encodings:
-                too_large = connection.send(at_once, tokens)
+                exactly_once.append((publish, deliveries[index]))
             else:
-                version_5 = self.gateway.version_5
-                encoded = [encode_publish(publish, version_5=version_5) for publish in at_once]
-                too_large = connection.send_encoded(encoded, tokens, 1)
-            self.gateway.count_sent(len(at_once), size)
-            self.gateway.flush()
-            if too_large:
-                # MQTT 5, 3.1.2.11.4 [MQTT-3.1.2-25]: as if it had been sent.
-                self.gateway.settle([each for each in too_large if each is not None])
+                at_once.append(publish)
+                tokens.append(deliveries[index])
+        if at_once:
+            self._send_at_once(at_once, tokens, mixed=0 in levels)
         if exactly_once:
             self._send_exactly_once(exactly_once)
+
+    def _send_at_once(
+        self, publishes: list[Publish], deliveries: list[Delivery], *, mixed: bool
+    ) -> None:
+        connection, gateway = self._connection, self.gateway
+        if mixed or not self.shares_encodings:
+            too_large = connection.send(publishes, deliveries)
+        else:
+            version_5 = gateway.version_5
+            encoded = [encode_publish(publish, version_5=version_5) for publish in publishes]
+            too_large = connection.send_encoded(encoded, deliveries, 1)
+        size = 0
+        for publish in publishes:
+            size += len(publish.payload)
+        gateway.count_sent(len(publishes), size)
+        gateway.flush()
+        if too_large:
+            # MQTT 5, 3.1.2.11.4 [MQTT-3.1.2-25]: as if it had been sent.
+            gateway.settle([each for each in too_large if each is not None])
 
     def _send_exactly_once(self, ready: list[tuple[Publish, Delivery]]) -> None:
         """Store the packet ids, then send (MQTT 5, 4.3.3)."""
@@ -380,18 +401,20 @@ class Outbound:
 
     def done(self, tokens: Iterable[Delivery | None]) -> None:
         """Deliveries are over: their queues may send more."""
-        counts: dict[Queue, int] = {}
-        for delivery in tokens:
-            if delivery is not None:
-                counts[delivery.queue] = counts.get(delivery.queue, 0) + 1
-        for queue, count in counts.items():
-            consumer = self._consumers.get(queue)
-            if consumer is not None:
-                consumer.add_credit(count)
+        if len(self._consumers) == 1:
+            (consumer,) = self._consumers.values()
+            consumer.add_credit(len([each for each in tokens if each is not None]))
+        else:
+            counts: dict[Queue, int] = {}
+            for delivery in tokens:
+                if delivery is not None:
+                    counts[delivery.queue] = counts.get(delivery.queue, 0) + 1
+            for queue, count in counts.items():
+                if queue in self._consumers:
+                    self._consumers[queue].add_credit(count)
         if self._held and not self._stopped:
-            held = list(self._held)
-            self._held.clear()
-            self._send(held)
+            held, self._held = self._held, []
+            self._send([publish for publish, _ in held], [delivery for _, delivery in held])
 
     def received(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
         """PUBRECs: the messages leave their queue, in one unit with what their ids are now."""
@@ -404,7 +427,7 @@ class Outbound:
                 message_id = by_id.get(packet_id, "") if token is None else token.message.message_id
                 if token is None and message_id:
                     session.resumed.pop(message_id)
-                    session.discarded.add(message_id)
+                    session.discarded[message_id] = None
                 unit.state.append(session.sent(packet_id, RELEASED, message_id))
 
         def stored(unit: UnitOfWork) -> None:

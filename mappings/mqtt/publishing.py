@@ -11,13 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.mqtt.packets import Publish as MqttPublish
+from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Origin, Publish, QueueName, UnitOfWork
 from bridge.routing.router import Routed
 from mappings.mqtt.addresses import SYS_PREFIX
 from mappings.mqtt.errors import reason_code_from
-from mappings.mqtt.fanout import Target, is_plain
+from mappings.mqtt.fanout import Target
 from mappings.mqtt.messages import PROTOCOL, message_from_publish
 from mappings.mqtt.permissions import may_publish
 
@@ -84,17 +85,20 @@ class Publishing:
                     continue
                 permitted = topic
             target = targets.get(topic) or sessions.fanout.target(gateway.namespace, topic)
-            if target.live is not None and is_plain(publish):
-                first = at
-                at += 1
-                while at < end and publishes[at].topic == topic and is_plain(publishes[at]):
-                    at += 1
-                if target.live:
-                    run = publishes if at - first == end else publishes[first:at]
-                    sessions.fanout.write(target.live, run, own)
-                continue
-            self._collect(publish, target, now_ms)
+            plain = target.live is not None and _is_plain(publish)
+            first = at
             at += 1
+            while (
+                at < end
+                and (publish := publishes[at]).topic == topic
+                and plain is (target.live is not None and _is_plain(publish))
+            ):
+                at += 1
+            run = publishes if at - first == end else publishes[first:at]
+            if not plain:
+                self._collect(run, target, now_ms)
+            elif target.live:
+                sessions.fanout.write(target.live, run, own)
         return True
 
     def _permitted(self, topic: str) -> bool:
@@ -132,20 +136,23 @@ class Publishing:
         gateway.end(ReasonCode.MESSAGE_RATE_TOO_HIGH, f"more than {limit} publishes in a second")
         return False
 
-    def _collect(self, publish: MqttPublish, target: Target, now_ms: int) -> None:
+    def _collect(self, run: list[MqttPublish], target: Target, now_ms: int) -> None:
+        """Make messages of publishes to one topic."""
         gateway = self._gateway
-        topic = publish.topic
+        topic = run[0].topic
         origin = self._origins.get(topic)
         if origin is None:
             if len(self._origins) >= ORIGINS_MAX:
                 self._origins.clear()
             origin = self._origins[topic] = Origin(PROTOCOL, topic, gateway.client, gateway.user)
-        message = message_from_publish(
-            publish, target.subject, self._next_id(), now_ms, gateway.user
-        )
-        self._positions.append(len(self._received))
-        self._received.append(publish)
-        self._publishes.append(Publish(origin, message, gateway.namespace))
+        count = len(self._received)
+        self._positions.extend(range(count, count + len(run)))
+        self._received += run
+        subject, user, namespace = target.subject, gateway.user, gateway.namespace
+        next_id, append = self._next_id, self._publishes.append
+        for publish in run:
+            message = message_from_publish(publish, subject, next_id(), now_ms, user)
+            append(Publish(origin, message, namespace))
 
     # -- to the store
 
@@ -252,3 +259,8 @@ class Publishing:
         if bad:
             gateway.end(ReasonCode(codes[end]), "a publish could not be stored")
         return data
+
+
+def _is_plain(publish: MqttPublish) -> bool:
+    """Whether a publish can go without a message, if its target is `live`."""
+    return not publish.qos and not publish.retain and publish.properties is NO_PROPERTIES

@@ -107,7 +107,7 @@ class Session:
         self.state = SessionState()
         self.resumed: dict[str, int] = {}
         """Packet ids by message id, of what was sent over an earlier connection."""
-        self.discarded: set[str] = set()
+        self.discarded: dict[str, None] = {}
         """Message ids that the client has already, though they still come from the queue."""
         self.queue: Queue | None = None
         self.gateway: MqttGateway | None = None
@@ -172,11 +172,15 @@ class Session:
         record = _sent_decoder.decode(value)
         if record.phase == RELEASED:
             self.state.awaiting_pubcomp[packet_id] = None
-            self.discarded.add(record.message_id)
+            self.discarded[record.message_id] = None
         else:
             self.state.awaiting_pubrec[packet_id] = None
             self.resumed[record.message_id] = packet_id
         self.state.last_packet_id = max(self.state.last_packet_id, packet_id)
+
+
+NO_SESSION: Final = Session("", "", 0)
+"""What a connection has before it has a session."""
 
 
 def session_from_record(value: bytes) -> Session:
