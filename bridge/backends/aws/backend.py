@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from bridge.backends.aws.counters import CallCounters
 from bridge.backends.aws.credentials import Credentials, Resolved, resolve
+from bridge.backends.aws.errors import AwsError
+from bridge.backends.aws.lease import Lease
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
@@ -15,6 +17,7 @@ from bridge.backends.aws.service import Random, Service
 from bridge.backends.aws.state import AwsState
 from bridge.backends.aws.store import AwsStore
 from bridge.backends.aws.tasks import Tasks
+from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import MessagingError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ class AwsBackend:
         self._node: Node | None = None
         self._store: AwsStore | None = None
         self._state: AwsState | None = None
+        self._lease: Lease | None = None
 
     @property
     def store(self) -> Store:
@@ -66,7 +70,9 @@ class AwsBackend:
     @property
     def healthy(self) -> bool:
         node = self._node
-        return node is not None and not node.sqs.failing and not node.dynamodb.failing
+        if node is None or (self._lease is not None and not self._lease.held):
+            return False
+        return not node.sqs.failing and not node.dynamodb.failing
 
     async def open(self) -> None:
         urls = {service: self._options.endpoint_of(service) for service in (SQS, DYNAMODB)}
@@ -90,7 +96,10 @@ class AwsBackend:
         self._state = AwsState(node, self._options.table)
         self._store = AwsStore(node, self._state, self._options, self._local.store)
         try:
-            await self._state.open(create=self._options.create)
+            await self._state.ensure_table(create=self._options.create)
+            if self._options.exclusive:
+                await self._take_lease(node, self._store)
+            await self._state.read()
             await self._store.directory.open()
         except* MessagingError as errors:
             await self.close()
@@ -101,12 +110,30 @@ class AwsBackend:
         node.opened = True
         self._tasks.spawn(self._keep_credentials(resolved.credentials))
 
+    async def _take_lease(self, node: Node, store: AwsStore) -> None:
+        table = self._options.table
+        lease = Lease(node, table, "catalogue", owner=MessageIds().next())
+        try:
+            taken = await lease.acquire()
+        except AwsError as error:
+            raise StoreUnavailable(f"the state table {table!r} cannot be used: {error}") from None
+        if not taken:
+            raise StoreUnavailable(
+                f"the state table {table!r} is in use by another broker: stop that one, or give"
+                " this one a table and a prefix of its own (backend.state_table, backend.prefix)"
+            )
+        self._lease = lease
+        store.fenced = lambda: not lease.held
+        self._tasks.spawn(lease.keep())
+
     async def close(self) -> None:
         node, self._node = self._node, None
         if node is None:
             return
         assert self._store is not None, "it was made with the node"
         await self._store.close()
+        if self._lease is not None:
+            await self._lease.release()
         await self._tasks.close()
         node.sqs.close()
         node.dynamodb.close()

@@ -62,6 +62,10 @@ class AwsLimits:
     """Queues whose attributes are read at the same time, when starting."""
     purge_calls_max: int = 8
     """Receives and deletes of a purge that are under way at once."""
+    lease_seconds: float = 10.0
+    """How long a lease outlives its holder's last beat."""
+    lease_beat_seconds: float = 3.0
+    """How often a lease is renewed."""
     credentials_check_seconds: float = 60.0
     """How often credentials are asked whether they are still the same."""
     failing_calls_max: int = 3

@@ -13,12 +13,14 @@ from bridge.messaging.limits import ServiceLimits
 class AwsOptions:
     """Names and places; bounds are in `limits`.
 
-    `region` None takes the environment's. `endpoints` give single services (`sqs`, `dynamodb`) an
-    endpoint of their own, before `endpoint_url` for all of them, before AWS's variables. `create`
-    False takes queues and the table as they are. `queues` pins names of the default namespace to
-    existing SQS queues. `ordering` says which new queues are first-in-first-out; the first rule
-    counts. Messages over `payload_bytes_max` leave their body in `payload_bucket`; readers of the
-    old extended client for Java want the legacy attribute.
+    `region` None takes the environment's. `endpoints` give single services (`sqs`, `dynamodb`,
+    `s3`) an endpoint of their own, before `endpoint_url` for all of them, before AWS's variables.
+    `create` False takes queues and the table as they are. `queues` pins names of the default
+    namespace to existing SQS queues. `ordering` says which new queues are first-in-first-out; the
+    first rule counts. `exclusive`: only one node at a time may open the table; without it, nodes
+    see one another's changes of the catalogue only when they are opened again. Messages over
+    `payload_bytes_max` leave their body in `payload_bucket`; readers with an old extended client
+    for Java want the legacy attribute.
     """
 
     region: str | None = None
@@ -29,6 +31,7 @@ class AwsOptions:
     table: str = "landbridge"
     queues: Mapping[str, str] = field(default_factory=dict)
     ordering: tuple[OrderingRule, ...] = ()
+    exclusive: bool = True
     payload_bucket: str | None = None
     payload_prefix: str = ""
     payload_bytes_max: int = ServiceLimits().message_size_max

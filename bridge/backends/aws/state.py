@@ -83,15 +83,22 @@ class AwsState:
 
     # -- opening
 
-    async def open(self, *, create: bool) -> None:
-        """Read the table, making it where it is absent and `create` allows it."""
+    async def ensure_table(self, *, create: bool) -> None:
+        """Make the table where it is absent and `create` allows it."""
         try:
             await self._ensure_table(create=create)
+        except AwsError as error:
+            raise self._unusable(error) from None
+
+    async def read(self) -> None:
+        """Read the whole table."""
+        try:
             await self._read()
         except AwsError as error:
-            raise StoreUnavailable(
-                f"the state table {self._table!r} cannot be read: {error}"
-            ) from (None)
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: AwsError) -> StoreUnavailable:
+        return StoreUnavailable(f"the state table {self._table!r} cannot be used: {error}")
 
     async def _ensure_table(self, *, create: bool) -> None:
         try:
@@ -140,7 +147,8 @@ class AwsState:
                 request["ExclusiveStartKey"] = start
             reply = await self._call("Scan", request)
             for item in reply.get("Items", []):
-                self._load(item)
+                if not item["kind"]["S"].startswith("#"):
+                    self._load(item)
             start = reply.get("LastEvaluatedKey")
             if not start:
                 return

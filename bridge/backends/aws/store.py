@@ -57,6 +57,8 @@ class AwsStore:
         self._returns = Returns(node.limits.return_counts_max)
         self._dead_letterer: DeadLetterer | None = None
         self._units = 0
+        self.fenced: Callable[[], bool] = lambda: False
+        """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
         self._surroundings = Surroundings(
             self.directory.name_of_sqs_name, self.directory.drop, self._dead_letter
@@ -102,6 +104,10 @@ class AwsStore:
 
     def submit(self, unit: UnitOfWork) -> None:
         unit.remaining += 1
+        if self.fenced() and (unit.sends or unit.state):
+            unit.error = StoreUnavailable("this node has lost its lease on the state table")
+            unit.releases = [*unit.deletes, *unit.releases]
+            unit.sends, unit.deletes, unit.state = [], [], []
         if unit.state or (unit.sends and (unit.deletes or unit.releases or unit.returns)):
             changes = self._state.submit(unit.state)
             self._node.tasks.spawn(self._in_steps(unit, changes))

@@ -44,7 +44,13 @@ async def node(
             nonlocal number
             number += 1
             backend = AwsBackend(
-                AwsOptions(region="us-east-1", endpoint_url=moto_url, table=table, prefix=table),
+                AwsOptions(
+                    region="us-east-1",
+                    endpoint_url=moto_url,
+                    table=table,
+                    prefix=table,
+                    exclusive=False,
+                ),
                 local=EmbeddedBackend(
                     tmp_path / str(number),
                     durability="memory",
@@ -150,7 +156,7 @@ async def test_a_write_whose_answer_was_lost_is_known_by_its_version(opened: Ope
             return 200, {"Item": items}
         return quiet(action, request)
 
-    backend, stub = await opened(answer)
+    backend, stub = await opened(answer, AwsOptions(region="us-east-1", exclusive=False))
     await put(backend, ("k", "a", b"1"))
     assert len(stub.requests("PutItem")) == 2
     assert backend.state.get("k", "a") == b"1"
