@@ -24,6 +24,7 @@ from bridge.config.listeners import (
     tls_files,
 )
 from bridge.config.mistakes import ConfigInvalid, Mistake
+from bridge.config.mistakes import Path as KeyPath
 from bridge.config.overrides import apply_override
 from bridge.config.routes import compile_routes
 from bridge.config.schema import Config
@@ -136,13 +137,13 @@ def _validated(document: Document, sources: Sources, file: Path | None) -> Loade
     except ValidationError as error:
         mistakes += mistakes_from(error, document)
         locations += [found["loc"] for found in error.errors(include_input=False)]
-    config, wrong = _sound_part(document.data, locations)
+    config, wrong, kept = _sound_part(document.data, locations)
     stored = sources.stored(config.backend)
     listeners, found = _cross_checked(config, wrong, sources, stored)
     rules, more = compile_routes(config, limits_of(config))
-    mistakes += [
-        mistake._replace(place=document.place(mistake.path)) for mistake in [*found, *more]
-    ]
+    for mistake in [*found, *more]:
+        path = _path_in_file(mistake.path, kept)
+        mistakes.append(mistake._replace(place=document.place(path), path=path))
     if mistakes:
         raise ConfigInvalid(sorted(mistakes, key=_in_reading_order))
     return Loaded(config, tuple(listeners), rules, file, stored)
@@ -156,22 +157,40 @@ def _in_reading_order(mistake: Mistake) -> tuple[int, str]:
 
 def _sound_part(
     data: Mapping[str, Any], locations: Sequence[tuple[str | int, ...]]
-) -> tuple[Config, set[str | int]]:
-    """The configuration without what is wrong, and the sections that it lacks.
+) -> tuple[Config, set[str | int], dict[str | int, list[int]]]:
+    """The configuration without what is wrong; the sections that it lacks, wholly or in part; and
+    of each list the indexes that were kept.
 
-    Of the listeners only the wrong ones are left out, so that the others are still checked.
+    Of listeners and lists only the wrong items are left out, so that the others are still checked.
     """
     sound = dict(data)
     unsound: set[str | int] = set()
+    kept: dict[str | int, list[int]] = {}
     for section, *inside in locations:
         if section == "listeners" and inside and isinstance(sound.get(section), dict):
             sound[section] = {
                 name: item for name, item in sound[section].items() if name != inside[0]
             }
+            continue
+        unsound.add(section)
+        if inside and isinstance(sound.get(str(section)), list):
+            indexes = kept.get(section, range(len(sound[str(section)])))
+            kept[section] = [index for index in indexes if index != inside[0]]
         else:
             sound.pop(str(section), None)
-            unsound.add(section)
-    return Config.model_validate(sound), unsound
+    for section, indexes in kept.items():
+        if section in sound:
+            sound[str(section)] = [sound[str(section)][index] for index in indexes]
+    return Config.model_validate(sound), unsound, kept
+
+
+def _path_in_file(path: KeyPath, kept: Mapping[str | int, Sequence[int]]) -> KeyPath:
+    """Where an item of the sound part stands in the file."""
+    match path:
+        case (section, int(index), *inside) if section in kept:
+            return section, kept[section][index], *inside
+        case _:
+            return path
 
 
 def _cross_checked(

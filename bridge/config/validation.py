@@ -30,6 +30,7 @@ _BOUNDS: Final = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "string_too_short": "must have at least {min_length} characters",
+    "too_short": "must have at least {min_length} item",
     "string_too_long": "must have at most {max_length} characters",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must look like {pattern}",

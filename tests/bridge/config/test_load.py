@@ -115,6 +115,7 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         "  aws: {bind: 0.0.0.0, port: ${PORT}}\n"
         "routes:\n"
         "  - {from: stomp:/queue/a, to: sqs:b, filter_scope: head}\n"
+        "  - {from: stmp:/queue/a, to: sqs:b}\n"
         "log: {level: loud}\n"
         "limits: {prefetch_max: true}\n"
         "queues: [{name: a, dead_letter: {}}, {name: b, namespace: staging}]\n"
@@ -133,13 +134,15 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         "f.yaml:9: listeners.w.protocol: 'stmp' is no protocol; did you mean 'stomp'?",
         "f.yaml:10: listeners.aws.port: the environment has no PORT",
         "f.yaml:12: routes[0].filter_scope: must be 'attributes' or 'body', not 'head'",
-        "f.yaml:13: log.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'",
-        "f.yaml:14: limits.prefetch_max: must be a whole number, not true",
-        "f.yaml:15: queues[0].dead_letter: needs a queue or a topic",
+        "f.yaml:13: routes[1].from: address 'stmp:/queue/a' does not begin with one of",
+        "f.yaml:14: log.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'",
+        "f.yaml:15: limits.prefetch_max: must be a whole number, not true",
+        "f.yaml:16: queues[0].dead_letter: needs a queue or a topic",
+        "f.yaml:16: queues[1].namespace: 'staging' (known: /; others go under namespaces)",
     ):
         assert any(line.startswith(start) for line in found), (start, found)
     assert "hunter2" not in "".join(found)
-    assert len(found) == 15
+    assert len(found) == 17
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,10 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
     [
         ("routes: [{from: foo, to: sqs:b}]", "f.yaml:1: routes[0].from: "),
         ("routes: [{from: stomp:/queue/a, to: [sqs:b, x]}]", "f.yaml:1: routes[0].to[1]: "),
-        ("routes: [{from: stomp:/queue/a, to: []}]", "f.yaml:1: routes[0].to: "),
+        (
+            "routes: [{from: stomp:/queue/a, to: []}]",
+            "f.yaml:1: routes[0].to: must have at least 1 item, not a list of 0",
+        ),
         ("routes: [{to: sqs:a}]", "f.yaml:1: routes[0].from: is missing"),
         ("routes: [{from: 'stomp:/queue/a', to: 'sqs:{b}'}]", "f.yaml:1: routes[0].to[0]: "),
         (
