@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,6 +13,11 @@ from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.stomp import StompWire
 
+_WIRES: dict[str, Callable[[Options], AmqpWire | MqttWire | StompWire]] = {
+    "amqp": AmqpWire,
+    "mqtt": MqttWire,
+    "stomp": StompWire,
+}
 CONNECTIONS = 2_000
 SETTLE_SECONDS = 1.0
 WARM_CONNECTIONS = 200
@@ -27,7 +33,7 @@ class Idle(msgspec.Struct):
 async def measure(peer: Peer, protocol: str) -> Idle:
     """Open `CONNECTIONS` after a few that warm the server up, and look at it from outside."""
     options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + CONNECTIONS)
-    wire = {"amqp": AmqpWire, "mqtt": MqttWire, "stomp": StompWire}[protocol](options)
+    wire = _WIRES[protocol](options)
     connections: list[Connection] = []
 
     async def open_some(first: int, count: int) -> None:
