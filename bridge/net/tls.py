@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bridge.net.endpoint import Endpoint, peer_from_address
 
@@ -225,8 +226,14 @@ class TlsHandshake:
             self._accepted.close()
 
 
+_PLAIN_TEXT: Final = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
+"""What OpenSSL takes first bytes for that are no TLS; STOMP's CONNECT is the second of them."""
+
+
 def _handshake_problem(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
+        if error.reason in _PLAIN_TEXT:
+            return "the client does not speak tls"
         return error.reason.replace("_", " ").lower()
     if isinstance(error, ConnectionError):
         return "connection closed during the handshake"
