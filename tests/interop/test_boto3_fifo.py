@@ -233,3 +233,33 @@ def test_names(sqs: Any) -> None:
     assert found.code == "InvalidAttributeValue"
     high = {**limit, "DeduplicationScope": "messageGroup"}
     assert sqs.create_queue(QueueName=f"{name()}.fifo", Attributes=high)["QueueUrl"]
+
+
+def test_a_group_that_comes_back_stands_behind_the_others(sqs: Any) -> None:
+    url = make(sqs)
+    for body in ("g1-m1", "g2-m1", "g2-m2", "g3-m1", "g1-m2"):
+        send(sqs, url, body, body[:2])
+    first = receive(sqs, url, 3, VisibilityTimeout=0)
+    assert bodies(first) == ["g1-m1", "g1-m2", "g2-m1"]
+    again = receive(sqs, url, VisibilityTimeout=0)
+    assert bodies(again) == ["g3-m1", "g1-m1", "g1-m2", "g2-m1", "g2-m2"]
+
+
+def test_one_message_given_back_frees_itself_only(sqs: Any) -> None:
+    url = make(sqs)
+    for body in ("g1-m1", "g1-m2", "g2-m1"):
+        send(sqs, url, body, body[:2])
+    first, _ = receive(sqs, url, 2)
+    sqs.change_message_visibility(
+        QueueUrl=url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0
+    )
+    assert bodies(receive(sqs, url, 3)) == ["g2-m1", "g1-m1"]
+
+
+def test_a_group_with_something_in_flight_stays_hidden(sqs: Any) -> None:
+    url = make(sqs)
+    for body in ("g1-m1", "g2-m1", "g1-m2", "g2-m2", "g1-m3", "g3-m1"):
+        send(sqs, url, body, body[:2])
+    first, _ = receive(sqs, url, 2)
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    assert bodies(receive(sqs, url)) == ["g2-m1", "g2-m2", "g3-m1"]

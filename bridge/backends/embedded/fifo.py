@@ -1,8 +1,9 @@
 """First-in-first-out queues: message groups and deduplication (SQS FIFO).
 
 A group's next message is available unless an earlier one of the group is in flight. A receive
-empties one group before it turns to the next, in the order of their oldest messages, as AWS was
-recorded to do. Like AWS, the queue looks for available groups among its first messages only
+empties one group before it turns to the next. Groups take turns: one that comes back, since its
+messages were settled or given back, stands behind those that waited, as AWS was recorded to do.
+Like AWS, the queue looks for available groups among its first messages only
 (`Limits.fifo_head_messages_max`); what lies behind is on disk.
 """
 
@@ -26,15 +27,15 @@ DEDUPLICATION_WINDOW_MS = 300_000
 class Group:
     """The messages of one group: those that wait, by id, and those in flight.
 
-    `offered` is the id under which the group stands among the available ones.
+    `turn` is the number under which the group stands among the available ones.
     """
 
-    __slots__ = ("_flying", "in_flight", "offered", "ready")
+    __slots__ = ("_flying", "in_flight", "ready", "turn")
 
     def __init__(self) -> None:
         self.ready: list[tuple[int, Entry]] = []
         self.in_flight: set[int] = set()
-        self.offered: int | None = None
+        self.turn: int | None = None
         self._flying: list[int] = []
 
     def fly(self, entry_id: int) -> None:
@@ -96,6 +97,7 @@ class FifoQueue(EmbeddedQueue):
         super().__init__(name, settings, queue_id, limits)
         self._groups: dict[str, Group] = {}
         self._available: list[tuple[int, str]] = []
+        self._turns = 0
         self._loaded = 0
         self._loaded_bytes = 0
         self.uncommitted: dict[str, Entry] = {}
@@ -190,10 +192,10 @@ class FifoQueue(EmbeddedQueue):
     def _offer(self, group_id: str, group: Group) -> None:
         """Let the group be found if it is available; forget it if nothing of it is left."""
         if self._is_available(group):
-            first = group.ready[0][0]
-            if group.offered != first:
-                group.offered = first
-                heappush(self._available, (first, group_id))
+            if group.turn is None:
+                self._turns += 1
+                group.turn = self._turns
+                heappush(self._available, (group.turn, group_id))
         elif not group.ready and not group.in_flight:
             del self._groups[group_id]
 
@@ -212,7 +214,7 @@ class FifoQueue(EmbeddedQueue):
         for group in self._groups.values():
             group.ready.clear()
             group.in_flight.intersection_update(self.held)
-            group.offered = None
+            group.turn = None
         self._groups = {key: group for key, group in self._groups.items() if group.in_flight}
         self._available.clear()
         self._loaded = 0
@@ -246,22 +248,20 @@ class FifoQueue(EmbeddedQueue):
         taken: list[Entry] = []
         waiting: list[tuple[int, str]] = []
         while len(taken) < count and self._available:
-            first, group_id = heappop(self._available)
+            turn, group_id = heappop(self._available)
             group = self._groups.get(group_id)
-            if group is None or group.offered != first:
+            if group is None or group.turn != turn:
                 continue
-            group.offered = None
+            group.turn = None
             if not self._is_available(group):
                 continue
-            if group.ready[0][0] != first:
-                self._offer(group_id, group)
-            elif self._take_group(group, count - len(taken), now_ms, keeper, taken):
-                waiting.append((group.ready[0][0], group_id))
+            if self._take_group(group, count - len(taken), now_ms, keeper, taken):
+                waiting.append((turn, group_id))
             else:
                 self._offer(group_id, group)
-        for offered in waiting:
-            self._groups[offered[1]].offered = offered[0]
-            heappush(self._available, offered)
+        for turn, group_id in waiting:
+            self._groups[group_id].turn = turn
+            heappush(self._available, (turn, group_id))
         self.hold(taken, keeper)
         limits = self._limits
         for lane in self.lanes:
