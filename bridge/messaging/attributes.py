@@ -18,7 +18,8 @@ from bridge.messaging.limits import ServiceLimits
 _LIMITS: Final = ServiceLimits()
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ILLEGAL_BYTES: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
-_NAME_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
+_NAME_CHARACTERS = re.compile(r"[\w.-]*")
+"""SQS was recorded to take letters of every script."""
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _NUMBER_DIGITS_MAX = 38
 _NUMBER_EXPONENT_MAX = 126
