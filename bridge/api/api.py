@@ -94,12 +94,15 @@ class AwsApi:
             directory,
             self._notifications,
             self._pending,
+            log,
         )
         router.use_wrap(self._notifications.wrap)
         router.use_deliver_elsewhere(self._outbound.deliver)
 
     def start(self) -> None:
         """Go on with what was under way when the process stopped."""
+        self._sqs.deleted.load()
+        self._sqs.purged.load()
         self._move_tasks.resume()
         self._pending.load()
         self._outbound.start()

@@ -55,6 +55,11 @@ class Call:
         return self.request.headers.get("host", "localhost")
 
     @property
+    def trace_header(self) -> str | None:
+        """X-Ray's header of the request; it goes on with the messages that the request sends."""
+        return self.request.headers.get("x-amzn-trace-id")
+
+    @property
     def base_url(self) -> str:
         """What queue URLs begin with: they lead back to where the client came in."""
         return f"{self.request.scheme}://{self.host}"

@@ -85,6 +85,9 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
             queue = None if subscription.queue is None else store.queue(subscription.queue)
             if subscription.queue is not None and queue is None:
                 absent.append(subscription.queue)
+                if subscription.outlives_queue:
+                    # Whoever delivers elsewhere knows what becomes of its messages.
+                    conditions.append((entry, None))
             elif entry.conditional:
                 conditions.append((entry, queue))
             elif queue is not None:

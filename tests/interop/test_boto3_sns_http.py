@@ -138,5 +138,5 @@ def test_an_http_endpoint_that_fails(sqs: Any, sns: Any, topic: str, endpoint: E
 
 def test_tokens(sns: Any, topic: str) -> None:
     assert refusal(sns.confirm_subscription, TopicArn=topic, Token="x") == Refusal(
-        "InvalidParameter", None, 400, "Invalid parameter: Token"
+        "InvalidParameter", None, 400, "Invalid token"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.aws_api import RunningApi
-from tests.support.aws_clients import REGION, api, name, queue_url, sqs
+from tests.support.aws_clients import REGION, api, name, query, queue_url, sqs
 
 __all__ = ["api", "queue_url", "sqs"]
 
@@ -480,3 +480,21 @@ def test_a_move_task_is_cancelled(sqs: Any) -> None:
     sqs.cancel_message_move_task(TaskHandle=handle)
     (task,) = sqs.list_message_move_tasks(SourceArn=arn_of(dead))["Results"]
     assert task["Status"] in ("CANCELLING", "CANCELLED")
+
+
+def test_letters_of_any_script_in_names_of_attributes(sqs: Any, queue_url: str) -> None:
+    attributes = {"attr.1øßä": {"DataType": "String", "StringValue": "v"}}
+    sent = sqs.send_message(QueueUrl=queue_url, MessageBody="x", MessageAttributes=attributes)
+    answer = sqs.receive_message(QueueUrl=queue_url, MessageAttributeNames=["All"])
+    (message,) = answer["Messages"]
+    assert message["MessageAttributes"] == attributes
+    assert message["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+
+
+def test_a_trace_header_comes_with_the_request_too(api: RunningApi, sqs: Any) -> None:
+    url = sqs.create_queue(QueueName=name())["QueueUrl"]
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    answer = query(url, headers={"X-Amzn-Trace-Id": trace}, Action="SendMessage", MessageBody="x")
+    assert answer.find("SendMessageResult/MD5OfMessageSystemAttributes") is None
+    found = sqs.receive_message(QueueUrl=url, MessageSystemAttributeNames=["AWSTraceHeader"])
+    assert found["Messages"][0]["Attributes"] == {"AWSTraceHeader": trace}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -450,3 +451,19 @@ def test_move_tasks(sqs: Any, queue_url: str) -> None:
         " a given time."
     )
     sqs.cancel_message_move_task(TaskHandle=handle)
+
+
+def test_cancelling_tasks_that_are_not_there(sqs: Any, queue_url: str) -> None:
+    def cancel(source: str) -> Refusal:
+        task = {
+            "taskId": "10f57157-fc38-4da9-a113-4de7e12d05dd",
+            "sourceArn": f"arn:aws:sqs:{REGION}:000000000000:{source}",
+        }
+        handle = base64.b64encode(json.dumps(task).encode()).decode()
+        return refusal(sqs.cancel_message_move_task, TaskHandle=handle)
+
+    not_found = ("ResourceNotFoundException", "ResourceNotFoundException", 404)
+    assert cancel("not-there") == Refusal(
+        *not_found, "The resource that you specified for the SourceArn parameter doesn't exist."
+    )
+    assert cancel(queue_url.rpartition("/")[2]) == Refusal(*not_found, "Task does not exist.")

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from bridge.api.sns.service import invalid
-from bridge.api.sns.topics import EFFECTIVE_DELIVERY_POLICY
 from bridge.routing.catalogue import Subscription, Topic
 
 RETRIES_MAX = 100
@@ -82,20 +81,56 @@ def check_delivery_policy(text: str, within: str) -> None:
         )
 
 
+def own_http_policy(topic: Topic) -> dict[str, Any]:
+    """What a topic's DeliveryPolicy says for HTTP, without what it leaves to the default."""
+    policy = _object_of(topic.attributes.get("DeliveryPolicy", "")) or {}
+    http = policy.get("http")
+    given = http if isinstance(http, dict) else {}
+    said = {name: value for name, value in given.items() if value is not None}
+    return {"disableSubscriptionOverrides": False, **said}
+
+
+def effective_http_policy(own: Mapping[str, Any]) -> dict[str, Any]:
+    """A topic's policy with the default in every place that it leaves open."""
+    retries = own.get("defaultHealthyRetryPolicy")
+    return {
+        **own,
+        "defaultHealthyRetryPolicy": _whole_retries(retries if isinstance(retries, dict) else {}),
+        "disableSubscriptionOverrides": own.get("disableSubscriptionOverrides", False),
+        "defaultRequestPolicy": own.get("defaultRequestPolicy")
+        or {"headerContentType": CONTENT_TYPE},
+    }
+
+
+def own_policy(subscription: Subscription) -> dict[str, Any]:
+    """A subscription's DeliveryPolicy, with every member that SNS shows."""
+    own = _object_of(subscription.attributes.get("DeliveryPolicy", "")) or {}
+    retries = own.get("healthyRetryPolicy")
+    return {
+        "healthyRetryPolicy": _whole_retries(retries) if isinstance(retries, dict) else None,
+        "sicklyRetryPolicy": own.get("sicklyRetryPolicy"),
+        "throttlePolicy": own.get("throttlePolicy"),
+        "requestPolicy": own.get("requestPolicy"),
+        "guaranteed": own.get("guaranteed", False),
+    }
+
+
 def effective_policy(topic: Topic | None, subscription: Subscription) -> dict[str, Any]:
     """The policy that a subscription's deliveries follow: its own, the topic's, or the default."""
-    http = dict(EFFECTIVE_DELIVERY_POLICY["http"])
-    own_topic = _object_of(topic.attributes.get("DeliveryPolicy", "")) if topic else None
-    if own_topic and isinstance(own_topic.get("http"), dict):
-        http.update(own_topic["http"])
-    effective: dict[str, Any] = {
-        "healthyRetryPolicy": http["defaultHealthyRetryPolicy"],
-        "requestPolicy": http.get("defaultRequestPolicy", {"headerContentType": CONTENT_TYPE}),
+    http = effective_http_policy({} if topic is None else own_http_policy(topic))
+    own = own_policy(subscription)
+    if http["disableSubscriptionOverrides"]:
+        own = dict.fromkeys(own)
+    return {
+        **own,
+        "healthyRetryPolicy": own["healthyRetryPolicy"] or http["defaultHealthyRetryPolicy"],
+        "requestPolicy": own["requestPolicy"] or http["defaultRequestPolicy"],
+        "guaranteed": own["guaranteed"] or False,
     }
-    own = _object_of(subscription.attributes.get("DeliveryPolicy", ""))
-    if own and not http.get("disableSubscriptionOverrides"):
-        effective.update({name: own[name] for name in effective if own.get(name)})
-    return effective
+
+
+def _whole_retries(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**msgspec.to_builtins(RetryPolicy()), **given}
 
 
 def retry_policy(effective: Mapping[str, Any]) -> RetryPolicy:

@@ -1,17 +1,19 @@
 """What queues subscribed through SNS get, where it is not the message that legacy subscribers get.
 
 Cloud code expects its message as it published it: no subject of the topic tree, no group on a
-standard queue behind a FIFO topic, and at most ten attributes under raw delivery (SNS developer
-guide, raw message delivery).
+standard queue behind a FIFO topic. What a queue would not take goes to the subscription's dead
+letters: more than ten attributes under raw delivery (SNS developer guide, raw message delivery), or
+more bytes than the queue's MaximumMessageSize.
 """
 
 from __future__ import annotations
 
-import msgspec
-
-from bridge.api.sns.notifications import natural
-from bridge.api.sns.outbound import dead_letter_queue_of
+from bridge.api.sns.notifications import for_queue, natural, without_trace
+from bridge.api.sns.outbound import dead_letter_queue_of, note_loss
 from bridge.api.sns.service import SnsService, topic_name
+from bridge.api.sqs.outgoing import size_limit
+from bridge.messaging.attributes import message_size
+from bridge.messaging.envelope import attributes_from_message
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Message, QueueName, UnitOfWork
 from bridge.messaging.ports import Queue
@@ -29,29 +31,37 @@ def adapt_sends(service: SnsService, topic: Topic, message_ids: set[str], unit: 
     }
     cleaned: dict[str, Message] = {}
     sends: list[tuple[Queue, Message]] = []
-    for queue, message in unit.sends:
+    for queue, routed in unit.sends:
         subscription = by_queue.get(queue.name)
         if subscription is None:
-            sends.append((queue, message))
+            sends.append((queue, routed))
             continue
-        target = queue
-        if message.message_id in message_ids:
-            if len(message.headers) + len(message.properties) > _ATTRIBUTES_MAX:
-                dead = dead_letter_queue_of(service.directory, subscription)
-                if dead is None:
-                    continue
-                target = dead
-            clean = cleaned.get(message.message_id)
+        message = routed
+        if routed.message_id in message_ids:
+            clean = cleaned.get(routed.message_id)
             if clean is None:
-                clean = cleaned[message.message_id] = natural(message, topic_name(topic))
-            sends.append((target, _for_queue(target, clean)))
-        else:
-            sends.append((target, _for_queue(target, message)))
+                clean = cleaned[routed.message_id] = natural(routed, topic_name(topic))
+            message = clean
+        target: Queue | None = queue
+        reason = _why_not(queue, message)
+        if reason is not None:
+            target = dead_letter_queue_of(service.directory, subscription)
+        if target is not None:
+            sends.append((target, for_queue(target, message)))
+        elif reason is not None:
+            note_loss(service.log, subscription, reason)
     unit.sends[:] = sends
 
 
-def _for_queue(queue: Queue, message: Message) -> Message:
-    """FIFO topics keep group and deduplication id for FIFO queues only."""
-    if queue.settings.fifo or message.deduplication_id is None:
-        return message
-    return msgspec.structs.replace(message, group_id=None, deduplication_id=None)
+def _why_not(queue: Queue, message: Message) -> str | None:
+    """Why a queue does not take a message, if it does not."""
+    limit = size_limit(queue.settings)
+    if not message.headers and not message.properties:
+        size = len(message.body)
+    else:
+        message = without_trace(message)
+        count = len(message.headers) + len(message.properties)
+        if count > _ATTRIBUTES_MAX:
+            return f"{count} attributes are more than {_ATTRIBUTES_MAX}"
+        size = message_size(*attributes_from_message(message))
+    return f"{size} bytes are more than the queue takes, {limit}" if size > limit else None

@@ -30,10 +30,10 @@ def _check_name(name: str) -> None:
         raise _invalid("The message attribute name must not be empty.")
     if len(name.encode()) > NAME_BYTES_MAX:
         raise _invalid("Length of message attribute name must be less than 256 bytes.")
-    if name.startswith(".") or name.endswith("."):
-        raise _invalid(
-            "Invalid message attribute name starting or ending with character '.' was found."
-        )
+    if name.startswith("."):
+        raise _invalid("Invalid message attribute name starting with character '.' was found.")
+    if name.endswith("."):
+        raise _invalid("Invalid message attribute name ending with character '.' was found.")
     if ".." in name:
         raise _invalid("Message attribute name can not have successive '.' character.")
     illegal = first_illegal_name_character(name)

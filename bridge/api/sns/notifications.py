@@ -18,12 +18,14 @@ from urllib.parse import quote
 import msgspec
 
 from bridge.api.sns.signing import Signer
+from bridge.api.sqs.message_attributes import TRACE_KEY
 from bridge.messaging.attributes import Attribute
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.envelope import attributes_from_message
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn
 from bridge.messaging.model import Message
 from bridge.messaging.names import sns_name
+from bridge.messaging.ports import Queue
 from bridge.routing.catalogue import Subscription
 from bridge.routing.topology import Topology
 
@@ -76,6 +78,7 @@ class Notifications:
             message.sent_at,
             group_id=message.group_id,
             deduplication_id=message.deduplication_id,
+            headers={name: message.headers[name] for name in message.headers if name == TRACE_KEY},
         )
 
     def envelope(self, subscription: Subscription, message: Message) -> dict[str, object]:
@@ -87,7 +90,7 @@ class Notifications:
         arn = topic_arn(region, ACCOUNT, sns_name(subscription.topic, fifo=fifo))
         if message.message_id in self._published:
             message = natural(message, sns_name(subscription.topic, fifo=fifo))
-        text, attributes = attributes_from_message(message)
+        text, attributes = attributes_from_message(without_trace(message))
         envelope: dict[str, object] = {
             "Type": "Notification",
             "MessageId": message.message_id,
@@ -133,6 +136,21 @@ def natural(message: Message, topic: str) -> Message:
     if message.subject != topic:
         return message
     return msgspec.structs.replace(message, topic=None, subject=None)
+
+
+def without_trace(message: Message) -> Message:
+    """The message without X-Ray's header, which is no attribute of its publisher's."""
+    if TRACE_KEY not in message.headers:
+        return message
+    headers = {name: value for name, value in message.headers.items() if name != TRACE_KEY}
+    return msgspec.structs.replace(message, headers=headers)
+
+
+def for_queue(queue: Queue, message: Message) -> Message:
+    """FIFO topics keep group and deduplication id for FIFO queues only."""
+    if queue.settings.fifo or message.deduplication_id is None:
+        return message
+    return msgspec.structs.replace(message, group_id=None, deduplication_id=None)
 
 
 def text_for(protocol: str, published: Published, text: str) -> str:

@@ -18,7 +18,14 @@ from urllib import request as url_request
 import msgspec
 
 from bridge.api.sns.delivery_policy import content_type, effective_policy, retry_policy
-from bridge.api.sns.notifications import REGION_OF, Notifications, text_for
+from bridge.api.sns.notifications import (
+    REGION_OF,
+    Notifications,
+    for_queue,
+    natural,
+    text_for,
+    without_trace,
+)
 from bridge.api.sqs.directory import INTERNAL_NAMESPACE, QueueDirectory
 from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock, MessageIds
@@ -95,12 +102,15 @@ class Outbound:
         self, subscription: Subscription, message: Message
     ) -> Iterable[tuple[Queue, Message]]:
         """What a publish sends towards an endpoint; the router asks for it."""
+        if subscription.queue is not None:
+            return self._deliver_dead(subscription, message)
         queue = self._store.queue(QUEUE)
         if queue is None or subscription.endpoint is None:
             return ()
         if subscription.raw:
             published = self._notifications.published_of(message)
-            body = text_for(subscription.protocol, published, attributes_from_message(message)[0])
+            text = attributes_from_message(without_trace(message))[0]
+            body = text_for(subscription.protocol, published, text)
         else:
             body = json.dumps(
                 self._notifications.envelope(subscription, message), ensure_ascii=False
@@ -115,6 +125,21 @@ class Outbound:
             raw=subscription.raw,
         )
         return ((queue, self._message_of(outgoing)),)
+
+    def _deliver_dead(
+        self, subscription: Subscription, message: Message
+    ) -> Iterable[tuple[Queue, Message]]:
+        """The subscribed queue was deleted: what it would have got goes to the dead letters."""
+        dead = dead_letter_queue_of(self._directory, subscription)
+        if dead is None:
+            endpoint = subscription.endpoint or ""
+            note_loss(self._log, subscription, f"there is no queue {endpoint}")
+            return ()
+        if subscription.raw:
+            message = natural(message, sns_name(subscription.topic, fifo=dead.settings.fifo))
+        else:
+            message = self._notifications.wrap(subscription, message)
+        return ((dead, for_queue(dead, message)),)
 
     async def send_envelope(
         self, subscription: Subscription, envelope: Mapping[str, object], unit: UnitOfWork
@@ -227,6 +252,12 @@ def dead_letter_queue_of(directory: QueueDirectory, subscription: Subscription) 
     if not text:
         return None
     return directory.by_arn(str(json.loads(text)["deadLetterTargetArn"]))
+
+
+def note_loss(log: Log, subscription: Subscription, reason: str) -> None:
+    """Say that a subscription without dead-letter queue did not get a message, as SNS's would."""
+    name = f"{subscription.topic.name}:{subscription.id}"
+    log.refused("sns", name, user=None, client=None, reason=reason)
 
 
 def _topic_arn(subscription: Subscription) -> str:

@@ -17,13 +17,13 @@ from bridge.api.errors import (
     SNS_IDS_NOT_DISTINCT,
     SNS_INVALID_BATCH_ENTRY_ID,
     SNS_TOO_MANY_ENTRIES,
-    ApiError,
 )
 from bridge.api.sns import shapes
 from bridge.api.sns.fan_out import adapt_sends
 from bridge.api.sns.message_attributes import checked
 from bridge.api.sns.notifications import Published
 from bridge.api.sns.service import SnsService, invalid, topic_name
+from bridge.api.sqs.message_attributes import with_trace_header
 from bridge.api.sqs.service import committed
 from bridge.messaging.attributes import Attribute, is_legal_text, message_size
 from bridge.messaging.envelope import message_from_attributes
@@ -53,21 +53,19 @@ async def publish(
     service: SnsService, call: Call, request: shapes.PublishRequest
 ) -> shapes.PublishResult:
     if request.phone_number is not None:
-        raise invalid("PhoneNumber", "SMS is not supported")
+        raise invalid("PhoneNumber", f"{request.phone_number} is not valid to publish to")
     if request.topic_arn is None and request.target_arn is None:
         raise invalid("TopicArn or TargetArn", "no value for required parameter")
     if request.topic_arn is not None:
         topic = service.topic(call, request.topic_arn)
     else:
-        topic = service.topic(call, request.target_arn or "", "TargetArn")
+        topic = _target(service, call, request.target_arn or "")
     attributes = _checked_entry(topic, request)
     limit = _size_limit(topic)
     if message_size(request.message, attributes) > limit:
         raise invalid("Message too long")
     result = shapes.PublishBatchResult([], [])
-    await _publish_all(service, topic, [("", request, attributes)], result)
-    if result.failed:
-        raise invalid(result.failed[0].message or "")
+    await _publish_all(service, call, topic, [("", request, attributes)], result)
     done = result.successful[0]
     return shapes.PublishResult(done.message_id, done.sequence_number)
 
@@ -82,26 +80,21 @@ async def publish_batch(
     accepted: list[tuple[str, Entry, dict[str, Attribute]]] = []
     size = 0
     for entry in entries:
-        size += message_size(entry.message, {})
-        if topic.fifo and entry.message_group_id is None:
-            raise invalid("The MessageGroupId parameter is required for FIFO topics")
-        try:
-            attributes = _checked_entry(topic, entry)
-        except ApiError as error:
-            result.failed.append(_failed(entry.id, error))
-            continue
-        size += message_size("", attributes)
+        # SNS was recorded to refuse the whole batch for one entry.
+        attributes = _checked_entry(topic, entry)
+        size += message_size(entry.message, attributes)
         accepted.append((entry.id, entry, attributes))
     if size > _size_limit(topic):
         raise SNS_BATCH_TOO_LONG(
             "The length of all the messages put together is more than the limit."
         )
-    await _publish_all(service, topic, accepted, result)
+    await _publish_all(service, call, topic, accepted, result)
     return result
 
 
 async def _publish_all(
     service: SnsService,
+    call: Call,
     topic: Topic,
     entries: list[tuple[str, Entry, dict[str, Attribute]]],
     result: shapes.PublishBatchResult,
@@ -120,6 +113,8 @@ async def _publish_all(
             )
             continue
         one = _prepare(service, topic, entry, attributes, key)
+        if (trace := call.trace_header) is not None:
+            with_trace_header(one.message, trace)
         if key is not None:
             sequence = one.published.sequence_number or ""
             service.deduplication.accept(key, one.message.message_id, sequence, unit)
@@ -188,6 +183,13 @@ def _prepare(
 
 
 # -- checks
+
+
+def _target(service: SnsService, call: Call, arn: str) -> Topic:
+    """The topic of a TargetArn, which may also name a phone's application."""
+    if ":endpoint/" in arn:
+        raise invalid("TargetArn", "No endpoint found for the target arn specified")
+    return service.topic(call, arn, "TargetArn")
 
 
 def _checked_entry(topic: Topic, entry: Entry) -> dict[str, Attribute]:
@@ -289,9 +291,3 @@ def _check_entries(entries: list[shapes.PublishBatchRequestEntry]) -> None:
             )
     if len({entry.id for entry in entries}) != len(entries):
         raise SNS_IDS_NOT_DISTINCT("Two or more batch entries in the request have the same Id.")
-
-
-def _failed(entry_id: str, error: ApiError) -> shapes.BatchResultErrorEntry:
-    return shapes.BatchResultErrorEntry(
-        entry_id, error.kind.code, error.kind.status < 500, error.message
-    )

@@ -18,6 +18,7 @@ from bridge.messaging.ports import StateStore, Store
 from bridge.routing.catalogue import Subscription, Topic
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
+from mappings.gateway import Log
 
 if TYPE_CHECKING:
     from bridge.api.sns.pending import PendingSubscriptions
@@ -38,6 +39,7 @@ class SnsService:
     directory: QueueDirectory
     notifications: Notifications
     pending: PendingSubscriptions
+    log: Log
     deduplication: TopicDeduplication = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,9 +72,7 @@ class SnsService:
         """The subscription of an ARN. Raises InvalidParameter and NotFound."""
         parts = checked_arn(arn, "SubscriptionArn")
         if len(parts) != ARN_PARTS_MIN + 1:
-            raise invalid(
-                "SubscriptionArn", f"An ARN must have at least 7 elements, not {len(parts)}"
-            )
+            raise invalid("SubscriptionId")
         subscription = self.topology.subscription(parts[6])
         topic = None if subscription is None else self.topology.topic(subscription.topic)
         if subscription is None or topic is None or topic_name(topic) != parts[5]:

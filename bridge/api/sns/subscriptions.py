@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bridge.api.call import Call
-from bridge.api.errors import SNS_FILTER_POLICY_LIMIT_EXCEEDED, SNS_NOT_FOUND, ApiError
+from bridge.api.errors import (
+    SNS_FILTER_POLICY_LIMIT_EXCEEDED,
+    SNS_INVALID_PARAMETER,
+    SNS_NOT_FOUND,
+    SNS_SUBSCRIPTION_LIMIT_EXCEEDED,
+    ApiError,
+)
 from bridge.api.sns import shapes
-from bridge.api.sns.delivery_policy import check_delivery_policy, effective_policy
+from bridge.api.sns.delivery_policy import check_delivery_policy, effective_policy, own_policy
 from bridge.api.sns.notifications import BASE_URL, INTERNAL, REGION_OF
 from bridge.api.sns.paging import page_of
 from bridge.api.sns.pending import Pending
-from bridge.api.sns.service import SnsService, checked_arn, invalid, topic_name
+from bridge.api.sns.service import ARN_PARTS_MIN, SnsService, invalid, topic_name
+from bridge.api.sns.topics import (
+    LARGE_MESSAGE_SIZE,
+    LIMITED_SUBSCRIPTIONS_MAX,
+    takes_large_messages,
+)
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.filters import FilterPolicy, FilterScope
 from bridge.messaging.identifiers import ACCOUNT
@@ -26,6 +38,7 @@ from bridge.routing.catalogue import Subscription, Topic
 
 PENDING = "pending confirmation"
 PENDING_ARN = "PendingConfirmation"
+_TOKEN = re.compile(r"[0-9a-f]{64,512}")
 FILTER_POLICIES_MAX = 200
 """Of one topic."""
 SETTABLE = frozenset(
@@ -64,6 +77,7 @@ async def subscribe(
             raise invalid("Attributes", "Subscription already exists with different attributes")
         return shapes.SubscriptionArnResult(service.subscription_arn(call, existing))
     _check_policy_count(service, topic, attributes)
+    _check_subscription_count(service, topic, protocol)
     subscription = Subscription(
         id=service.message_ids.next(),
         topic=topic.name,
@@ -85,29 +99,35 @@ async def subscribe(
 async def confirm_subscription(
     service: SnsService, call: Call, request: shapes.ConfirmSubscriptionRequest
 ) -> shapes.SubscriptionArnResult:
-    topic = service.topic(call, request.topic_arn)
+    # Of the topic's ARN SNS was recorded to look at the region only; the token says the rest.
+    parts = request.topic_arn.split(":")
+    if len(parts) != ARN_PARTS_MIN:
+        raise invalid("Topic")
+    if not _TOKEN.fullmatch(request.token):
+        raise SNS_INVALID_PARAMETER("Invalid token")
     pending = service.pending.by_token(request.token)
-    if pending is None or pending.subscription.topic != topic.name:
+    if pending is None:
         known = service.pending.confirmed_by(request.token)
         subscription = None if known is None else service.topology.subscription(known)
-        if subscription is None:
-            raise invalid("Token")
-        return shapes.SubscriptionArnResult(service.subscription_arn(call, subscription))
-    await _enter(service, pending.subscription)
-    await service.pending.confirmed(pending)
-    return shapes.SubscriptionArnResult(service.subscription_arn(call, pending.subscription))
+    else:
+        subscription = pending.subscription
+    if subscription is None:
+        raise invalid("Token")
+    if parts[3] != subscription.attributes.get(REGION_OF, parts[3]):
+        raise invalid("Topic")
+    if pending is not None:
+        await _enter(service, subscription)
+        await service.pending.confirmed(pending)
+    return shapes.SubscriptionArnResult(service.subscription_arn(call, subscription))
 
 
 async def unsubscribe(service: SnsService, call: Call, request: shapes.SubscriptionRequest) -> None:
-    parts = checked_arn(request.subscription_arn, "SubscriptionArn")
-    if len(parts) < 7:
-        raise invalid("SubscriptionArn", f"An ARN must have at least 7 elements, not {len(parts)}")
     try:
         subscription = service.subscription(call, request.subscription_arn)
     except ApiError as error:
         # To end what has ended succeeds, as recorded.
         if error.kind is SNS_NOT_FOUND:
-            await service.pending.discard(parts[6])
+            await service.pending.discard(request.subscription_arn.rpartition(":")[2])
             return
         raise
     await service.topology.unsubscribe(subscription.id)
@@ -135,9 +155,13 @@ def get_subscription_attributes(
         shown |= {k: v for k, v in subscription.attributes.items() if k not in INTERNAL and v}
         if "FilterPolicy" in shown:
             shown.setdefault("FilterPolicyScope", "MessageAttributes")
+        else:
+            shown.pop("FilterPolicyScope", None)
+    if "DeliveryPolicy" in shown:
+        shown["DeliveryPolicy"] = _dumped(own_policy(subscription))
     if subscription.protocol != "sqs":
         policy = effective_policy(service.topology.topic(subscription.topic), subscription)
-        shown["EffectiveDeliveryPolicy"] = json.dumps(policy, separators=(",", ":"))
+        shown["EffectiveDeliveryPolicy"] = _dumped(policy)
     return shapes.AttributesResult(shown)
 
 
@@ -306,6 +330,9 @@ def _check_attribute(
         case "DeliveryPolicy":
             if value:
                 check_delivery_policy(value, within)
+        case "ReplayPolicy":
+            if value:
+                raise invalid(f"{within}ReplayPolicy: message replay is not supported")
         case _:
             pass
 
@@ -346,6 +373,31 @@ def _check_policy_count(service: SnsService, topic: Topic, attributes: Mapping[s
         )
 
 
+def _check_subscription_count(service: SnsService, topic: Topic, protocol: str) -> None:
+    """Topics of two kinds take few subscriptions: FIFO ones, and those for large messages."""
+    large = takes_large_messages(topic)
+    if large and protocol != "sqs":
+        raise invalid(
+            "Protocol",
+            f"Topics with a MaximumMessageSize above {LARGE_MESSAGE_SIZE} take no subscriptions of"
+            f" the protocol {protocol}",
+        )
+    count = len(service.topology.subscriptions_of(topic.name))
+    if count < LIMITED_SUBSCRIPTIONS_MAX:
+        return
+    if topic.fifo:
+        raise SNS_SUBSCRIPTION_LIMIT_EXCEEDED(
+            f"Subscription limit of {LIMITED_SUBSCRIPTIONS_MAX} for topic {topic_name(topic)} is"
+            " reached."
+        )
+    if large:
+        raise invalid(
+            "TopicArn",
+            f"Topics with a MaximumMessageSize above {LARGE_MESSAGE_SIZE} take at most"
+            f" {LIMITED_SUBSCRIPTIONS_MAX} subscriptions",
+        )
+
+
 def _same_endpoint(
     service: SnsService, topic: Topic, protocol: str, endpoint: str
 ) -> Subscription | None:
@@ -358,8 +410,16 @@ def _same_endpoint(
 
 
 def _has(subscription: Subscription, attributes: Mapping[str, str]) -> bool:
-    shown = {"RawMessageDelivery": "false", **subscription.attributes}
+    shown = {
+        "RawMessageDelivery": "false",
+        "FilterPolicyScope": "MessageAttributes",
+        **subscription.attributes,
+    }
     return all(shown.get(name) == value for name, value in attributes.items())
+
+
+def _dumped(policy: Mapping[str, object]) -> str:
+    return json.dumps(policy, separators=(",", ":"))
 
 
 def _endpoint_of(service: SnsService, call: Call, subscription: Subscription) -> str:

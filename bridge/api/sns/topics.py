@@ -15,6 +15,7 @@ from bridge.api.errors import (
     ApiError,
 )
 from bridge.api.sns import shapes
+from bridge.api.sns.delivery_policy import effective_http_policy, own_http_policy
 from bridge.api.sns.paging import page_of
 from bridge.api.sns.service import SnsService, checked_arn, invalid, topic_name
 from bridge.api.sns.shapes import Tag
@@ -50,22 +51,11 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 _FIFO_ONLY = frozenset({"ArchivePolicy", "ContentBasedDeduplication", "FifoThroughputScope"})
 _JSON = frozenset({"ArchivePolicy", "DeliveryPolicy", "Policy"})
 MESSAGE_SIZE_RANGE = (1_024, 1_048_576)
+LARGE_MESSAGE_SIZE = 262_144
+"""A topic whose MaximumMessageSize is above this takes SQS subscriptions only, and few."""
+LIMITED_SUBSCRIPTIONS_MAX = 100
+"""Of such a topic, and of a FIFO one."""
 DATA_PROTECTION = "DataProtectionPolicy"
-EFFECTIVE_DELIVERY_POLICY: Mapping[str, Any] = {
-    "http": {
-        "defaultHealthyRetryPolicy": {
-            "minDelayTarget": 20,
-            "maxDelayTarget": 20,
-            "numRetries": 3,
-            "numMaxDelayRetries": 0,
-            "numNoDelayRetries": 0,
-            "numMinDelayRetries": 0,
-            "backoffFunction": "linear",
-        },
-        "disableSubscriptionOverrides": False,
-        "defaultRequestPolicy": {"headerContentType": "text/plain; charset=UTF-8"},
-    }
-}
 _DEFAULT_ACTIONS = (
     "GetTopicAttributes",
     "SetTopicAttributes",
@@ -139,9 +129,9 @@ def get_topic_attributes(
     pending = service.pending.of_topic(topic.name)
     shown = {
         "DisplayName": "",
-        "EffectiveDeliveryPolicy": json.dumps(EFFECTIVE_DELIVERY_POLICY, separators=(",", ":")),
+        "EffectiveDeliveryPolicy": _dumped({"http": effective_http_policy({})}),
         "Owner": ACCOUNT,
-        "Policy": json.dumps(_default_policy(arn), separators=(",", ":")),
+        "Policy": _dumped(_default_policy(arn)),
         "SubscriptionsConfirmed": str(len(subscriptions)),
         "SubscriptionsDeleted": "0",
         "SubscriptionsPending": str(len(pending)),
@@ -153,7 +143,9 @@ def get_topic_attributes(
     shown.update(topic.attributes)
     shown.pop(DATA_PROTECTION, None)
     if "DeliveryPolicy" in shown:
-        shown["EffectiveDeliveryPolicy"] = shown["DeliveryPolicy"]
+        own = own_http_policy(topic)
+        shown["DeliveryPolicy"] = _dumped({"http": own})
+        shown["EffectiveDeliveryPolicy"] = _dumped({"http": effective_http_policy(own)})
     return shapes.AttributesResult(shown)
 
 
@@ -165,6 +157,8 @@ async def set_topic_attributes(
     if name == "FifoTopic":
         raise invalid("AttributeName")
     _check_attribute(name, value, fifo=topic.fifo, within="AttributeName")
+    if name == "MaximumMessageSize":
+        _check_subscriptions(service, topic, value)
     attributes = dict(topic.attributes)
     if value or name == "DisplayName":
         attributes[name] = value
@@ -289,6 +283,8 @@ def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
         )
     if name in _FIFO_ONLY and not fifo:
         raise invalid(name, f"{name} is not valid for standard topics")
+    if name == "ArchivePolicy" and value not in ("", "{}"):
+        raise invalid(name, "message archiving is not supported")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise invalid(name)
     if name == "MaximumMessageSize" and value:
@@ -302,6 +298,24 @@ def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
             raise invalid(name, "failed to parse JSON.") from None
         if not isinstance(parsed, dict):
             raise invalid(name, "must be a JSON object")
+
+
+def takes_large_messages(topic: Topic) -> bool:
+    return int(topic.attributes.get("MaximumMessageSize") or 0) > LARGE_MESSAGE_SIZE
+
+
+def _check_subscriptions(service: SnsService, topic: Topic, value: str) -> None:
+    """Whether the subscriptions that are there go with a larger limit."""
+    subscriptions = service.topology.subscriptions_of(topic.name)
+    few = len(subscriptions) <= LIMITED_SUBSCRIPTIONS_MAX
+    if int(value or 0) > LARGE_MESSAGE_SIZE and not (
+        few and all(each.protocol == "sqs" for each in subscriptions)
+    ):
+        raise invalid(
+            "MaximumMessageSize",
+            f"Above {LARGE_MESSAGE_SIZE} a topic takes SQS subscriptions only, and at most"
+            f" {LIMITED_SUBSCRIPTIONS_MAX}",
+        )
 
 
 def _compare(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str] | None) -> None:
@@ -342,8 +356,12 @@ def _policy_of(topic: Topic, arn: str) -> dict[str, Any]:
 
 
 async def _set_policy(service: SnsService, topic: Topic, policy: dict[str, Any]) -> None:
-    text = json.dumps(policy, separators=(",", ":"))
+    text = _dumped(policy)
     await service.topology.change_topic(topic.name, attributes={**topic.attributes, "Policy": text})
+
+
+def _dumped(policy: Mapping[str, Any]) -> str:
+    return json.dumps(policy, separators=(",", ":"))
 
 
 def _default_policy(arn: str) -> dict[str, Any]:

@@ -87,6 +87,11 @@ def shown(
     return text, {}
 
 
+def with_trace_header(message: Message, value: str) -> None:
+    """Note the trace header that came with the request, unless the message brings its own."""
+    message.headers = {TRACE_KEY: value, **message.headers}
+
+
 def trace_header_of(message: Message) -> str | None:
     """The trace header that the sender gave."""
     value = message.headers.get(TRACE_KEY)

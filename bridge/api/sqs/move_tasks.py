@@ -270,8 +270,10 @@ def list_message_move_tasks(
 async def cancel_message_move_task(
     service: SqsService, call: Call, request: CancelMessageMoveTaskRequest
 ) -> CancelMessageMoveTaskResult:
-    task = service.move_tasks.get(_task_id_of(request.task_handle))
+    task_id, source_arn = _parsed_handle(request.task_handle)
+    task = service.move_tasks.get(task_id)
     if task is None:
+        _queue_of(service, "SourceArn", source_arn)
         raise RESOURCE_NOT_FOUND("Task does not exist.")
     if task.status != RUNNING:
         raise INVALID_PARAMETER_VALUE("Only active tasks can be cancelled.")
@@ -303,10 +305,11 @@ def _queue_of(service: SqsService, parameter: str, arn: str) -> Queue:
     return queue
 
 
-def _task_id_of(handle: str) -> str:
+def _parsed_handle(handle: str) -> tuple[str, str]:
+    """The task's id and its source's ARN."""
     try:
         task = json.loads(base64.b64decode(handle, validate=True))
-        return str(task["taskId"])
+        return str(task["taskId"]), str(task["sourceArn"])
     except (ValueError, TypeError, KeyError):
         raise _bad_handle() from None
 

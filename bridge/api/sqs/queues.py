@@ -68,7 +68,7 @@ async def delete_queue(service: SqsService, call: Call, request: QueueRequest) -
     queue = service.directory.by_url(request.queue_url)
     name = service.directory.name_of(queue)
     await service.store.delete_queue(queue)
-    service.deleted.add(name)
+    await service.deleted.add(name)
     service.purged.discard(name)
 
 
@@ -143,7 +143,7 @@ async def purge_queue(service: SqsService, call: Call, request: QueueRequest) ->
         raise PURGE_QUEUE_IN_PROGRESS(
             f"Only one PurgeQueue operation on {name} is allowed every 60 seconds."
         )
-    service.purged.add(name)
+    await service.purged.add(name)
     await service.store.purge_queue(queue)
 
 

@@ -49,6 +49,8 @@ async def send_message(
     message = outgoing.message_of(
         request, body, settings, service.message_ids.next(), service.clock.epoch_ms()
     )
+    if (trace := call.trace_header) is not None:
+        message_attributes.with_trace_header(message, trace)
     failures, all_accepted = await commit_sends(service, queue, [message])
     if failures:
         raise failures[0]
@@ -111,6 +113,9 @@ async def send_message_batch(
         else:
             messages.append(message)
             sent.append((entry, body))
+    if (trace := call.trace_header) is not None:
+        for message in messages:
+            message_attributes.with_trace_header(message, trace)
     if messages:
         failures, accepted = await commit_sends(service, queue, messages)
         _add_results(messages, failures, accepted, sent, result)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from bridge.api.options import ApiOptions
 from bridge.api.sqs.directory import QueueDirectory
 from bridge.messaging.clock import Clock, MessageIds
-from bridge.messaging.model import UnitOfWork
+from bridge.messaging.model import StateChange, UnitOfWork
 from bridge.messaging.ports import StateStore, Store
 from bridge.routing.router import Router
 
@@ -38,36 +39,50 @@ class SqsService:
     purged: RecentNames = field(init=False)
 
     def __post_init__(self) -> None:
-        self.deleted = RecentNames(self.clock, self.options.name_reuse_seconds)
-        self.purged = RecentNames(self.clock, self.options.purge_interval_seconds)
+        self.deleted = RecentNames(self, "sqs-deleted", self.options.name_reuse_seconds)
+        self.purged = RecentNames(self, "sqs-purged", self.options.purge_interval_seconds)
 
 
 class RecentNames:
-    """Names to which something happened within the last seconds."""
+    """Names to which something happened within the last seconds, also before a restart."""
 
-    def __init__(self, clock: Clock, seconds: int) -> None:
-        self._clock = clock
+    def __init__(self, service: SqsService, kind: str, seconds: int) -> None:
+        """`kind` is that of the records in the state store."""
+        self._clock = service.clock
+        self._state = service.state
+        self._store = service.store
+        self._kind = kind
         self._milliseconds = seconds * 1000
         self._until: dict[str, int] = {}
 
-    def add(self, name: str) -> None:
+    def load(self) -> None:
+        """Read what is stored. Called once, when the store is open."""
+        known = [(name, int(value)) for name, value in self._state.scan(self._kind)]
+        # They stand in the order in which they end.
+        self._until = dict(sorted(known, key=itemgetter(1)))
+
+    async def add(self, name: str) -> None:
+        if not self._milliseconds:
+            return
         now = self._clock.epoch_ms()
-        if len(self._until) >= REMEMBERED_MAX:
-            self._until = {known: until for known, until in self._until.items() if until > now}
-        if len(self._until) < REMEMBERED_MAX:
-            self._until[name] = now + self._milliseconds
+        unit = UnitOfWork(answered=True)
+        for old, until in list(self._until.items()):
+            if until > now and len(self._until) < REMEMBERED_MAX:
+                break
+            del self._until[old]
+            unit.state.append(StateChange(self._kind, old, None))
+        self._until.pop(name, None)
+        self._until[name] = now + self._milliseconds
+        unit.state.append(StateChange(self._kind, name, b"%d" % self._until[name]))
+        await committed(self._store, unit)
 
     def discard(self, name: str) -> None:
-        self._until.pop(name, None)
+        """Forget a name; its record goes with the next one that ends."""
+        if self._until.pop(name, None) is not None:
+            self._until = {name: 0, **self._until}
 
     def __contains__(self, name: str) -> bool:
-        until = self._until.get(name)
-        if until is None:
-            return False
-        if until > self._clock.epoch_ms():
-            return True
-        del self._until[name]
-        return False
+        return self._until.get(name, 0) > self._clock.epoch_ms()
 
 
 async def committed(store: Store, unit: UnitOfWork) -> None:

@@ -37,9 +37,12 @@ def result_body(action: str, result: Any, request_id: str, rendering: Rendering)
     """The XML answer of a successful action; `result` None for those that return nothing."""
     parts = [f'<?xml version="1.0"?><{action}Response xmlns="{rendering.namespace}">']
     if result is not None:
-        parts.append(f"<{action}Result>")
-        _render_members(to_builtins(result), rendering, parts)
-        parts.append(f"</{action}Result>")
+        members: list[str] = []
+        _render_members(to_builtins(result), rendering, members)
+        if members:
+            parts += (f"<{action}Result>", *members, f"</{action}Result>")
+        else:
+            parts.append(f"<{action}Result/>")
     parts.append(
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
         f"</{action}Response>"

@@ -290,3 +290,7 @@ def test_the_host_says_the_region_and_comes_back(api: RunningApi, host: str, reg
     )
     arn = answer.find("GetQueueAttributesResult/Attribute/Value") or ""
     assert arn.startswith(f"arn:aws:sqs:{region}:000000000000:")
+
+
+def test_a_result_with_nothing_in_it_is_an_empty_element(queue_url: str) -> None:
+    assert "<ReceiveMessageResult/>" in query(queue_url, "GET", Action="ReceiveMessage").text

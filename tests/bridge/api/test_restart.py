@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.routing.rules import Rule, compile_rules
 from tests.support.aws_api import RunningApi, running_api
-from tests.support.aws_clients import REGION, client
+from tests.support.aws_clients import REGION, client, refusal
 
 ACCOUNT = "000000000000"
 
@@ -106,3 +106,20 @@ def test_routes_from_sqs_apply(tmp_path: Path) -> None:
         assert len(answer["Successful"]) == 2
         assert bodies(sqs, url) == ["one", "two", "three"]
         assert bodies(sqs, at(api, "audit")) == ["one", "two", "three"]
+
+
+def test_the_60_seconds_go_on_over_a_restart(tmp_path: Path) -> None:
+    with running_api(tmp_path / "data", durability="os") as api:
+        sqs = client(api.url, "sqs")
+        sqs.delete_queue(QueueUrl=sqs.create_queue(QueueName="gone")["QueueUrl"])
+        sqs.purge_queue(QueueUrl=sqs.create_queue(QueueName="purged")["QueueUrl"])
+    with running_api(tmp_path / "data", durability="os") as api:
+        sqs = client(api.url, "sqs")
+        with api.clock.later(50):
+            assert "60 seconds" in refusal(sqs.create_queue, QueueName="gone").message
+            purged = at(api, "purged")
+            assert refusal(sqs.purge_queue, QueueUrl=purged).status == 403
+        with api.clock.later(70):
+            sqs.create_queue(QueueName="gone")
+            sqs.purge_queue(QueueUrl=purged)
+            assert len(list(api.backend.state.scan("sqs-purged"))) == 1
