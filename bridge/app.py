@@ -11,17 +11,19 @@ import asyncio
 import gc
 import random
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
 from bridge.admin.health import AdminHandler
 from bridge.admin.log import StructuredLog
+from bridge.admin.management import ManagementHandler, ManagementSources, NodeFacts
 from bridge.admin.metrics import MessageCounters, Metrics
 from bridge.admin.metrics import Sources as MetricsSources
 from bridge.api.api import AwsApi
@@ -60,12 +62,15 @@ from bridge.net.endpoint import Network
 from bridge.net.listener import HttpService, LegacyService, Listener, ListenError, Service
 from bridge.net.tasks import TaskOwner
 from bridge.net.tls import ServerTls, TlsError
-from bridge.protocols import AWS, LEGACY, METRICS
+from bridge.protocols import AWS, LEGACY, MANAGEMENT, METRICS
 from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.explain import Explanation, explain
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
 from mappings.gateway import Services
+
+if TYPE_CHECKING:
+    from bridge.backends.aws import AwsOptions
 
 GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 """Messages are untracked; what a busy loop allocates dies young, and long scans stall everybody."""
@@ -217,11 +222,38 @@ class Broker:
             self._tasks.spawn,
             _api_of(config),
         )
-        sources = MetricsSources(counters, store, self._network_listeners)
+        figures = getattr(backend, "figures", dict)
+        sources = MetricsSources(counters, store, self._network_listeners, figures)
         self._admin = AdminHandler(
             Metrics(sources, limits, version=version("landbridge")),
             store_healthy=lambda: backend.healthy,
             listeners=self._network_listeners,
+        )
+        self._management = ManagementHandler(self._management_sources(backend, counters))
+
+    def _management_sources(self, backend: Backend, counters: MessageCounters) -> ManagementSources:
+        services = self._services
+        return ManagementSources(
+            node=NodeFacts(
+                name=f"landbridge@{socket.gethostname()}",
+                version=version("landbridge"),
+                data_directory=self._loaded.config.backend.path,
+                started_at=self._clock.monotonic(),
+            ),
+            store=services.store,
+            topology=services.topology,
+            accounts=self._accounts,
+            namespaces=services.namespaces,
+            connections=services.connections,
+            counters=counters,
+            clock=self._clock,
+            store_healthy=lambda: backend.healthy,
+            listeners=self._network_listeners,
+            certificates=lambda: [
+                (name, each.options.tls.certificate)
+                for name, each in self._open.items()
+                if each.options.tls is not None
+            ],
         )
 
     def _network_listeners(self) -> list[Listener]:
@@ -252,10 +284,11 @@ class Broker:
             return HttpService(self._api.handle, API_BODY_BYTES_MAX)
         if options.protocol == METRICS.name:
             return HttpService(self._admin.handle)
+        accounts = self._accounts.for_anonymous() if options.anonymous else self._accounts
+        if options.protocol == MANAGEMENT.name:
+            return HttpService(self._management.at(accounts, loopback=options.loopback))
         protocol = LEGACY[options.protocol]
-        services = self._services
-        if options.anonymous:
-            services = replace(services, accounts=self._accounts.for_anonymous())
+        services = replace(self._services, accounts=accounts)
         return LegacyService(
             protocol.make_factory(services, options),
             protocol.websocket if options.websocket else None,
@@ -394,8 +427,8 @@ async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
     try:
         for declared in loaded.config.queues:
             name = QueueName(declared.namespace, declared.name)
-            queue = await topology.ensure_queue(name, _settings_of(declared, QueueSettings()))
-            settings = _settings_of(declared, queue.settings)
+            queue = await topology.ensure_queue(name, settings_of(declared, QueueSettings()))
+            settings = settings_of(declared, queue.settings)
             if settings != queue.settings:
                 await store.change_queue(queue, settings)
         for name in loaded.rules.queues():
@@ -443,20 +476,27 @@ def backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
 
 
 def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backend:
+    options = aws_options(section)
+    from bridge.backends.aws import AwsBackend
+
+    return AwsBackend(options, local=local, clock=clock, random=random.random)
+
+
+def aws_options(section: BackendSection) -> AwsOptions:
+    """What the section says to the AWS backend. Raises `StartRefused` where that is not there."""
     try:
-        from bridge.backends.aws import AwsBackend, AwsOptions, OrderingRule
+        from bridge.backends.aws import AwsOptions, OrderingRule
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "botocore":
             raise
         raise StartRefused(
             "the aws backend needs botocore, which is not installed: install landbridge[aws]"
         ) from None
-    endpoints = section.endpoints.model_dump(exclude_none=True)
-    options = AwsOptions(
+    return AwsOptions(
         region=section.region,
         prefix=section.prefix,
         endpoint_url=section.endpoint_url,
-        endpoints=endpoints,
+        endpoints=section.endpoints.model_dump(exclude_none=True),
         create=section.create == "always",
         table=section.state_table,
         queues=section.queues,
@@ -466,7 +506,6 @@ def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backe
         payload_bytes_max=section.payload_bytes_max,
         legacy_payload_attribute=section.legacy_payload_attribute,
     )
-    return AwsBackend(options, local=local, clock=clock, random=random.random)
 
 
 def _accounts_of(config: Config, state: StateStore) -> list[Account]:
@@ -495,7 +534,7 @@ def _api_of(config: Config) -> ApiOptions:
     )
 
 
-def _settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:
+def settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:
     """The current settings with those that the configuration can give."""
     dead_letter = declared.dead_letter
     target: DeadLetterTarget | None = None

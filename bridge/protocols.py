@@ -48,6 +48,7 @@ def _mqtt(services: Services, options: ListenerOptions) -> GatewayFactory:
 
 AWS: Final = ProtocolPorts("aws", "SQS and SNS API", 4566, 4566)
 METRICS: Final = ProtocolPorts("metrics", "Metrics and health", 15692, 15692, authenticated=False)
+MANAGEMENT: Final = ProtocolPorts("management", "Management API", 15672, 15671)
 LEGACY: Final = {
     protocol.name: protocol
     for protocol in (
@@ -76,5 +77,8 @@ LEGACY: Final = {
         ),
     )
 }
-PROTOCOLS: Final[dict[str, ProtocolPorts]] = {**LEGACY, AWS.name: AWS, METRICS.name: METRICS}
+PROTOCOLS: Final[dict[str, ProtocolPorts]] = {
+    **LEGACY,
+    **{ports.name: ports for ports in (AWS, MANAGEMENT, METRICS)},
+}
 """All that a listener can name as its protocol."""

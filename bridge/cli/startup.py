@@ -10,7 +10,7 @@ from bridge.admin.log import StructuredLog
 from bridge.app import OpenListener
 from bridge.cli.warnings import warnings_of
 from bridge.config import Loaded
-from bridge.protocols import AWS, METRICS, PROTOCOLS
+from bridge.protocols import AWS, MANAGEMENT, METRICS, PROTOCOLS
 
 _DURABILITY = {
     "fsync": "fsync: what is confirmed survives power loss",
@@ -62,7 +62,7 @@ def start_text(loaded: Loaded, listeners: Sequence[OpenListener]) -> Iterator[st
 def _url(each: OpenListener) -> str:
     options, address = each.options, each.listener.address
     secure = options.tls is not None
-    if options.protocol in {AWS.name, METRICS.name}:
+    if options.protocol in {AWS.name, MANAGEMENT.name, METRICS.name}:
         path = "/metrics" if options.protocol == METRICS.name else ""
         return f"{'https' if secure else 'http'}://{address}{path}"
     if options.websocket:

@@ -34,7 +34,6 @@ NOT_SPOKEN: Final = {
     "mqtt": "mqtt is not spoken yet",
     "amqp": "amqp is not spoken yet",
     "amqp091": "amqp is not spoken yet",
-    "management": "there is no management listener yet",
     "kafka": "kafka is not spoken",
 }
 """Protocols that are refused by name, unless the table of protocols has them."""

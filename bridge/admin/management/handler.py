@@ -1,0 +1,100 @@
+"""The `HttpHandler` of a management listener: who asks, for what, and the answer as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+
+from bridge.admin.management.access import AccessRefused, Viewer, viewer_of
+from bridge.admin.management.listing import BadRequest, Query, listed, shaped
+from bridge.admin.management.overview import Rates
+from bridge.admin.management.resources import Answer, Resources
+from bridge.admin.management.sources import Json, ManagementSources
+from bridge.auth import Accounts
+from bridge.net.http_messages import HttpRequest, HttpResponse
+
+_HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_ALLOW: Final = "GET, HEAD, OPTIONS"
+_NOT_FOUND: Final = {"error": "Object Not Found", "reason": "Not Found"}
+_READ_ONLY: Final = {
+    "error": "method_not_allowed",
+    "reason": "this management API only shows: change things over AMQP, in the configuration, or"
+    " with `landbridge import rabbitmq`",
+}
+_ROOT: Final = b"Landbridge's management API is below /api/, as RabbitMQ's; there is no page here\n"
+_PATH_LENGTH_MAX: Final = 8 * 1024
+
+
+class ManagementHandler:
+    """Answers for all management listeners."""
+
+    def __init__(self, sources: ManagementSources) -> None:
+        self._sources = sources
+        self._rates = Rates()
+
+    def at(
+        self, accounts: Accounts, *, loopback: bool
+    ) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]:
+        """The handler of one listener."""
+
+        async def handle(request: HttpRequest) -> HttpResponse:
+            return await self._handle(request, accounts, loopback=loopback)
+
+        return handle
+
+    async def _handle(
+        self, request: HttpRequest, accounts: Accounts, *, loopback: bool
+    ) -> HttpResponse:
+        path, _, query = request.target.partition("?")
+        if path == "/":
+            return HttpResponse(200, {"Content-Type": "text/plain; charset=utf-8"}, _ROOT)
+        if not path.startswith("/api/") or len(path) > _PATH_LENGTH_MAX:
+            return _json(404, _NOT_FOUND)
+        if request.method == "OPTIONS":
+            return HttpResponse(200, {"Allow": _ALLOW})
+        try:
+            viewer = await viewer_of(request, accounts, loopback=loopback)
+            if request.method not in {"GET", "HEAD"}:
+                return _json(405, _READ_ONLY, {"Allow": _ALLOW})
+            segments = [unquote(part) for part in path.removeprefix("/api/").split("/")]
+            return await self._answer(segments, Query(query), viewer)
+        except AccessRefused as refused:
+            return _unauthorised(refused)
+        except BadRequest as bad:
+            return _json(400, {"error": bad.error, "reason": bad.reason})
+
+    async def _answer(self, segments: list[str], query: Query, viewer: Viewer) -> HttpResponse:
+        if segments[-1] == "":
+            segments = segments[:-1]
+        found: Answer = await Resources(self._sources, viewer, self._rates).find(segments)
+        if found is None:
+            return _json(404, _NOT_FOUND)
+        if isinstance(found, tuple):
+            return _json(*found)
+        if isinstance(found, list):
+            return _json(200, listed(found, query))
+        extra = {}
+        if segments[0] == "definitions" and (name := query.one("download")) is not None:
+            extra["Content-Disposition"] = f"attachment; filename={_file_name(name)}"
+        return _json(200, shaped(found, query), extra)
+
+
+def _json(
+    status: int, value: Json | list[Json], headers: dict[str, str] | None = None
+) -> HttpResponse:
+    return HttpResponse(status, {**_HEADERS, **(headers or {})}, msgspec.json.encode(value))
+
+
+def _unauthorised(refused: AccessRefused) -> HttpResponse:
+    headers = {}
+    if refused.error == "not_authorized":
+        headers["WWW-Authenticate"] = 'Basic realm="RabbitMQ Management"'
+    reason = refused.reason or "Login failed"
+    return _json(401, {"error": refused.error, "reason": reason}, headers)
+
+
+def _file_name(name: str) -> str:
+    return "".join(each for each in name if each.isalnum() or each in "._-")[:100] or "definitions"

@@ -1,0 +1,50 @@
+"""What the management API shows, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from bridge.admin.metrics import MessageCounters
+from bridge.auth import Accounts
+from bridge.messaging.clock import Clock
+from bridge.messaging.ports import Store
+from bridge.net.listener import Listener
+from bridge.routing.topology import Topology
+from mappings.connections import Connections
+
+Json: TypeAlias = dict[str, Any]
+
+RABBITMQ_VERSION = "3.13.7"
+"""Whose API this is; clients choose by it what they ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What stays the same while the broker runs."""
+
+    name: str
+    version: str
+    data_directory: Path
+    started_at: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementSources:
+    """Given by the composition root."""
+
+    node: NodeFacts
+    store: Store
+    topology: Topology
+    accounts: Accounts
+    namespaces: frozenset[str]
+    connections: Connections
+    counters: MessageCounters
+    clock: Clock
+    store_healthy: Callable[[], bool]
+    listeners: Callable[[], Collection[Listener]]
+    certificates: Callable[[], Collection[tuple[str, Path]]]
+    """Listeners with TLS, and the files of their certificates."""
