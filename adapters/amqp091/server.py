@@ -149,8 +149,11 @@ class ServerConnection(AmqpConnection):
             self._send(0, "Connection.OpenOk")
 
     def refuse(self, error: AmqpError, now: float) -> None:
-        """Close the connection with an error; what comes until its close-ok is discarded."""
-        if self._finished or self._state is _State.CLOSING:
+        """Close the connection with an error; what comes until its close-ok is discarded.
+
+        Where the client closes it already, that is what is answered.
+        """
+        if self._finished or self._state in {_State.CLOSING, _State.CLOSE_RECEIVED}:
             return
         text = truncate_short_string(error.reply_text)
         if not self._preamble_done:
@@ -341,11 +344,15 @@ class ServerConnection(AmqpConnection):
         return True
 
     def _broken(self, error: AmqpError, now: float) -> None:
-        if self._state is _State.CLOSING:
-            # The peer cannot be understood any longer, so that its close-ok is not waited for.
-            self.finish(error.reply_text)
-        else:
-            self.refuse(error, now)
+        match self._state:
+            case _State.CLOSING:
+                # The peer cannot be understood any longer; its close-ok is not waited for.
+                self.finish(error.reply_text)
+            case _State.CLOSE_RECEIVED:
+                # What the client sends behind its own close means nothing (1.4.2.6).
+                pass
+            case _:
+                self.refuse(error, now)
 
     def _fast(self, data: bytes, position: int, number: int) -> int:
         channel = self.channels.get(number)
@@ -369,6 +376,8 @@ class ServerConnection(AmqpConnection):
         return position
 
     def _frame(self, kind: int, number: int, payload: bytes, now: float) -> None:
+        if self._state is _State.CLOSE_RECEIVED:
+            return
         if number == 0:
             if kind != FRAME_METHOD:
                 raise unexpected_frame("content frame on channel 0")
@@ -412,7 +421,7 @@ class ServerConnection(AmqpConnection):
                 self._state = _State.RUNNING
                 self._give_up(None)
                 self._events.append(events.OpenRequested(fields["virtual_host"]))
-            case "Connection.Close", state if state is not _State.CLOSE_RECEIVED:
+            case "Connection.Close", _:
                 self._state = _State.CLOSE_RECEIVED
                 self._events.append(
                     events.CloseRequested(

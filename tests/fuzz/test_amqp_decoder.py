@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterator
 
 from adapters.amqp091 import events
 from adapters.amqp091.limits import ConnectionLimits
@@ -76,9 +77,15 @@ def conversation(dice: random.Random) -> bytes:
     return bytes(wire)
 
 
+def happened(server: ServerConnection) -> Iterator[events.Event]:
+    """The events of a chunk, with those that answering them brought about."""
+    while batch := server.next_events():
+        yield from batch
+
+
 def drive(wire: bytes, dice: random.Random) -> int:
     server = ServerConnection(LIMITS, 0.0, name="f", server_properties={})
-    now, failed, published = 0.0, False, 0
+    now, failed, closed, published = 0.0, False, False, 0
     # A client waits for tune before it goes on, so that its start-ok ends a chunk.
     if wire.startswith(PROTOCOL_HEADER + HANDSHAKE[0]):
         sizes = [len(PROTOCOL_HEADER), len(HANDSHAKE[0])]
@@ -89,7 +96,7 @@ def drive(wire: bytes, dice: random.Random) -> int:
         chunk, wire = wire[:size], wire[size:]
         now += 0.01
         server.receive_data(chunk, now)
-        for event in server.next_events():
+        for event in happened(server):
             assert not failed, "an event after the last one"
             if isinstance(event, events.AuthenticationRequested):
                 server.authenticated()
@@ -97,7 +104,10 @@ def drive(wire: bytes, dice: random.Random) -> int:
                 published += 1
                 assert len(event.body) <= LIMITS.message_size_max
             elif isinstance(event, events.CloseRequested):
+                closed = True
                 server.closed()
+            elif isinstance(event, events.ConnectionRefused):
+                assert not closed, "an error behind the client's own close"
             elif isinstance(event, events.ChannelCloseRequested):
                 server.channel_closed(event.channel)
             elif isinstance(event, events.ConsumeRequested):

@@ -198,6 +198,29 @@ def test_the_client_closes_the_connection() -> None:
     assert conversation.server.next_deadline() is None
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        encode_method(0, "Connection.Close", {}),
+        encode_method(0, "Connection.StartOk", {}),
+        encode_method(0, "Connection.CloseOk", {}),
+        encode_method(1, "Basic.Publish", {}),
+        encode_method(7, "Queue.Declare", {}),
+        b"\xff" * 20,
+    ],
+)
+def test_nothing_counts_behind_the_client_s_close(behind: bytes) -> None:
+    conversation = opened()
+    close = encode_method(0, "Connection.Close", {"reply_code": 200})
+    assert conversation.raw(close + behind) == [events.CloseRequested(200, "", [])]
+    assert conversation.raw(behind) == []
+    conversation.server.refuse(HardError(ReplyCode.INTERNAL_ERROR, "x"), conversation.now)
+    assert conversation.sent() == []
+    conversation.server.closed()
+    assert conversation.sent() == ["Connection.CloseOk"]
+    assert failure(conversation.server.next_events()) == "the client closed the connection"
+
+
 def test_the_server_closes_the_connection() -> None:
     conversation = opened(limits=ConnectionLimits(close_seconds_max=5))
     error = AmqpError(ReplyCode.CONNECTION_FORCED, "broker forced connection closure")
