@@ -29,6 +29,7 @@ from bridge.messaging.errors import (
 )
 from bridge.messaging.model import DeadLetterTarget, QueueName, QueueSettings, TopicName
 from bridge.messaging.ports import Queue
+from bridge.routing.catalogue import Topic
 from mappings.gateway import Services
 from mappings.stomp.addresses import Address, QueueAddress, TopicAddress
 
@@ -103,7 +104,7 @@ async def open_source(
         )
     if not isinstance(address, TopicAddress):
         return Source(await temporary_queue(services, namespace), temporary=True)
-    topic = existing_topic(services, namespace, address.topic)
+    topic = _existing_topic(services, namespace, address.topic)
     pattern = address.pattern(topic.kind)
     require_read(user, namespace, "exchange", topic.name.name)
     if topic.kind == "topic":
@@ -157,18 +158,11 @@ def _require_own_queue(
     require_read(user, name.namespace, "queue", name.name)
 
 
-def existing_topic(services: Services, namespace: str, name: str) -> _Topic:
-    """The topic's name and kind. Raises `TopicDoesNotExist`."""
+def _existing_topic(services: Services, namespace: str, name: str) -> Topic:
     topic = services.topology.topic(TopicName(namespace, name))
     if topic is None:
         raise TopicDoesNotExist(f"no exchange '{name}' in vhost '{namespace}'")
-    return _Topic(topic.name, topic.kind)
-
-
-@dataclass(frozen=True, slots=True)
-class _Topic:
-    name: TopicName
-    kind: str
+    return topic
 
 
 async def _forget_other_topic(

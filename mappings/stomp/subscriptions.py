@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from adapters.stomp.events import SendReceived, SubscribeRequested, UnsubscribeReceived
 from adapters.stomp.frames import FrameError
 from adapters.stomp.subscription import AckMode, Subscription
-from bridge.messaging.errors import InvalidParameter, MessagingError
+from bridge.messaging.errors import InvalidParameter, MessagingError, OverLimit
 from bridge.messaging.model import Delivery
 from bridge.messaging.ports import Queue
 from mappings.stomp.addresses import (
@@ -184,7 +184,7 @@ class Subscriptions:
             gateway = self._gateway
             limit = gateway.services.limits.consumers_per_connection_max
             if len(self._temporary) >= limit:
-                raise InvalidParameter(f"{limit} temporary queues allowed in a connection")
+                raise OverLimit(f"{limit} temporary queues allowed in a connection")
             queue = await temporary_queue(gateway.services, gateway.namespace)
             self._temporary[destination] = queue
             self._left.append(Source(queue, temporary=True))

@@ -16,7 +16,8 @@ from adapters.stomp.events import (
     SubscribeRequested,
     UnsubscribeReceived,
 )
-from adapters.stomp.server import ServerOptions
+from adapters.stomp.heartbeat import INTERVAL_MS_MAX, INTERVAL_MS_MIN
+from adapters.stomp.server import CLOSED_SUBSCRIPTIONS_MAX, ServerOptions
 from adapters.stomp.subscription import Subscription
 from tests.adapters.stomp.transcript import Transcript
 
@@ -155,6 +156,17 @@ def test_heart_beats_are_answered_in_kind() -> None:
     transcript = Transcript()
     transcript.send("CONNECT\naccept-version:1.1\nheart-beat:20000,1000\n\n^@")
     assert b"heart-beat:1000,20000\n" in transcript.connection.accept("s1", None, 0.0)
+
+
+def test_heart_beats_have_bounds() -> None:
+    for offered, answered in (
+        (f"{INTERVAL_MS_MIN},{INTERVAL_MS_MAX}", f"{INTERVAL_MS_MAX},{INTERVAL_MS_MIN}"),
+        (f"{INTERVAL_MS_MIN - 1},{INTERVAL_MS_MAX + 1}", f"{INTERVAL_MS_MAX},{INTERVAL_MS_MIN}"),
+    ):
+        transcript = Transcript()
+        transcript.send(f"CONNECT\naccept-version:1.1\nheart-beat:{offered}\n\n^@")
+        connected_frame = transcript.connection.accept("s1", None, 0.0).decode()
+        assert f"heart-beat:{answered}\n" in connected_frame
 
 
 def test_silence_is_filled_with_heart_beats() -> None:
@@ -300,6 +312,17 @@ def test_an_ack_after_unsubscribe_is_late_not_wrong() -> None:
     assert gone.deliveries == ["m1", "m2"]
     late = transcript.send_one(AckReceived, "ACK\nid:1-1\nreceipt:r\n\n^@")
     assert (late.deliveries, late.receipt) == ([], "r")
+
+
+def test_late_acks_are_understood_for_so_many_subscriptions_and_no_more() -> None:
+    transcript = connected()
+    for _ in range(CLOSED_SUBSCRIPTIONS_MAX + 1):
+        subscribed(transcript)
+        transcript.send_one(UnsubscribeReceived, "UNSUBSCRIBE\nid:0\n\n^@")
+    assert transcript.send_one(AckReceived, "ACK\nid:2-1\n\n^@").deliveries == []
+    (failed,) = transcript.send("ACK\nid:1-1\n\n^@")
+    assert isinstance(failed, ConnectionFailed)
+    assert "Message not found" in failed.reason
 
 
 def test_unsubscribing_what_is_not_subscribed_is_left_to_the_gateway() -> None:

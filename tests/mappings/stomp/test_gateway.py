@@ -412,6 +412,18 @@ async def test_a_temporary_queue_may_be_subscribed_to(broker: Broker) -> None:
     assert own["body"] == "to myself"
 
 
+async def test_temporary_queues_have_a_bound() -> None:
+    broker = Broker(limits=Limits(consumers_per_connection_max=2))
+    client = await broker.client()
+    answer = await client.send(
+        *[send(f"/temp-queue/{n}", "x", f"receipt:{n}") for n in (1, 2, 1)],
+    )
+    assert receipts_of(answer) == ["1", "2", "1"]
+    answer = await client.send(send("/temp-queue/3", "x", "receipt:3"))
+    assert answer.startswith("ERROR\nmessage:resource_error\n")
+    assert "2 temporary queues allowed in a connection" in answer
+
+
 # Transactions
 
 
