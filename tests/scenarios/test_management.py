@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pika
 import pytest
 
+from tests.bridge.net.certificates import Authority
 from tests.support.program import Program, run_landbridge, running
 from tests.support.stomp_client import StompClient
 
@@ -326,3 +327,17 @@ def test_rabbitmqadmin(imported: Program, tmp_path: Path) -> None:
         assert run("list", kind)
     run("export", str(tmp_path / "exported.json"))
     assert len(json.loads((tmp_path / "exported.json").read_text())["queues"]) == 8
+
+
+def test_certificates_that_expire_are_named(tmp_path: Path) -> None:
+    authority = Authority("authority", tmp_path)
+    issued = authority.issue("localhost", file="server")
+    tls = f"{{certificate: {issued.certificate}, key: {issued.key}}}"
+    arguments = ("--set", f"listeners.stomp.tls={tls}")
+    with running(*arguments, directory=tmp_path) as program:
+        api = Api(program)
+        assert api.get("health/checks/certificate-expiration/0/days") == {"status": "ok"}
+        status, _, answer = api.ask("/api/health/checks/certificate-expiration/100/years")
+        assert status == 503
+        assert [each["listener"] for each in answer["expired"]] == ["stomp"]
+        assert "stomp/ssl" in {each["protocol"] for each in api.get("overview")["listeners"]}
