@@ -22,12 +22,28 @@ from bridge.messaging.subjects import (
 SESSION_QUEUE: Final = "mqtt-session-"
 SHARED_QUEUE: Final = "mqtt-share-"
 SYS_PREFIX: Final = "$SYS"
+REMEMBERED_LENGTH_MAX: Final = 256
+"""Characters of a topic or subject worth remembering: a client makes them up to 65,535 long."""
 _REMEMBERED_MAX: Final = 16_384
 _READABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 
-subject_from_topic = lru_cache(_REMEMBERED_MAX)(subject_from_slashed)
-topic_from_subject = lru_cache(_REMEMBERED_MAX)(slashed_from_subject)
 pattern_from_filter = pattern_from_slashed
+_short_subject = lru_cache(_REMEMBERED_MAX)(subject_from_slashed)
+_short_topic = lru_cache(_REMEMBERED_MAX)(slashed_from_subject)
+
+
+def subject_from_topic(topic: str) -> str:
+    """The subject of a topic name."""
+    if len(topic) > REMEMBERED_LENGTH_MAX:
+        return subject_from_slashed(topic)
+    return _short_subject(topic)
+
+
+def topic_from_subject(subject: str) -> str:
+    """The topic name that MQTT clients see for a subject."""
+    if len(subject) > REMEMBERED_LENGTH_MAX:
+        return slashed_from_subject(subject)
+    return _short_topic(subject)
 
 
 def digest_of(*parts: str) -> str:

@@ -25,7 +25,7 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue
 from bridge.routing.resolution import resolve
-from mappings.mqtt.addresses import subject_from_topic
+from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, subject_from_topic
 from mappings.mqtt.filters import Match
 from mappings.mqtt.messages import FIXED, PROTOCOL, QOS, flags_of, message_from_publish
 from mappings.mqtt.session import Session
@@ -84,10 +84,12 @@ class Fanout:
             resolution = resolve(services.topology, services.store, name, probe)
             if not (resolution.conditions or resolution.dynamic or resolution.delayed):
                 live = self._live(resolution.queues, subject)
-        known = self.targets(namespace)
-        if len(known) >= REMEMBERED_TARGETS_MAX:
-            known.clear()
-        target = known[topic] = Target(subject, live)
+        target = Target(subject, live)
+        if len(topic) <= REMEMBERED_LENGTH_MAX:
+            known = self.targets(namespace)
+            if len(known) >= REMEMBERED_TARGETS_MAX:
+                known.clear()
+            known[topic] = target
         return target
 
     def _live(

@@ -13,13 +13,14 @@ import msgspec
 
 from bridge.messaging.matcher import PatternIndex, matches
 from mappings.mqtt.addresses import (
+    REMEMBERED_LENGTH_MAX,
     begins_with_wildcard,
     hidden_from_wildcards,
     pattern_from_filter,
     topic_from_subject,
 )
 
-REMEMBERED_SUBJECTS_MAX: Final = 1_024
+REMEMBERED_SUBJECTS_MAX: Final = 256
 LISTED_FILTERS_MAX: Final = 8
 """Filters of one session up to which they are tried one after the other."""
 
@@ -95,7 +96,9 @@ class SessionFilters:
             return remembered[subject]
         elif len(remembered) >= REMEMBERED_SUBJECTS_MAX:
             remembered.clear()
-        found = remembered[subject] = self._match(subject)
+        found = self._match(subject)
+        if len(subject) <= REMEMBERED_LENGTH_MAX:
+            remembered[subject] = found
         return found
 
     def _match(self, subject: str) -> Match | None:

@@ -8,7 +8,7 @@ waits in `_held`, whose size the credit of the queues bounds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
@@ -23,6 +23,10 @@ from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
 
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
+
+
+SHARED_CREDIT_MAX: Final = 100
+"""Messages that one member of a shared subscription holds, so that the others get theirs."""
 
 
 class QueueConsumer:
@@ -191,7 +195,8 @@ class Outbound:
         if queue in self._consumers or self._stopped:
             return
         consumer = self._consumers[queue] = QueueConsumer(self, queue, shared)
-        await consumer.open(self._quota, paused=self.gateway.writing_paused)
+        credit = self._quota if shared is None else min(self._quota, SHARED_CREDIT_MAX)
+        await consumer.open(credit, paused=self.gateway.writing_paused)
 
     def consumer(self, queue: Queue) -> QueueConsumer | None:
         return self._consumers.get(queue)
@@ -235,7 +240,7 @@ class Outbound:
                 match = None if message.subject is None else match_of(message.subject)
                 if special and self._special(delivery, match, settled):
                     continue
-                if match is None and not flags_of(message) & FIXED:
+                if match is None and message.subject is not None and not _is_fixed(message):
                     settled.append(delivery)
                     continue
             publish = publish_from_message(message, match, version_5=version_5, now_ms=now_ms)
@@ -489,6 +494,10 @@ class Outbound:
         self._consumers.clear()
         self._late.clear()
         self.gateway.release(released)
+
+
+def _is_fixed(message: Message) -> bool:
+    return flags_of(message) & FIXED != 0
 
 
 def _match_of_shared(shared: Filter, message: Message) -> Match | None:

@@ -16,7 +16,7 @@ from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Origin, Publish, QueueName, UnitOfWork
 from bridge.routing.router import Routed
-from mappings.mqtt.addresses import SYS_PREFIX
+from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, SYS_PREFIX
 from mappings.mqtt.errors import reason_code_from
 from mappings.mqtt.fanout import Target
 from mappings.mqtt.messages import PROTOCOL, message_from_publish
@@ -25,7 +25,7 @@ from mappings.mqtt.permissions import may_publish
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
 
-ORIGINS_MAX: Final = 4_096
+ORIGINS_MAX: Final = 256
 """Topics of one connection whose origin is remembered."""
 
 
@@ -142,9 +142,11 @@ class Publishing:
         topic = run[0].topic
         origin = self._origins.get(topic)
         if origin is None:
-            if len(self._origins) >= ORIGINS_MAX:
-                self._origins.clear()
-            origin = self._origins[topic] = Origin(PROTOCOL, topic, gateway.client, gateway.user)
+            origin = Origin(PROTOCOL, topic, gateway.client, gateway.user)
+            if len(topic) <= REMEMBERED_LENGTH_MAX:
+                if len(self._origins) >= ORIGINS_MAX:
+                    self._origins.clear()
+                self._origins[topic] = origin
         count = len(self._received)
         self._positions.extend(range(count, count + len(run)))
         self._received += run

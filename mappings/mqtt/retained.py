@@ -12,11 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
-from bridge.messaging.matcher import LEVELS_MAX
+from bridge.messaging.matcher import LEVELS_MAX, matches
 from bridge.messaging.model import Message, StateChange
 from bridge.messaging.ports import StateStore
+from bridge.messaging.subjects import subject_from_slashed
+from mappings.mqtt.addresses import pattern_from_filter
 
 KIND_RETAINED: Final = "retained"
+DEPTH_MAX: Final = 32
+"""Levels that the tree tells apart; what a topic has beyond them stands in one piece, so that no
+topic costs more than a few times its own length.
+"""
 _Node = dict[str | None, Any]
 _HERE: Final = None
 """The key under which a node that also has levels below says that its own topic has a message."""
@@ -53,7 +59,7 @@ class TopicTree:
 
     def add(self, topic: str) -> bool:
         """False if it was there."""
-        *parents, last = topic.split("/")
+        *parents, last = topic.split("/", DEPTH_MAX)
         node = self._root
         for level in parents:
             below = node.get(level)
@@ -74,7 +80,7 @@ class TopicTree:
 
     def remove(self, topic: str) -> bool:
         """False if it was not there."""
-        levels = topic.split("/")
+        levels = topic.split("/", DEPTH_MAX)
         path: list[_Node] = [self._root]
         for level in levels[:-1]:
             below = path[-1].get(level)
@@ -104,7 +110,6 @@ class TopicTree:
         if len(levels) > LEVELS_MAX:
             return
         hidden = levels[0] in ("+", "#")
-        # Depth first with a stack of its own: topics may have 32,768 levels.
         stack: list[tuple[Any, int, str]] = [(self._root, 0, "")]
         while stack:
             node, at, prefix = stack.pop()
@@ -113,7 +118,9 @@ class TopicTree:
                     yield prefix[1:]
                 continue
             level = levels[at]
-            if level == "#":
+            if at == DEPTH_MAX and level != "#":
+                yield from _tails(node, levels[at:], prefix)
+            elif level == "#":
                 if prefix and (node is True or _HERE in node):
                     yield prefix[1:]
                 if node is not True:
@@ -133,6 +140,16 @@ def _below(node: _Node, at: int, prefix: str, *, hidden: bool) -> list[tuple[Any
         for level, below in node.items()
         if level is not None and not (hidden and level.startswith("$"))
     ]
+
+
+def _tails(node: Any, levels: list[str], prefix: str) -> Iterator[str]:
+    """The topics among those cut at `DEPTH_MAX` whose rest is covered by the rest of a filter."""
+    if node is True:
+        return
+    pattern = pattern_from_filter("/".join(levels))
+    for rest in node:
+        if rest is not None and matches(pattern, subject_from_slashed(rest)):
+            yield f"{prefix}/{rest}"[1:]
 
 
 class RetainedMessages:

@@ -48,6 +48,23 @@ def test_the_tree_is_a_set(steps: list[tuple[str, bool]]) -> None:
     assert matches("#", "a")
 
 
+def test_deep_topics_cost_what_they_are_long() -> None:
+    tree = TopicTree()
+    deep = "/".join(["a"] * 100)
+    topics = {deep, deep + "/b", "/".join(["a"] * 33), "/".join(["a"] * 32), "a" + "/" * 65_000}
+    for topic in topics:
+        assert tree.add(topic)
+        assert not tree.add(topic)
+    assert set(tree.find("#")) == topics
+    assert set(tree.find("/".join(["+"] * 100))) == {deep}
+    assert set(tree.find("/".join(["a"] * 99) + "/#")) == {deep, deep + "/b"}
+    assert set(tree.find("/".join(["+"] * 33))) == {"/".join(["a"] * 33)}
+    assert set(tree.find("/".join(["+"] * 32))) == {"/".join(["a"] * 32)}
+    for topic in topics:
+        assert tree.remove(topic)
+    assert (tree.count, list(tree.find("#"))) == (0, [])
+
+
 async def test_a_new_subscriber_gets_what_is_retained(broker: Broker) -> None:
     publisher = await broker.client("p")
     for qos in (0, 1, 2):
