@@ -57,6 +57,14 @@ def make_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check the configuration", allow_abbrev=False)
     _add_config_options(check)
     check.set_defaults(command=_check)
+    plan = commands.add_parser(
+        "plan",
+        help="print what the aws backend would make, and the IAM policy for it",
+        allow_abbrev=False,
+    )
+    plan.add_argument("--policy", action="store_true", help="print the policy alone, as JSON")
+    _add_config_options(plan)
+    plan.set_defaults(command=_plan)
     _add_explain(commands)
     _add_config(commands)
     _add_user(commands)
@@ -191,6 +199,12 @@ def _serve(chosen: argparse.Namespace) -> int:
     from bridge.cli.serve import serve
 
     return serve(sources_of(chosen))
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    from bridge.cli.plan import plan
+
+    return plan(load_config(chosen), policy_only=chosen.policy)
 
 
 def _check(chosen: argparse.Namespace) -> int:

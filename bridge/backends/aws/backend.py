@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bridge.backends.aws.counters import CallCounters
+from bridge.backends.aws.counters import CallCounters, snake_case
 from bridge.backends.aws.credentials import Credentials, Resolved, resolve
 from bridge.backends.aws.errors import AwsError
 from bridge.backends.aws.lease import Lease
@@ -73,6 +73,18 @@ class AwsBackend:
         if node is None or (self._lease is not None and not self._lease.held):
             return False
         return not node.sqs.failing and not node.dynamodb.failing
+
+    def figures(self) -> dict[str, float]:
+        """Calls by service and action, what AWS charges for them, and what is held here."""
+        figures: dict[str, float] = {}
+        failed = 0
+        for (service, action), count in sorted(self.counters.calls.items()):
+            figures[f"aws_{service}_{snake_case(action)}_calls_total"] = count
+            failed += self.counters.failures.get((service, action), 0)
+        billed = self.counters.billed.items()
+        figures["aws_sqs_billed_requests_total"] = sum(n for (name, _), n in billed if name == SQS)
+        figures["aws_failed_calls_total"] = failed
+        return figures
 
     async def open(self) -> None:
         urls = {service: self._options.endpoint_of(service) for service in (SQS, DYNAMODB)}

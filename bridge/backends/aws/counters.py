@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -39,3 +40,8 @@ class CallCounters:
     def failures(self) -> Mapping[tuple[str, str], int]:
         """Calls without an answer, or with one that says no."""
         return self._failed
+
+
+def snake_case(action: str) -> str:
+    """`SendMessageBatch` as `send_message_batch`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
