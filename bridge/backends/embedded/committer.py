@@ -69,6 +69,8 @@ class Committer:
         self.unheld = 0
         self.finished: list[UnitOfWork] = []
         self.failing = False
+        self.answered = 0
+        """Commits that are over, well or not."""
         self._live = 0
         self._next = Commit()
         self._uncommitted: dict[tuple[str, str], bytes | None] = {}
@@ -243,6 +245,7 @@ class Committer:
 
     def _committed(self, commit: Commit, error: Exception | None) -> None:
         self._commit = None
+        self.answered += 1
         if error is None:
             self.failing = False
             self._stored(commit)

@@ -8,6 +8,7 @@ behind a lane's cursor.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -109,9 +110,13 @@ class Loader:
 
     def _read(self, queue: EmbeddedQueue, lane: Lane) -> None:
         generation = lane.generation
+        committer = self._owner.committer
+        # What the reader sees depends on when it looks, so the state is noted before it is asked.
+        complete, answered = committer.idle, committer.answered
 
         def done(rows: list[Any], error: Exception | None) -> None:
-            self._loop.call_soon_threadsafe(self._refilled, queue, lane, generation, rows, error)
+            answer = partial(self._refilled, queue, lane, generation, complete, answered)
+            self._loop.call_soon_threadsafe(answer, rows, error)
 
         self._database.query(
             f"SELECT {ENTRY_COLUMNS}"
@@ -126,9 +131,14 @@ class Loader:
         queue: EmbeddedQueue,
         lane: Lane,
         generation: int,
+        complete: bool,
+        answered: int,
         rows: list[Any],
         error: Exception | None,
     ) -> None:
+        """Everything was committed when the rows were asked for if `complete`; `answered` is the
+        number of commits until then.
+        """
         if queue.deleted or lane.generation != generation:
             return
         if error is not None:
@@ -141,13 +151,16 @@ class Loader:
             if row[0] not in lane.skipped:
                 lane.tail_count -= 1
                 self._append(queue, lane, row)
-        if not rows and lane.tail_count and not self._owner.committer.idle:
-            # The rest is on its way to the disk; until it is there, the lane is being read.
-            self._hungry[lane] = queue
+        if not rows and lane.tail_count and not complete:
+            # The rest was on its way to the disk; until it is read, the lane is being read.
+            if self._owner.committer.answered != answered:
+                self._read(queue, lane)
+            else:
+                self._hungry[lane] = queue
             return
         lane.loading = False
         if not rows and lane.tail_count:
-            # All is committed and nothing is there: the count was off, the disk is right.
+            # All was committed and nothing is there: the count was off, the disk is right.
             self.corrections += 1
             queue.visible -= lane.tail_count
             lane.tail_count = 0

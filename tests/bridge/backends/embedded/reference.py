@@ -35,6 +35,8 @@ KINDS = {
     "fifo": QueueSettings(fifo=True),
 }
 HOUR_MS = 3_600_000
+TURNS_MAX = 5_000
+"""Commits after which the store must be at rest."""
 
 Key = tuple[str, int]
 """A message in a queue: the queue's label and the message's number."""
@@ -289,10 +291,21 @@ class World:
     async def quiesce(self) -> None:
         """Wait until all is committed and everything that can be delivered is."""
         await commit(self.store, UnitOfWork(atomic=True))
-        async with asyncio.timeout(10):
-            while not self._at_rest():
-                await commit(self.store, UnitOfWork(atomic=True))
+        turns = 0
+        while not self._at_rest():
+            turns += 1
+            assert turns < TURNS_MAX, self._places()
+            await commit(self.store, UnitOfWork(atomic=True))
         await commit(self.store, UnitOfWork(atomic=True))
+
+    def _places(self) -> list[object]:
+        """Where things stand, for the report of a store that does not come to rest."""
+        return [
+            (model.label, model.waiting, lane.tail_count, lane.cursor, lane.next_id, lane.loading)
+            for model in self.queues.values()
+            if isinstance(model.queue, EmbeddedQueue)
+            for lane in model.queue.lanes
+        ]
 
     def _at_rest(self) -> bool:
         for model in self.queues.values():

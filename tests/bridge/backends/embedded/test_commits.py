@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -150,3 +152,31 @@ async def test_a_transient_queue_spills_and_leaves_nothing(reopen: Reopen) -> No
     assert backend.store.queue(name("t")) is None
     await make_queue(backend.store, "other")
     assert await drain(backend.store, await make_queue(backend.store, "other")) == []
+
+
+async def test_a_read_that_a_commit_overtakes_finds_the_rest_later(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await reopen(limits=Limits(queue_head_messages_max=2, queue_refill_messages=2))
+    store, database = backend.store, backend.database
+    queue = await make_queue(store)
+    collector = await consume(store, queue, credit=0)
+    answers: list[Callable[[], None]] = []
+
+    def slow_query(sql: str, parameters: Sequence[Any], done: Any, **_: Any) -> None:
+        rows = database.query_now(sql, parameters)
+        answers.append(lambda: done(rows, None))
+
+    monkeypatch.setattr(database, "query", slow_query)
+    unit = UnitOfWork()
+    unit.sends += [(queue, message(str(number))) for number in range(3)]
+    sent = asyncio.ensure_future(commit(store, unit))
+    assert collector.subscription is not None
+    collector.subscription.add_credit(10)
+    await sent
+    # The tail was read before its commit, and the answer comes after it.
+    monkeypatch.undo()
+    for answer in answers:
+        answer()
+    await collector.expect(3)
+    assert backend.corrections == 0
