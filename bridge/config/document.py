@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from bridge.config.mistakes import ConfigInvalid, Mistake, Path
+from bridge.config.mistakes import ConfigInvalid, Mistake, Path, shown
 
 _TAG: Final = "tag:yaml.org,2002:"
 _VARIABLE: Final = re.compile(r"(\$?)\$\{([^{}\n]*)\}")
@@ -59,7 +59,7 @@ def parse_document(text: str, source: str, environment: Mapping[str, str]) -> Do
         data = {}
     if not isinstance(data, dict):
         raise ConfigInvalid(
-            [Mistake(f"{source}:1", (), f"must be a mapping of options, not {data!r}")]
+            [Mistake(f"{source}:1", (), f"must be a mapping of options, not {shown(data)}")]
         )
     document.data = data
     return document

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from bridge.config.document import Document, parse_value
-from bridge.config.mistakes import ConfigInvalid, Mistake, Path, path_text
+from bridge.config.mistakes import ConfigInvalid, Mistake, Path, path_text, shown
 
 _PART: Final = re.compile(r"""\.?(?:"([^"]+)"|'([^']+)'|\[(\d+|\+)\]|([^.\[\]"']+))""")
 
@@ -65,7 +65,7 @@ def _put(data: dict[str, Any], steps: list[str], value: Any, place: str) -> Path
             key = step
             container.setdefault(step, None)
         else:
-            message = f"{path_text(path)} is {container!r}, which has no keys"
+            message = f"{path_text(path)} is {shown(container)}, which has no keys"
             raise ConfigInvalid([Mistake(place, (), message)])
         if last:
             container[key] = value

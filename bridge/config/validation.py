@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bridge.config.document import Document
-from bridge.config.mistakes import Mistake, Path, suggestion
+from bridge.config.mistakes import Mistake, Path, shown, suggestion
 from bridge.config.schema import Config
 
 _KINDS: Final = {
@@ -67,7 +67,7 @@ def _message(
         text = f"must be {_range(option)}"
     if option is not None and is_secret(option):
         return text
-    return f"{text}, not {_shown(value)}"
+    return f"{text}, not {shown(value)}"
 
 
 def options_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -96,17 +96,6 @@ def _range(option: FieldInfo) -> str:
 def _help(option: FieldInfo | None) -> str:
     description = option.description if option is not None else None
     return (description or "it has no default").split(". ")[0].rstrip(".").lower()
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return f"the mapping of {', '.join(map(str, value)) or 'nothing'}"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _resolve(location: Path) -> tuple[Path, type[BaseModel] | None, FieldInfo | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.config.document import Document, parse_document
-from bridge.config.mistakes import ConfigInvalid
+from bridge.config.mistakes import VALUE_CHARACTERS_MAX, ConfigInvalid
 from bridge.config.overrides import apply_override
 
 
@@ -160,3 +160,11 @@ def test_an_override_is_the_place_of_what_it_sets() -> None:
     apply_override(document, "a.b={c: 2}")
     assert document.place(("a", "b", "c")) == "--set a.b"
     assert document.place(("a",)) == "f.yaml:1"
+
+
+def test_a_message_shows_no_value_at_length() -> None:
+    fits = "a" * (VALUE_CHARACTERS_MAX - 2)
+    for text, shown_as in ((fits, f"'{fits}'"), (fits + "a", f"'{fits[:-2]}...")):
+        with pytest.raises(ConfigInvalid) as refused:
+            parse(text)
+        assert str(refused.value) == f"f.yaml:1: must be a mapping of options, not {shown_as}"
