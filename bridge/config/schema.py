@@ -292,6 +292,13 @@ class LimitsSection(Section):
         le=65_535,
         description="Unsettled deliveries of any consumer, whatever it asks for.",
     )
+    consumer_timeout_seconds: float = Field(
+        _LIMITS.consumer_timeout_seconds,
+        ge=0,
+        le=31_536_000,
+        description="How long an AMQP client may take to acknowledge a delivery before its channel"
+        " is closed (RabbitMQ's consumer_timeout); 0 sets no bound.",
+    )
     connections_max: int = Field(
         _LIMITS.connections_max, ge=1, le=1_000_000, description="Open connections of one listener."
     )
@@ -319,6 +326,55 @@ class LimitsSection(Section):
         ge=1,
         le=1_000_000,
         description="Sends and acknowledgements that one open transaction may hold.",
+    )
+    mqtt_in_flight_max: int = Field(
+        _LIMITS.mqtt_in_flight_max,
+        ge=1,
+        le=65_535,
+        description="QoS 1 and 2 publishes of one MQTT connection without an acknowledgement, each"
+        " way.",
+    )
+    mqtt_subscriptions_max: int = Field(
+        _LIMITS.mqtt_subscriptions_max, ge=1, le=1_000_000, description="Of one MQTT session."
+    )
+    mqtt_session_messages_max: int = Field(
+        _LIMITS.mqtt_session_messages_max,
+        ge=1,
+        le=1_000_000_000,
+        description="Messages that wait for one MQTT session or shared subscription; the oldest are"
+        " dead-lettered then.",
+    )
+    mqtt_session_expiry_seconds_max: int = Field(
+        _LIMITS.mqtt_session_expiry_seconds_max,
+        ge=0,
+        le=0xFFFF_FFFF,
+        description="The longest session expiry of an MQTT 5 client; the default has no end.",
+    )
+    mqtt_keep_alive_seconds_max: int = Field(
+        _LIMITS.mqtt_keep_alive_seconds_max,
+        ge=0,
+        le=65_535,
+        description="The longest keep-alive of an MQTT 5 client; 0 leaves it to the client.",
+    )
+    mqtt_qos_0_buffer_bytes_max: int = Field(
+        _LIMITS.mqtt_qos_0_buffer_bytes_max,
+        ge=0,
+        le=1024**3,
+        description="QoS 0 publishes kept for an MQTT client that does not read.",
+    )
+    mqtt_publish_rate_max: int = Field(
+        _LIMITS.mqtt_publish_rate_max,
+        ge=0,
+        le=1_000_000_000,
+        description="Publishes of one MQTT connection in a second; 0 sets no bound.",
+    )
+    mqtt_retained_max: int = Field(
+        _LIMITS.mqtt_retained_max, ge=0, le=1_000_000_000, description="Retained messages."
+    )
+    mqtt_denied_publish_disconnects: bool = Field(
+        _LIMITS.mqtt_denied_publish_disconnects,
+        description="Disconnect an MQTT 3.x client that publishes what it may not, rather than"
+        " acknowledge and drop it.",
     )
     transaction_bytes_max: int = Field(
         _LIMITS.transaction_bytes_max,

@@ -20,6 +20,8 @@ class Limits:
     """Unsettled deliveries of a consumer that names no prefetch."""
     prefetch_max: int = 10_000
     """Unsettled deliveries of any consumer, whatever it asks for."""
+    consumer_timeout_seconds: float = 0.0
+    """How long an AMQP client may take to acknowledge a delivery; 0 sets no bound."""
     unanswered_bytes_max: int = 8 * 1024 * 1024
     """Published bytes of one connection that the store has not answered; above it, reading pauses.
     """
@@ -67,6 +69,8 @@ class Limits:
     """Publishes of one MQTT connection in a second; 0 sets no bound."""
     mqtt_retained_max: int = 10_000_000
     """Topics with a retained message."""
+    mqtt_denied_publish_disconnects: bool = False
+    """A 3.x client that publishes what it may not is disconnected, not acknowledged in vain."""
     listen_backlog: int = 4_096
     """Connections that the kernel completes before the loop accepts them."""
     handshake_seconds_max: float = 20.0

@@ -7,6 +7,7 @@ subscription, then every ten seconds.
 from __future__ import annotations
 
 import asyncio
+import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mappings.mqtt.sessions import Sessions
 
 INTERVAL_SECONDS: Final = 10.0
+LOAD_MINUTES: Final = (1, 5, 15)
 
 
 class Figures:
@@ -39,10 +41,16 @@ class Figures:
         self.connections = 0
         self.connected_max = 0
         self._told: dict[str, bytes] = {}
+        self._counted: dict[str, int] = {}
+        self._counted_at = 0.0
+        self._loads: dict[str, float] = {}
 
     def wanted(self) -> None:
         """Somebody subscribes to figures: see to it that they come."""
         if self._timer is None:
+            self._counted = self._counts()
+            self._counted_at = self._sessions.services.clock.monotonic()
+            self._loads.clear()
             self._told = self.current()
             self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._tick)
 
@@ -53,6 +61,7 @@ class Figures:
 
     def tell(self) -> bool:
         """Send what has changed to all who want it; False where nobody does any more."""
+        self._weigh()
         current = self.current()
         changed = {name: value for name, value in current.items() if self._told.get(name) != value}
         self._told = current
@@ -80,6 +89,32 @@ class Figures:
             if covers(wanted.pattern, subject_from_topic(topic))
         ]
         gateway.outbound.write_figures(publishes, wanted.identifier)
+
+    def _counts(self) -> dict[str, int]:
+        """What Mosquitto shows loads of."""
+        return {
+            "messages/received": self.messages_received,
+            "messages/sent": self.messages_sent,
+            "bytes/received": self.bytes_received,
+            "bytes/sent": self.bytes_sent,
+            "publish/received": self.publishes_received,
+            "publish/sent": self.publishes_sent,
+            "publish/dropped": self._sessions.fanout.dropped,
+            "connections": self.connections,
+        }
+
+    def _weigh(self) -> None:
+        """Averages per minute that forget exponentially; they begin with the first subscriber."""
+        now = self._sessions.services.clock.monotonic()
+        seconds = max(now - self._counted_at, 0.001)
+        counts = self._counts()
+        for name, value in counts.items():
+            rate = (value - self._counted.get(name, 0)) * 60 / seconds
+            for minutes in LOAD_MINUTES:
+                key = f"load/{name}/{minutes}min"
+                forgotten = math.exp(-seconds / (60 * minutes))
+                self._loads[key] = rate + forgotten * (self._loads.get(key, 0.0) - rate)
+        self._counted, self._counted_at = counts, now
 
     def current(self) -> dict[str, bytes]:
         """All figures by topic, under Mosquitto's names."""
@@ -120,6 +155,8 @@ class Figures:
             "shared_subscriptions/count": shared,
             "retained messages/count": sessions.retained.count,
         }
+        loads = {name: f"{value:.2f}" for name, value in self._loads.items()}
+        figures |= loads
         return {
             f"{SYS_PREFIX}/broker/{name}": str(value).encode() for name, value in figures.items()
         }

@@ -160,7 +160,7 @@ LOSSES: Final = (
     ),
     _emulated(
         "refused publishes in 3.1 and 3.1.1",
-        "acknowledged and dropped, as Mosquitto does",
+        "acknowledged and dropped, as Mosquitto does, or disconnected by configuration",
         "those versions cannot refuse a publish",
         f"{_GATEWAY}test_what_is_not_allowed_in_3_1_1",
     ),

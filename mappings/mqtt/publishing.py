@@ -81,7 +81,8 @@ class Publishing:
             if topic != permitted:
                 if not self._permitted(topic):
                     at += 1
-                    self._deny(publish)
+                    if not self._deny(publish):
+                        return False
                     continue
                 permitted = topic
             target = targets.get(topic) or sessions.fanout.target(gateway.namespace, topic)
@@ -107,11 +108,18 @@ class Publishing:
             gateway.account, gateway.namespace, topic, gateway.client
         )
 
-    def _deny(self, publish: MqttPublish) -> None:
-        """Not allowed: MQTT 5 says so, 3.x has no word for it and believes that it was taken."""
+    def _deny(self, publish: MqttPublish) -> bool:
+        """Not allowed: MQTT 5 says so. 3.x has no word for it: the client believes that it was
+        taken, or (False) is disconnected, as the configuration wants it.
+        """
+        gateway = self._gateway
+        if not gateway.version_5 and gateway.services.limits.mqtt_denied_publish_disconnects:
+            gateway.end(ReasonCode.NOT_AUTHORIZED, "not allowed to publish")
+            return False
         if publish.qos:
             self._codes[len(self._received)] = ReasonCode.NOT_AUTHORIZED
             self._received.append(publish)
+        return True
 
     def _count(self, publishes: Sequence[MqttPublish]) -> None:
         size = 0

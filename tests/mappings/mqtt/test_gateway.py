@@ -39,7 +39,7 @@ async def meter(broker: Broker, version: ProtocolVersion, **options: Any) -> Wir
     return await broker.client("c1", version=version, user="meter", password=b"pw", **options)
 
 
-def limited(tmp_path: Path, **bounds: int) -> Broker:
+def limited(tmp_path: Path, **bounds: Any) -> Broker:
     return Broker(tmp_path / "limited", limits=replace(Limits(), **bounds))
 
 
@@ -114,6 +114,19 @@ async def test_what_is_not_allowed_is_refused_in_mqtt_5(secured: Broker) -> None
     await client.publish("s/1", "last", qos=1)
     assert [each.reason_code for each in client.rejected] == [ReasonCode.NOT_AUTHORIZED] * 2
     assert await client.payloads(2) == [b"first", b"last"]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_what_is_not_allowed_can_end_a_3_1_1_connection(tmp_path: Path, qos: int) -> None:
+    accounts = Accounts([Account("meter", HASH, Grants(publish=("s/+",)))], secret=b"s")
+    limits = Limits(mqtt_denied_publish_disconnects=True)
+    async with Broker(tmp_path / "data", limits=limits, accounts=accounts) as broker:
+        client = await meter(broker, V3)
+        await client.publish("s/1", "allowed", qos=1)
+        client.send("other", qos=qos, token=1)
+        await client.until(lambda: client.closed)
+        assert 1 not in client.acknowledged
+    accounts.close()
 
 
 async def test_what_is_not_allowed_in_3_1_1(secured: Broker) -> None:
@@ -303,9 +316,13 @@ async def test_figures_come_at_once_and_again(broker: Broker) -> None:
     assert figures["uptime"].endswith(b" seconds")
     client.inbox.clear()
     await broker.client("d")
+    broker.clock.shift_seconds += 10
     assert broker.sessions.figures.tell()
     await client.until(lambda: "$SYS/broker/clients/connected 2" in texts(client.inbox))
     assert not any(each.retain for each in client.inbox)
+    loads = {each.topic: float(each.payload) for each in client.inbox if "load" in each.topic}
+    # One connection in ten seconds, forgotten by a sixth of a minute: 6 * (1 - e ** (-1 / 6)).
+    assert 0.8 < loads["$SYS/broker/load/connections/1min"] < 1
     await client.unsubscribe("$SYS/#")
     assert not broker.sessions.figures.tell()
 
