@@ -292,7 +292,7 @@ class LimitsSection(Section):
         le=65_535,
         description="Unsettled deliveries of any consumer, whatever it asks for.",
     )
-    consumer_timeout_seconds: float = Field(
+    consumer_timeout_seconds: int = Field(
         _LIMITS.consumer_timeout_seconds,
         ge=0,
         le=31_536_000,
@@ -342,7 +342,7 @@ class LimitsSection(Section):
         ge=1,
         le=1_000_000_000,
         description="Messages that wait for one MQTT session or shared subscription; the oldest are"
-        " dead-lettered then.",
+        " dropped then.",
     )
     mqtt_session_expiry_seconds_max: int = Field(
         _LIMITS.mqtt_session_expiry_seconds_max,

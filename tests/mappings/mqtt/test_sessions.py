@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from adapters.mqtt.events import DeliveriesReceived, PublishesReceived, Releases
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
+from bridge.messaging.limits import Limits
 from tests.mappings.mqtt.broker import Broker, WiredClient
 
 V3, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
@@ -75,6 +77,38 @@ async def test_a_clean_session_leaves_nothing_behind(broker: Broker) -> None:
     assert broker.queue_names() == []
     assert not list(broker.state.scan("mqtt-session"))
     assert not broker.sessions.by_client
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_messages_expire_while_they_wait(broker: Broker, qos: int) -> None:
+    client = await durable(broker)
+    await client.subscribe("t", qos=2)
+    await client.leave()
+    other = await broker.client("o")
+    await other.publish("t", "short", qos=qos, message_expiry_interval=10)
+    await other.publish("t", "long", qos=qos, message_expiry_interval=100)
+    await other.publish("t", "endless", qos=qos)
+    broker.move_on(20)
+    client = await durable(broker)
+    long, endless = await client.publishes(2)
+    assert (long.payload, endless.payload) == (b"long", b"endless")
+    assert long.properties.message_expiry_interval in (79, 80)
+    assert endless.properties.message_expiry_interval is None
+    assert await client.quiet()
+
+
+async def test_the_oldest_go_when_too_many_wait(tmp_path: Path) -> None:
+    limits = Limits(mqtt_session_messages_max=5)
+    async with Broker(tmp_path / "limited", limits=limits) as broker:
+        client = await durable(broker)
+        await client.subscribe("t", qos=1)
+        await client.leave()
+        other = await broker.client("o")
+        for number in range(8):
+            await other.publish("t", str(number), qos=1)
+        client = await durable(broker)
+        assert await client.payloads(5) == [b"3", b"4", b"5", b"6", b"7"]
+        assert await client.quiet()
 
 
 async def test_a_session_expires(broker: Broker) -> None:
