@@ -66,6 +66,7 @@ class MqttGateway(ConnectionGateway[Event]):
     """One MQTT client."""
 
     __slots__ = (
+        "_half_closed",
         "_in_session",
         "_leaving",
         "_publishing",
@@ -97,6 +98,7 @@ class MqttGateway(ConnectionGateway[Event]):
         self._in_session = False
         self._will_stands = True
         self._leaving = False
+        self._half_closed = False
 
     def details(self) -> ConnectionDetails:
         queue = self.session.queue
@@ -121,6 +123,9 @@ class MqttGateway(ConnectionGateway[Event]):
         for index, event in enumerate(events):
             if type(event) is PublishesReceived:
                 if not publishing.take(event.publishes):
+                    barrier = publishing.submit()
+                    if barrier is not None:
+                        self.services.spawn(barrier)
                     return
                 continue
             if type(event) is DeliveriesAcknowledged:
@@ -320,11 +325,23 @@ class MqttGateway(ConnectionGateway[Event]):
         self.outbound.resume()
 
     def eof_received(self) -> bool | None:
-        """Nothing more comes: close when all that came is stored."""
+        """Nothing more comes: close when all that came is done.
+
+        Small devices send CONNECT, PUBLISH and DISCONNECT at once and go.
+        """
+        if self._waiting and not self.finishing:
+            self._half_closed = True
+            return True
         owed = super().eof_received()
         if owed and not self.finishing:
             self.finish("closed by the client")
         return owed
+
+    def _after_barrier(self) -> None:
+        super()._after_barrier()
+        if self._half_closed and not (self._waiting or self.lost or self.finishing):
+            self.connection.receive_eof(self.services.clock.monotonic())
+            self.finish("closed by the client")
 
     def shut_down(self) -> None:
         """DISCONNECT has to be the last packet, so what is under way is answered before it."""

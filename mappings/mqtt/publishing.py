@@ -221,10 +221,10 @@ class Publishing:
             except MessagingError as error:
                 gateway.fail_store(error)
                 return
-        if not gateway.finishing:
-            barrier = self.submit()
-            if barrier is not None:
-                await barrier
+        # Also for a client that is gone by now: what it sent was taken.
+        barrier = self.submit()
+        if barrier is not None:
+            await barrier
 
     # -- answers
 

@@ -2,7 +2,7 @@
 
 The index is a tree of dicts keyed by levels, since a wildcard reads it from the top: a million
 topics are matched by visiting what a filter covers. A topic that nothing lies below costs an entry
-in its parent's dict, about 150 bytes with its name.
+in its parent's dict, about 150 bytes with its name; 350 where each has a level of its own.
 """
 
 from __future__ import annotations

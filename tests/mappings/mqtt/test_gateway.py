@@ -349,10 +349,23 @@ async def test_the_broker_stops(broker: Broker) -> None:
 async def test_what_follows_connect_in_one_chunk_is_heard(broker: Broker) -> None:
     client = WiredClient(broker, connect("c"), None)
     data = b"".join(client.connection.data_to_send())
-    subscribe = b"\x82\x08\x00\x01\x00\x00\x02a/\x01"[:0] + b"\x82\x07\x00\x01\x00\x00\x01a\x01"
+    subscribe = b"\x82\x07\x00\x01\x00\x00\x01a\x01"
     client.connection._requests.add(1)
     client.transmit(data + subscribe + b"\x32\x07\x00\x01a\x00\x09\x00x")
     assert await client.payloads(1) == [b"x"]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_client_that_says_all_at_once_and_goes(broker: Broker, qos: int) -> None:
+    watching = await broker.client("w")
+    await watching.subscribe("t", qos=1)
+    client = WiredClient(broker, connect("c", version=V3), None)
+    head = b"".join(client.connection.data_to_send())
+    publish = [b"\x30\x04\x00\x01tx", b"\x32\x06\x00\x01t\x00\x01x", b"\x34\x06\x00\x01t\x00\x01x"]
+    client.transmit(head + publish[qos])
+    assert client.gateway.eof_received()
+    assert await watching.payloads(1) == [b"x"]
+    await client.until(lambda: client.closed)
 
 
 async def test_bad_input_ends_this_connection_only(broker: Broker) -> None:
