@@ -1,14 +1,18 @@
-"""A Celery application for the tests; the broker's address comes from the environment."""
+"""A Celery application for the tests; the broker's address comes from the environment, as do its
+options and where results go.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 from celery import Celery, chord
 
-app = Celery("tasks", broker=os.environ["BROKER"], backend="rpc://")
+app = Celery("tasks", broker=os.environ["BROKER"], backend=os.environ.get("RESULTS", "rpc://"))
 app.conf.update(
+    broker_transport_options=json.loads(os.environ.get("BROKER_OPTIONS", "{}")),
     task_acks_late=True,
     worker_prefetch_multiplier=4,
     broker_connection_retry_on_startup=True,

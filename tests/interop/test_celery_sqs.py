@@ -1,0 +1,119 @@
+"""Celery and kombu on their SQS transport against the real program: queues that they create, and
+queues that are there (`predefined_queues`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu.connection import Connection
+
+from tests.support.aws_clients import client, name
+from tests.support.program import Program, running
+
+ROOT = Path(__file__).parents[2]
+WAIT_SECONDS = 20
+WORKER = (
+    "worker",
+    *("-P", "solo"),
+    *("-l", "WARNING"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+CALLS = """
+from tests.interop.celery_tasks import add, app, flaky
+results = [add.delay(number, number) for number in range(30)]
+print(sum(result.get(timeout=30, interval=0.05) for result in results))
+print(flaky.delay().get(timeout=30, interval=0.05))
+print(add.apply_async((1, 2), countdown=1).get(timeout=30, interval=0.05))
+"""
+OPTIONS = {"region": "eu-west-1", "is_secure": False, "wait_time_seconds": 1}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with running(directory=tmp_path_factory.mktemp("celery")) as started:
+        yield started
+
+
+def broker(program: Program) -> str:
+    return f"sqs://AKIDEXAMPLE:secret@127.0.0.1:{program.port('aws')}//"
+
+
+def predefined(program: Program, own: str, **attributes: str) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{program.port('aws')}"
+    made = client(url, "sqs").create_queue(QueueName=own, Attributes=attributes)
+    here = {"url": made["QueueUrl"], "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
+    return {"predefined_queues": {own: {**here, "region": "eu-west-1"}}}
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_kombu(program: Program, created: bool) -> None:
+    own = name("kombu")
+    options = {**OPTIONS, "visibility_timeout": 1}
+    if not created:
+        options |= predefined(program, own, VisibilityTimeout="1")
+    with Connection(broker(program), transport_options=options) as connection:  # type: ignore[no-untyped-call]
+        simple = connection.SimpleQueue(own)
+        simple.put({"text": "grüße"})
+        message = simple.get(timeout=WAIT_SECONDS)
+        assert message.payload == {"text": "grüße"}
+        # It was not acknowledged: it comes again when its visibility has ended.
+        again = _get(simple)
+        assert again.payload == message.payload
+        again.ack()
+        with pytest.raises(queue.Empty):
+            simple.get(timeout=2)
+        simple.close()
+
+
+def _get(simple: Any) -> Any:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return simple.get(timeout=2)
+        except queue.Empty:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("created", [True, False])
+def test_celery(program: Program, tmp_path: Path, created: bool) -> None:
+    options = dict(OPTIONS)
+    if not created:
+        options |= predefined(program, "celery-tests")
+    environment = {
+        **os.environ,
+        "BROKER": broker(program),
+        "BROKER_OPTIONS": json.dumps(options),
+        "RESULTS": f"file://{tmp_path}",
+    }
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "tests.interop.celery_tasks", *WORKER],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CALLS],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        assert done.stdout.split() == ["870", "2", "3"], done.stderr
+    finally:
+        worker.terminate()
+        worker.communicate()
