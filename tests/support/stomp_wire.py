@@ -84,7 +84,7 @@ class Wire:
             # Heart-beats are no frames: they do not put the end off.
             self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
-                data = self.socket.recv(1 << 20)
+                data = self.socket.recv(1 << 14)
             except TimeoutError:
                 return Received("NOTHING", {}, b"")
             except OSError:
