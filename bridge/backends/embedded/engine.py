@@ -85,6 +85,8 @@ class Engine:
         self.handed.close()
         for queue in self.queues.values():
             queue.end_waits(None)
+            for receiver in queue.receivers:
+                receiver.end()
         done: asyncio.Future[None] = self._loop.create_future()
         self.barrier(UnitOfWork(lambda _: done.set_result(None)))
         await done

@@ -254,6 +254,7 @@ class FifoQueue(EmbeddedQueue):
                 continue
             group.turn = None
             if not self._is_available(group):
+                self._offer(group_id, group)
                 continue
             if self._take_group(group, count - len(taken), now_ms, keeper, taken):
                 waiting.append((turn, group_id))

@@ -29,6 +29,7 @@ class Lane:
         "next_id",
         "number",
         "ready",
+        "recovered_id",
         "returned",
         "skipped",
         "tail_count",
@@ -40,6 +41,7 @@ class Lane:
         self.last_id = self.first_id | ((1 << LANE_BITS) - 1)
         self.next_id = self.first_id + 1
         self.floor = self.first_id
+        self.recovered_id = self.first_id
         self.ready: deque[Entry] = deque()
         self.returned: list[tuple[int, Entry]] = []
         self.head_bytes = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 
 from bridge.backends.embedded.codec import ENTRY_COLUMNS, entry_from_row, message_from_row
-from bridge.backends.embedded.entry import LANE_BITS, MEMORY, Entry
+from bridge.backends.embedded.entry import GONE, LANE_BITS, MEMORY, Entry
 from bridge.backends.embedded.fifo import FifoQueue
 from bridge.backends.embedded.queue import BANDS_MAX, EmbeddedQueue, queue_id_of
 from bridge.messaging.model import Accepted, QueueName, QueueSettings, UnitOfWork
@@ -273,6 +273,7 @@ class Loader:
                 continue
             lane = queue.lane_of_entry(last)
             lane.next_id = last + 1
+            lane.recovered_id = last
             lane.tail_count = waiting
             queue.visible += waiting
             queue.delayed_on_disk += count - waiting
@@ -334,6 +335,31 @@ class Loader:
             self._owner.schedule.add(entry, entry.visible_at)
         else:
             self.note_delay(entry)
+
+    def lookup(self, queue: EmbeddedQueue, entry_id: int) -> Entry | None:
+        """Find an entry that was stored before this start, wherever it is now.
+
+        It may have been received then, and the process killed before that was written.
+        """
+        lane = queue.lane_of_entry(entry_id)
+        if entry_id > lane.recovered_id:
+            return None
+        if entry_id in queue.held:
+            return queue.held[entry_id]
+        for entry in queue.waiting():
+            if entry.id == entry_id and entry.status != GONE:
+                return entry
+        if not lane.in_tail(entry_id):
+            return None
+        rows = self._database.query_now(
+            f"SELECT {ENTRY_COLUMNS} WHERE e.id = ? AND e.visible_at IS NULL", (entry_id,)
+        )
+        if not rows:
+            return None
+        entry = entry_from_row(queue, rows[0])
+        self._owner.expiry.skip(lane, entry)
+        queue.put_back(entry)
+        return entry
 
     def leftover(self, queue_id: int) -> bool:
         """True while something of an earlier queue with that number is still to be deleted."""

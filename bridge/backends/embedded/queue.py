@@ -47,6 +47,10 @@ class Receiver(Protocol):
         """Take over entries that are already marked as held."""
         ...
 
+    def end(self) -> None:
+        """Nothing more will come. A pull that waits has waited long enough."""
+        ...
+
 
 class Keeper(Protocol):
     """What a queue asks of the engine while entries are taken."""

@@ -55,6 +55,9 @@ class PushReceiver:
     def hand(self, entries: list[Entry]) -> None:
         self.consumer.deliver(entries)
 
+    def end(self) -> None:
+        """Consumers are told by their connection."""
+
     def add_credit(self, count: int) -> None:
         self.credit += count
         if self.credit > 0 and self.queue.visible > 0:
@@ -110,7 +113,7 @@ class PullReceiver:
             return []
         return future.result()
 
-    def give_up(self) -> None:
+    def end(self) -> None:
         """The time to wait is over. Whoever was served in the same moment keeps what it has."""
         if not self.future.done():
             self.future.set_result([])

@@ -153,7 +153,7 @@ class EmbeddedStore:
         receiver = PullReceiver(count)
         queue.receivers.append(receiver)
         self._engine.wake(queue)
-        timer = asyncio.get_running_loop().call_later(seconds, receiver.give_up)
+        timer = asyncio.get_running_loop().call_later(seconds, receiver.end)
         try:
             return await receiver.future
         except asyncio.CancelledError:
@@ -195,6 +195,8 @@ class EmbeddedStore:
         if not first <= parsed.entry_id <= last:
             raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
         entry = own.received.get(parsed.entry_id)
+        if entry is None:
+            entry = self._engine.loader.lookup(own, parsed.entry_id)
         if entry is None or entry.message.message_id != parsed.message_id or entry.status == GONE:
             return None
         if isinstance(own, FifoQueue) and not (
