@@ -210,6 +210,7 @@ class Broker:
             namespaces=frozenset(
                 [DEFAULT_NAMESPACE, *config.namespaces, *stored_namespaces(state)]
             ),
+            store_healthy=lambda: backend.healthy,
         )
         self._api = AwsApi(
             store,

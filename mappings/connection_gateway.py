@@ -258,6 +258,9 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._backlog.clear()
         self._close_when_answered()
 
+    def flow_changed(self) -> None:
+        """Reading has paused, or goes on; to be overridden by who tells the client."""
+
     # -- events, one after the other
 
     def _advance(self) -> None:
@@ -362,6 +365,7 @@ class ConnectionGateway(ABC, Generic[Event]):
             ):
                 self._reading_paused = False
                 self.transport.resume_reading()
+                self.flow_changed()
         elif (
             self._unanswered_messages > limits.unanswered_messages_max
             or self._unanswered_bytes > limits.unanswered_bytes_max
@@ -370,6 +374,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         ):
             self._reading_paused = True
             self.transport.pause_reading()
+            self.flow_changed()
 
     def _flush(self) -> None:
         """Write what the connection has queued, unless answers have to go before it."""

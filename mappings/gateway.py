@@ -145,6 +145,8 @@ class Services:
     """Run a barrier in the task group that owns this listener's connections."""
     namespaces: frozenset[str]
     """Those that exist; a client that names another one gets the default."""
+    store_healthy: Callable[[], bool] = lambda: True
+    """False while the store takes nothing."""
     connections: Connections = field(default_factory=Connections)
     """Those that are open, for management."""
     shared: dict[str, object] = field(default_factory=dict)

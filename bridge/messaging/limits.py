@@ -20,7 +20,7 @@ class Limits:
     """Unsettled deliveries of a consumer that names no prefetch."""
     prefetch_max: int = 10_000
     """Unsettled deliveries of any consumer, whatever it asks for."""
-    consumer_timeout_seconds: float = 0.0
+    consumer_timeout_seconds: int = 0
     """How long an AMQP client may take to acknowledge a delivery; 0 sets no bound."""
     unanswered_bytes_max: int = 8 * 1024 * 1024
     """Published bytes of one connection that the store has not answered; above it, reading pauses.

@@ -45,6 +45,7 @@ class GatewayChannel:
     __slots__ = (
         "consumers",
         "last_queue",
+        "marks",
         "number",
         "outstanding",
         "prefetch",
@@ -63,6 +64,8 @@ class GatewayChannel:
         self.reply_queue: str | None = None
         """The queue behind the pseudo-queue for direct replies, while it is consumed."""
         self.transaction: Transaction | None = None
+        self.marks: deque[tuple[float, int]] = deque()
+        """For the consumer timeout: at which moment which delivery tag was the newest."""
         self.outstanding = 0
         """Unacknowledged deliveries; counted only while there is a `prefetch_max`."""
         self.surplus: deque[tuple[AmqpConsumer, Delivery]] = deque()

@@ -25,6 +25,7 @@ from bridge.messaging.errors import (
     AccessDenied,
     AuthenticationFailed,
     MessagingError,
+    StoreUnavailable,
     TopicDoesNotExist,
 )
 from bridge.messaging.model import Delivery, Publish, QueueName, UnitOfWork
@@ -40,6 +41,7 @@ from mappings.amqp091.publishing import PUBLISH_METHOD, Publishing, has_copies
 from mappings.amqp091.requests import Requests
 from mappings.amqp091.settling import Settling
 from mappings.amqp091.topology import Declarations
+from mappings.amqp091.watch import Watch
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ConnectionDetails
 from mappings.gateway import Services, Transport
@@ -83,6 +85,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.publishing = Publishing(self)
         self.settling = Settling(self)
         self._requests = Requests(self)
+        self._watch = Watch(self)
         self._publishes: list[Publish] = []
         self._received: list[PublishReceived] = []
         self._acked: list[Token] = []
@@ -93,6 +96,18 @@ class AmqpGateway(ConnectionGateway[Event]):
 
     def details(self) -> ConnectionDetails:
         return connection_details(self)
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        return self._watch.next_deadline(super().next_deadline())
+
+    def handle_deadline(self, now: float) -> None:
+        self._watch.handle_deadline(now)
+        super().handle_deadline(now)
+
+    def flow_changed(self) -> None:
+        self._watch.flow_changed()
 
     # Events
 
@@ -207,6 +222,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.declarations.start(name, self._account)
         self.publishing.start(name, self._account, self.client)
         self.connection.opened()
+        self._watch.start()
         self.greeted = True
         services.log.connected(PROTOCOL, self.transport.peer, user=self.user, client=self.client)
 
@@ -438,6 +454,8 @@ class AmqpGateway(ConnectionGateway[Event]):
             self.refuse_connection(
                 HardError(ReplyCode.INTERNAL_ERROR, str(unit.error), PUBLISH_METHOD)
             )
+        elif isinstance(unit.error, StoreUnavailable):
+            self._watch.refused(str(unit.error))
         self.write_out()
         return []
 

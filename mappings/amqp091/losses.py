@@ -9,6 +9,7 @@ from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
+_WATCH: Final = "tests/mappings/amqp091/test_watch.py::"
 _SERVER: Final = "tests/adapters/amqp091/test_server.py::"
 _CHANNEL: Final = "tests/adapters/amqp091/test_channel.py::"
 _OUTCOMES: Final = "tests/interop/test_amqp_outcomes.py::test_outcomes_are_those_of_rabbitmq"
@@ -132,9 +133,17 @@ LOSSES: Final = (
         _AT_LEAST_ONCE,
     ),
     _kept("cancel by the server", f"{_GATEWAY}test_cancelling"),
+    _kept(
+        "connection.blocked and unblocked",
+        f"{_WATCH}test_publishers_hear_of_a_store_that_takes_nothing",
+    ),
+    _kept(
+        "consumer timeout, as an option",
+        f"{_WATCH}test_a_delivery_that_is_not_acknowledged_in_time_costs_its_channel",
+        key="limits.consumer_timeout_seconds",
+    ),
     _kept("basic.recover with requeue", f"{_GATEWAY}test_recover"),
     _lost("basic.recover without requeue", "RabbitMQ does not offer it either"),
     _lost("immediate", "RabbitMQ does not offer it either"),
-    _lost("connection.blocked", "confirms are withheld, then reading pauses, without a notice"),
     _lost("no-local", "ignored, as RabbitMQ ignores it"),
 )

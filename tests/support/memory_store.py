@@ -108,6 +108,9 @@ class MemoryStore:
         self.submitted: list[UnitOfWork] = []
         self.refusal: MessagingError | None = None
         """While set, every unit of work is refused with it."""
+        self.slow = False
+        """While set, units of work are answered by `catch_up`."""
+        self._unanswered: list[UnitOfWork] = []
         self._places = itertools.count()
         self._dead_letterer: DeadLetterer | None = None
 
@@ -118,8 +121,16 @@ class MemoryStore:
         unit.error = self.refusal
         if unit.error is None:
             self._apply(unit)
-        if unit.done is not None:
-            asyncio.get_running_loop().call_soon(unit.done, unit)
+        self._unanswered.append(unit)
+        if not self.slow:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Answer what was submitted."""
+        unanswered, self._unanswered = self._unanswered, []
+        for unit in unanswered:
+            if unit.done is not None:
+                asyncio.get_running_loop().call_soon(unit.done, unit)
 
     def _apply(self, unit: UnitOfWork) -> None:
         touched: dict[MemoryQueue, None] = {}

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from adapters.amqp091.client import ClientConnection, MethodReceived
 from adapters.amqp091.limits import ConnectionLimits
 from mappings.amqp091.gateway import AmqpGateway
 from tests.mappings.stomp.broker import Broker, Listener, WireTap
+from tests.support.routing import FixedClock
 
-CAPABILITIES = {"consumer_cancel_notify": True, "authentication_failure_close": True}
+CAPABILITIES = {
+    "authentication_failure_close": True,
+    "connection.blocked": True,
+    "consumer_cancel_notify": True,
+}
 
 
 class AmqpClient:
@@ -86,6 +92,20 @@ class AmqpClient:
         answer = await self.one("Queue.Declare", queue=queue, **{"durable": True, **options})
         assert answer.name == "Queue.DeclareOk", answer
         return str(answer.fields["queue"])
+
+    async def wait(self, seconds: float) -> list[MethodReceived]:
+        """Let time pass, as the network driver would."""
+        clock = self.gateway.services.clock
+        assert isinstance(clock, FixedClock)
+        end = clock.now_ms + round(seconds * 1000)
+        while (deadline := self.gateway.next_deadline()) is not None:
+            due = math.ceil(deadline * 1000)
+            if due > end:
+                break
+            clock.now_ms = max(clock.now_ms, due)
+            self.gateway.handle_deadline(clock.monotonic())
+        clock.now_ms = end
+        return await self.read()
 
     async def lose(self) -> None:
         self.gateway.connection_lost("the cable was cut")

@@ -89,7 +89,8 @@ async def test_what_the_store_refuses_is_refused(broker: Broker) -> None:
     await client.call("Confirm.Select")
     broker.store.refusal = StoreUnavailable("the disk is full")
     client.publish("q", b"1", b"2")
-    (nack,) = await client.read()
+    nack, blocked = await client.read()
+    assert blocked.name == "Connection.Blocked"
     assert (nack.name, nack.fields["delivery_tag"], nack.fields["multiple"]) == (
         "Basic.Nack",
         2,

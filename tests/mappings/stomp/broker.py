@@ -150,6 +150,7 @@ class Broker:
             counters=self.log,
             spawn=self.spawn,
             namespaces=frozenset({"/", "other"}),
+            store_healthy=lambda: self.store.refusal is None,
         )
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
