@@ -109,15 +109,21 @@ class Collector:
 
 
 async def shares_of(collectors: Sequence[Collector], total: int) -> list[int]:
-    """How many each collector has, once all of them together have `total`."""
+    """How many each collector has, once all of them together have `total` different messages.
+
+    At least once: a duplicate now and then is no fault.
+    """
     changed = asyncio.Event()
     for each in collectors:
         each.changed = changed
     async with asyncio.timeout(30):
-        while sum(shares := [len(each.deliveries) for each in collectors]) < total:
+        while (
+            len({got.message.message_id for each in collectors for got in each.deliveries}) < total
+        ):
             changed.clear()
             await changed.wait()
-    assert sum(shares) == total
+    shares = [len(each.deliveries) for each in collectors]
+    assert sum(shares) <= total + total // 50
     return shares
 
 

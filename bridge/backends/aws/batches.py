@@ -137,7 +137,12 @@ class Batcher(Generic[ItemT]):
         finally:
             self._landed(batch)
 
+    def forget_counts(self) -> None:
+        """The queue's counts are not what they were."""
+        raise NotImplementedError
+
     def _landed(self, batch: list[ItemT]) -> None:
+        self.forget_counts()
         self._in_flight -= 1
         self._flush(everything=not self._in_flight)
         if self._pending:

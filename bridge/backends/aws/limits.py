@@ -56,6 +56,8 @@ class AwsLimits:
     """Age at which an unused connection is not trusted any more."""
     close_seconds_max: float = 10.0
     """How long closing waits for what is under way."""
+    counts_seconds_max: float = 60.0
+    """Age of counts of a queue with which this node does nothing; SQS's own lag by as much."""
     return_counts_max: int = 100_000
     """Messages whose returns this node remembers."""
     queues_read_at_once_max: int = 32

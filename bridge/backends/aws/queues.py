@@ -21,7 +21,7 @@ from bridge.messaging.names import FIFO_SUFFIX
 
 if TYPE_CHECKING:
     from bridge.backends.aws.ordering import GroupOf
-    from bridge.messaging.model import QueueName, QueueSettings, UnitOfWork
+    from bridge.messaging.model import QueueCounts, QueueName, QueueSettings, UnitOfWork
 
 
 class Returns:
@@ -74,6 +74,8 @@ class AwsQueue:
         self.created_at = 0
         self.modified_at = 0
         self.deleted = False
+        self.counted: tuple[float, QueueCounts] | None = None
+        """The latest counts with their time; forgotten with everything that this node does."""
         self.holder = holder
         self.returns = returns
         self._surroundings = surroundings

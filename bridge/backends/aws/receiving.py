@@ -174,6 +174,7 @@ class Intake:
 
     def _arrived(self, deliveries: list[AwsDelivery]) -> None:
         queue = self._queue
+        queue.counted = None
         hold = queue.holder.hold
         for delivery in deliveries:
             hold(delivery)

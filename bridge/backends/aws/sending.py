@@ -137,6 +137,9 @@ class Sender(Batcher[Outgoing]):
 
     # -- Batcher
 
+    def forget_counts(self) -> None:
+        self._queue.counted = None
+
     def has_full_batch(self) -> bool:
         return len(self._pending) >= BATCH_MAX or self._size >= SIZE_MAX
 

@@ -42,6 +42,9 @@ class _Settler(Batcher[Settled]):
         super().__init__(node, node.limits.settles_in_flight_max)
         self._queue = queue
 
+    def forget_counts(self) -> None:
+        self._queue.counted = None
+
     def encode(self, batch: list[Settled]) -> bytes:
         entries = [
             HandleEntry(IDS[number], item.delivery.handle, item.seconds)

@@ -56,7 +56,7 @@ class AwsStore:
         self._holder = Holder(node)
         self._returns = Returns(node.limits.return_counts_max)
         self._dead_letterer: DeadLetterer | None = None
-        self._units = 0
+        self._steps: set[asyncio.Task[None]] = set()
         self.fenced: Callable[[], bool] = lambda: False
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
@@ -79,11 +79,13 @@ class AwsStore:
         )
 
     async def close(self) -> None:
-        """Give back what is held, and send what was submitted."""
-        for delivery in self._holder.close():
-            delivery.queue.release(delivery, None)
+        """Finish what was submitted, and give back what is held."""
         try:
             async with asyncio.timeout(self._node.limits.close_seconds_max):
+                while self._steps:
+                    await asyncio.wait(self._steps)
+                for delivery in self._holder.close():
+                    delivery.queue.release(delivery, None)
                 for queue in self.directory.all():
                     if queue.busy:
                         await queue.sender.drain()
@@ -110,7 +112,9 @@ class AwsStore:
             unit.sends, unit.deletes, unit.state = [], [], []
         if unit.state or (unit.sends and (unit.deletes or unit.releases or unit.returns)):
             changes = self._state.submit(unit.state)
-            self._node.tasks.spawn(self._in_steps(unit, changes))
+            steps = self._node.tasks.spawn(self._in_steps(unit, changes))
+            self._steps.add(steps)
+            steps.add_done_callback(self._steps.discard)
             return
         if unit.sends:
             self._send(unit)
@@ -183,7 +187,6 @@ class AwsStore:
 
     async def _in_steps(self, unit: UnitOfWork, changes: list[tuple[StateChange, int]]) -> None:
         """Sends, state, settles, each after the one before was answered."""
-        self._units += 1
         try:
             if unit.sends:
                 await self._step(unit, self._send)
@@ -201,7 +204,6 @@ class AwsStore:
             unit.error = StoreUnavailable("the broker stops")
             raise
         finally:
-            self._units -= 1
             self._node.part_done(unit)
 
     async def _step(self, unit: UnitOfWork, act: Callable[[UnitOfWork], None]) -> None:
@@ -325,6 +327,7 @@ class AwsStore:
                 "ReceiveMessage", encode(request), request.wait_time_seconds or 0
             )
             received = decode_receive_reply(body).messages
+            queue.counted = None
             deliveries = queue.sort_out(await deliveries_from(self._node, queue, received))
         except AwsError as refused:
             if refused.queue_is_gone:
@@ -360,6 +363,7 @@ class AwsStore:
         if not isinstance(delivery, AwsDelivery):
             await self._local.change_visibility(delivery, seconds)
             return
+        delivery.queue.counted = None
         await self.directory.control.change_visibility(delivery.queue.url, delivery.handle, seconds)
 
     # -- queues
@@ -393,10 +397,24 @@ class AwsStore:
 
     async def purge_queue(self, queue: Queue) -> int:
         if isinstance(queue, AwsQueue):
+            queue.counted = None
             return await purge(self._node, queue)
         return await self._local.purge_queue(queue)
 
     async def counts(self, queue: Queue) -> QueueCounts:
         if isinstance(queue, AwsQueue):
-            return await self.directory.control.counts(queue.url)
+            return await self._counts(queue)
         return await self._local.counts(queue)
+
+    async def _counts(self, queue: AwsQueue) -> QueueCounts:
+        """What SQS says, or said a while ago of a queue that rests: SQS charges for each answer."""
+        now = self._node.clock.monotonic()
+        known = queue.counted
+        if known is not None and now - known[0] < self._node.limits.counts_seconds_max:
+            return known[1]
+        queue.counted = None
+        busy = queue.busy
+        counts = await self.directory.control.counts(queue.url)
+        if not busy and not queue.busy:
+            queue.counted = (now, counts)
+        return counts

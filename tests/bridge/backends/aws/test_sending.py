@@ -14,7 +14,7 @@ from bridge.messaging.errors import (
     QueueDoesNotExist,
     StoreUnavailable,
 )
-from bridge.messaging.model import UnitOfWork
+from bridge.messaging.model import StateChange, UnitOfWork
 from tests.bridge.backends.aws.conftest import Opened, quiet
 from tests.support.aws_stub import Answer, AwsStub, aws_error
 from tests.support.stores import make_queue, message, send
@@ -222,3 +222,29 @@ async def _until(condition: Any) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0)
+
+
+async def test_counts_of_a_resting_queue_are_asked_for_once(opened: Opened) -> None:
+    backend, stub = await opened()
+    queue = await make_queue(backend.store)
+    before = len(stub.requests("GetQueueAttributes"))
+    for _ in range(5):
+        await backend.store.counts(queue)
+    assert len(stub.requests("GetQueueAttributes")) == before + 1
+    await send(backend.store, queue, message("x"))
+    await backend.store.counts(queue)
+    assert len(stub.requests("GetQueueAttributes")) == before + 2
+
+
+async def test_closing_finishes_units_of_several_steps(opened: Opened) -> None:
+    backend, stub = await opened()
+    queue = await make_queue(backend.store)
+    answered: list[UnitOfWork] = []
+    unit = UnitOfWork(answered.append)
+    unit.sends.append((queue, message("x")))
+    unit.state.append(StateChange("k", "a", b"1"))
+    backend.store.submit(unit)
+    await backend.close()
+    assert answered == [unit]
+    assert unit.error is None
+    assert [r["Item"]["key"]["S"] for r in stub.requests("PutItem")][-1] == "a"
