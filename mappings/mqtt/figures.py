@@ -40,6 +40,8 @@ class Figures:
         self.publish_bytes_sent = 0
         self.connections = 0
         self.connected_max = 0
+        self.expired = 0
+        """Sessions whose time was over."""
         self._told: dict[str, bytes] = {}
         self._counted: dict[str, int] = {}
         self._counted_at = 0.0
@@ -138,7 +140,7 @@ class Figures:
             "clients/disconnected": total - connected,
             "clients/inactive": total - connected,
             "clients/maximum": max(self.connected_max, connected),
-            "clients/expired": 0,
+            "clients/expired": self.expired,
             "messages/received": self.messages_received,
             "messages/sent": self.messages_sent,
             "messages/inflight": waiting,

@@ -180,7 +180,8 @@ class MqttGateway(ConnectionGateway[Event]):
         self._will_stands = packet.reason_code == ReasonCode.DISCONNECT_WITH_WILL
         expiry = packet.properties.session_expiry_interval
         if expiry is not None:
-            self.session.expiry_seconds = expiry
+            longest = self.services.limits.mqtt_session_expiry_seconds_max
+            self.session.expiry_seconds = min(expiry, longest)
         self.stop_deliveries()
         self.finish("disconnected by the client")
 

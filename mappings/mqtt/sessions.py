@@ -273,6 +273,7 @@ class Sessions:
                 publish_will(self, session)
                 self.store(session.record())
             if expires_at is not None and expires_at <= now_ms:
+                self.figures.expired += 1
                 self.services.spawn(self.end(session))
             else:
                 self.schedule(session)

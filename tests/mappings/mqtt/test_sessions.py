@@ -120,6 +120,7 @@ async def test_a_session_expires(broker: Broker) -> None:
     assert broker.queue_names() == ["mqtt-session-c"]
     broker.move_on(2)
     await broker.at_rest()
+    assert broker.sessions.figures.current()["$SYS/broker/clients/expired"] == b"1"
     assert broker.queue_names() == []
     assert not list(broker.state.scan("mqtt-session"))
 
