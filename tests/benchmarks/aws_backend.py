@@ -74,6 +74,9 @@ def _answers() -> dict[bytes, bytes]:
         b"ListQueueTags": _reply({}),
         b"DescribeTable": _reply({"Table": {"TableStatus": "ACTIVE"}}),
         b"Scan": _reply({"Items": []}),
+        b"GetItem": _reply({}),
+        b"PutItem": _reply({}),
+        b"DeleteItem": _reply({}),
     }
 
 
