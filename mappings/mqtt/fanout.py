@@ -78,7 +78,8 @@ class Fanout:
         services = self._sessions.services
         subject = subject_from_topic(topic)
         live: tuple[tuple[Session, Match], ...] | None = None
-        if PROTOCOL not in services.router.rules.protocols:
+        rules = services.router.rules
+        if PROTOCOL not in rules.protocols or not rules.matching(Origin(PROTOCOL, topic)):
             name = TopicName(namespace, TOPIC_TREE)
             probe = Message("", b"", 0, topic=TOPIC_TREE, subject=subject)
             resolution = resolve(services.topology, services.store, name, probe)
