@@ -20,7 +20,8 @@ class DirectoryLock:
 
     def __init__(self, path: Path) -> None:
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            # Messages are nobody else's business: what is made here is the owner's alone.
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StorageError(f"cannot use the data directory {path}: {error.strerror}") from error

@@ -176,3 +176,12 @@ async def test_a_new_queue_does_not_inherit_what_a_transient_one_spilled(reopen:
         await delete(backend.store, *taken)
         assert await drain(backend.store, queue) == sent[2:]
         await send(backend.store, queue, *map(message, sent))
+
+
+async def test_a_directory_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
+    backend = EmbeddedBackend(
+        tmp_path / "new", durability="fsync", clock=SystemClock(), limits=Limits()
+    )
+    await backend.open()
+    await backend.close()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
