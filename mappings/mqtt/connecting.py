@@ -78,7 +78,7 @@ async def _store(gateway: MqttGateway, session: Session, packet: Connect) -> Non
     if session.outlives_process:
         await gateway.stored(session.record())
         state = gateway.services.state
-        session.settle_received(lambda key: state.get(KIND_RECEIVED, key) is not None)
+        session.settle_received(lambda key: state.get(KIND_RECEIVED, key))
 
 
 async def _resume(gateway: MqttGateway, session: Session) -> None:

@@ -192,7 +192,7 @@ class MqttGateway(ConnectionGateway[Event]):
             self.connection.complete(packet_ids)
             return
         unit = UnitOfWork(answered=True)
-        unit.state += [session.received(packet_id, free=True) for packet_id in packet_ids]
+        unit.state += session.received(packet_ids, free=True)
 
         def completed(unit: UnitOfWork) -> list[bytes]:
             if unit.error is not None:
@@ -211,7 +211,7 @@ class MqttGateway(ConnectionGateway[Event]):
         unit = UnitOfWork()
         unit.deletes = [each for each in tokens if each is not None]
         if packet_ids and self.session.outlives_process:
-            unit.state += [self.session.completed(each) for each in packet_ids]
+            unit.state += self.session.completed(packet_ids)
         self.services.store.submit(unit)
         self.services.counters.settled(PROTOCOL, len(unit.deletes))
         self.outbound.done(unit.deletes)

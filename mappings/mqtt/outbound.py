@@ -354,10 +354,10 @@ class Outbound:
                 self._send_reserved(publishes, packet_ids)
 
         unit = UnitOfWork(stored, answered=True)
-        unit.state += [
-            session.sent(packet_id, SENT, delivery.message.message_id)
+        unit.state += session.sent(
+            (packet_id, SENT, delivery.message.message_id)
             for packet_id, (_, delivery) in zip(packet_ids, ready, strict=True)
-        ]
+        )
         self.gateway.services.store.submit(unit)
 
     def _send_reserved(self, publishes: list[Publish], packet_ids: list[int]) -> None:
@@ -427,13 +427,15 @@ class Outbound:
         unit = UnitOfWork(atomic=session.outlives_process, answered=True)
         unit.deletes += [token for token in tokens if token is not None]
         if session.outlives_process:
+            released: list[tuple[int, int, str]] = []
             by_id = {packet_id: name for name, packet_id in session.resumed.items()}
             for packet_id, token in zip(packet_ids, tokens, strict=True):
                 message_id = by_id.get(packet_id, "") if token is None else token.message.message_id
                 if token is None and message_id:
                     session.resumed.pop(message_id)
                     session.discarded[message_id] = None
-                unit.state.append(session.sent(packet_id, RELEASED, message_id))
+                released.append((packet_id, RELEASED, message_id))
+            unit.state += session.sent(released)
 
         def stored(unit: UnitOfWork) -> None:
             if unit.error is not None:
@@ -449,7 +451,7 @@ class Outbound:
     def completed(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
         """PUBCOMPs: the ids are free."""
         if self._session.outlives_process:
-            self.gateway.sessions.store(*(self._session.completed(each) for each in packet_ids))
+            self.gateway.sessions.store(*self._session.completed(packet_ids))
         self.done(tokens)
 
     # -- flow and the end

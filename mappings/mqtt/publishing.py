@@ -199,6 +199,7 @@ class Publishing:
         """Put retained messages and packet ids of QoS 2 into the unit; returns the bytes."""
         session = self._gateway.session
         retained = self._gateway.sessions.retained
+        exactly_once: list[int] = []
         size_bytes = 0
         for publish, position in zip(publishes, positions, strict=True):
             taken = received[position]
@@ -207,9 +208,11 @@ class Publishing:
                 change = retained.change(publish.namespace, taken.topic, publish.message)
                 if change is not None:
                     unit.state.append(change)
-            if taken.qos == 2 and session.outlives_process:
-                unit.atomic = True
-                unit.state.append(session.received(taken.packet_id))
+            if taken.qos == 2:
+                exactly_once.append(taken.packet_id)
+        if exactly_once and session.outlives_process:
+            unit.atomic = True
+            unit.state += session.received(exactly_once)
         return size_bytes
 
     async def _make_queues(self, missing: frozenset[QueueName]) -> None:

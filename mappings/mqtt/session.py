@@ -8,7 +8,7 @@ released when the connection goes, comes first when the next one starts, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -29,6 +29,13 @@ KIND_SENT: Final = "mqtt-sent"
 """Packet ids of QoS 2 publishes on their way to a client."""
 NEVER_SECONDS: Final = 0xFFFFFFFF
 """Session expiry interval that means no end (MQTT 5, 3.1.2.11.2)."""
+
+_RECEIVED_SHIFT: Final = 7
+_RECEIVED_MASK: Final = 127
+_RECEIVED_BYTES: Final = 16
+"""Inbound packet ids are stored as bits, 128 in a row: a chunk of publishes changes one or two."""
+_SENT_SHIFT: Final = 5
+"""Outbound ones have 32 to a row, each with its phase and its message's id."""
 
 SENT: Final = 0
 RELEASED: Final = 1
@@ -59,16 +66,9 @@ class SessionRecord(msgspec.Struct, omit_defaults=True):
     shared: list[Filter] = []
 
 
-class SentRecord(msgspec.Struct, array_like=True):
-    """One outbound packet id: whose message, and how far it is."""
-
-    phase: int
-    message_id: str
-
-
 _encoder = msgspec.msgpack.Encoder()
 _session_decoder = msgspec.msgpack.Decoder(SessionRecord)
-_sent_decoder = msgspec.msgpack.Decoder(SentRecord)
+_sent_decoder = msgspec.msgpack.Decoder(dict[int, tuple[int, str]])
 
 
 class Session:
@@ -82,6 +82,7 @@ class Session:
         "expiry_seconds",
         "filters",
         "gateway",
+        "given",
         "namespace",
         "outlives_process",
         "queue",
@@ -89,6 +90,7 @@ class Session:
         "shared",
         "state",
         "state_key",
+        "taken",
         "user",
         "will",
         "will_at",
@@ -105,6 +107,10 @@ class Session:
         self.filters = SessionFilters()
         self.shared: dict[str, Filter] = {}
         self.state = SessionState()
+        self.taken: dict[int, int] = {}
+        """Inbound packet ids as they are stored: bits by row."""
+        self.given: dict[int, dict[int, tuple[int, str]]] = {}
+        """Outbound packet ids as they are stored, by row: phase and message id."""
         self.resumed: dict[str, int] = {}
         """Packet ids by message id, of what was sent over an earlier connection."""
         self.discarded: dict[str, None] = {}
@@ -139,44 +145,93 @@ class Session:
         )
         return StateChange(KIND_SESSION, self.state_key, _encoder.encode(record))
 
-    def received(self, packet_id: int, *, free: bool = False) -> StateChange:
-        """The change that stores an inbound packet id, or that it is free again."""
-        return StateChange(KIND_RECEIVED, f"{self.state_key}/{packet_id}", None if free else b"1")
+    def received(self, packet_ids: Iterable[int], *, free: bool = False) -> list[StateChange]:
+        """The changes that store inbound packet ids, or that they are free again."""
+        taken = self.taken
+        rows: set[int] = set()
+        for packet_id in packet_ids:
+            row = packet_id >> _RECEIVED_SHIFT
+            bit = 1 << (packet_id & _RECEIVED_MASK)
+            bits = taken.get(row, 0)
+            taken[row] = bits & ~bit if free else bits | bit
+            rows.add(row)
+        changes = []
+        for row in rows:
+            value = taken[row].to_bytes(_RECEIVED_BYTES, "big") if taken[row] else None
+            if value is None:
+                del taken[row]
+            changes.append(StateChange(KIND_RECEIVED, f"{self.state_key}/{row}", value))
+        return changes
 
-    def sent(self, packet_id: int, phase: int, message_id: str) -> StateChange:
-        """The change that stores an outbound packet id."""
-        value = _encoder.encode(SentRecord(phase, message_id))
-        return StateChange(KIND_SENT, f"{self.state_key}/{packet_id}", value)
+    def sent(self, ids: Iterable[tuple[int, int, str]]) -> list[StateChange]:
+        """The changes that store outbound packet ids, with their phase and message id."""
+        rows: set[int] = set()
+        for packet_id, phase, message_id in ids:
+            row = packet_id >> _SENT_SHIFT
+            self.given.setdefault(row, {})[packet_id] = (phase, message_id)
+            rows.add(row)
+        return self._given_changes(rows)
 
-    def completed(self, packet_id: int) -> StateChange:
-        """The change that frees an outbound packet id."""
-        return StateChange(KIND_SENT, f"{self.state_key}/{packet_id}", None)
+    def completed(self, packet_ids: Iterable[int]) -> list[StateChange]:
+        """The changes that free outbound packet ids."""
+        rows: set[int] = set()
+        for packet_id in packet_ids:
+            row = packet_id >> _SENT_SHIFT
+            if self.given.get(row, {}).pop(packet_id, None) is not None:
+                rows.add(row)
+        return self._given_changes(rows)
 
-    def restore_received(self, packet_id: int) -> None:
-        self.state.received[packet_id] = Inbound.STORED
+    def _given_changes(self, rows: Iterable[int]) -> list[StateChange]:
+        changes = []
+        for row in rows:
+            held = self.given[row]
+            value = _encoder.encode(held) if held else None
+            if value is None:
+                del self.given[row]
+            changes.append(StateChange(KIND_SENT, f"{self.state_key}/{row}", value))
+        return changes
 
-    def settle_received(self, stored: Callable[[str], bool]) -> None:
+    def forgetting(self) -> list[StateChange]:
+        """The changes that remove all that is stored under this session."""
+        key = self.state_key
+        return [
+            StateChange(KIND_SESSION, key, None),
+            *(StateChange(KIND_RECEIVED, f"{key}/{row}", None) for row in self.taken),
+            *(StateChange(KIND_SENT, f"{key}/{row}", None) for row in self.given),
+        ]
+
+    def restore_received(self, row: int, value: bytes) -> None:
+        """Take up a stored row of inbound packet ids."""
+        self.taken[row] = bits = int.from_bytes(value, "big")
+        for offset in range(_RECEIVED_MASK + 1):
+            if bits >> offset & 1:
+                self.state.received[(row << _RECEIVED_SHIFT) + offset] = Inbound.STORED
+
+    def restore_sent(self, row: int, value: bytes) -> None:
+        """Take up a stored row of outbound packet ids."""
+        self.given[row] = held = _sent_decoder.decode(value)
+        for packet_id, (phase, message_id) in held.items():
+            if phase == RELEASED:
+                self.state.awaiting_pubcomp[packet_id] = None
+                self.discarded[message_id] = None
+            else:
+                self.state.awaiting_pubrec[packet_id] = None
+                self.resumed[message_id] = packet_id
+            self.state.last_packet_id = max(self.state.last_packet_id, packet_id)
+
+    def settle_received(self, stored: Callable[[str], bytes | None]) -> None:
         """Before a session is resumed: see what became of ids whose connection went too soon.
 
-        `stored` says whether a key of `KIND_RECEIVED` is there; all that was submitted is answered.
+        `stored` reads `KIND_RECEIVED`; all that was submitted is answered by now. A PUBLISH that
+        was not stored is as if it never came; a PUBREL that was not answered comes again.
         """
-        received = self.state.received
-        for packet_id, step in list(received.items()):
-            if step is Inbound.RECEIVED and not stored(f"{self.state_key}/{packet_id}"):
-                del received[packet_id]
-            else:
-                # A PUBREL that was not answered comes again.
-                received[packet_id] = Inbound.STORED
-
-    def restore_sent(self, packet_id: int, value: bytes) -> None:
-        record = _sent_decoder.decode(value)
-        if record.phase == RELEASED:
-            self.state.awaiting_pubcomp[packet_id] = None
-            self.discarded[record.message_id] = None
-        else:
-            self.state.awaiting_pubrec[packet_id] = None
-            self.resumed[record.message_id] = packet_id
-        self.state.last_packet_id = max(self.state.last_packet_id, packet_id)
+        rows = {packet_id >> _RECEIVED_SHIFT for packet_id in self.state.received}
+        self.state.received.clear()
+        self.taken.clear()
+        for row in sorted(rows):
+            value = stored(f"{self.state_key}/{row}")
+            if value is not None:
+                self.restore_received(row, value)
 
 
 NO_SESSION: Final = Session("", "", 0)

@@ -80,14 +80,14 @@ class Sessions:
                 if session.will is not None:
                     session.will_at = now + session.will.delay_seconds * 1000
             self.schedule(session)
-        for key, _ in state.scan(KIND_RECEIVED):
-            owner, _, packet_id = key.rpartition("/")
+        for key, value in state.scan(KIND_RECEIVED):
+            owner, _, row = key.rpartition("/")
             if owner in by_key:
-                by_key[owner].restore_received(int(packet_id))
+                by_key[owner].restore_received(int(row), value)
         for key, value in state.scan(KIND_SENT):
-            owner, _, packet_id = key.rpartition("/")
+            owner, _, row = key.rpartition("/")
             if owner in by_key:
-                by_key[owner].restore_sent(int(packet_id), value)
+                by_key[owner].restore_sent(int(row), value)
         self._forget_orphans()
 
     def _restore_subscriptions(self, session: Session) -> None:
@@ -172,7 +172,7 @@ class Sessions:
             if self.by_client.get(key) is session:
                 del self.by_client[key]
             if session.outlives_process:
-                self.store(*self._forgetting(session))
+                self.store(*session.forgetting())
             for each in list(session.shared.values()):
                 await self.shared.leave(session, each)
             if session.queue is not None:
@@ -180,16 +180,6 @@ class Sessions:
         finally:
             del self._ending[key]
             done.set_result(None)
-
-    def _forgetting(self, session: Session) -> list[StateChange]:
-        state = session.state
-        return [
-            StateChange(KIND_SESSION, session.state_key, None),
-            *(session.received(packet_id, free=True) for packet_id in state.received),
-            *(session.completed(packet_id) for packet_id in state.awaiting_pubrec),
-            *(session.completed(packet_id) for packet_id in state.awaiting_release),
-            *(session.completed(packet_id) for packet_id in state.awaiting_pubcomp),
-        ]
 
     # -- queues
 
