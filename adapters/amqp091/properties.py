@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from adapters.amqp091.tables import (
+    EncodedValue,
     FieldTable,
     decode_table,
     encode_short_string,
     encode_table,
+    field_octets,
 )
 
 _FLAGS = struct.Struct(">H")
@@ -135,6 +137,18 @@ def _decode(raw: bytes) -> Properties:
     if position != len(raw):
         raise ValueError(f"{len(raw)} octets of properties where {position} were announced")
     return properties
+
+
+def raw_header_values(raw: bytes) -> dict[str, EncodedValue]:
+    """The headers in well-formed properties, each value as it is encoded."""
+    (flags,) = _FLAGS.unpack_from(raw)
+    if not flags & HEADERS:
+        return {}
+    position = 2
+    for flag in (CONTENT_TYPE, CONTENT_ENCODING):
+        if flags & flag:
+            position += 1 + raw[position]
+    return field_octets(raw, position)
 
 
 def _decode_strings(

@@ -44,12 +44,32 @@ _FIXED: Final[dict[int, struct.Struct]] = {
 }
 
 
+class Long(int):
+    """An integer that is written as `l` however small it is."""
+
+
+class EncodedValue(bytes):
+    """A field's value in its octets, type and all, to be written as they are."""
+
+
 def decode_table(data: bytes, position: int = 0) -> tuple[FieldTable, int]:
     """Decode the table at `position`; returns it and the position behind it."""
     try:
         return _table(data, position, 0)
     except (struct.error, IndexError) as error:
         raise ValueError("truncated field table") from error
+
+
+def field_octets(data: bytes, position: int = 0) -> dict[str, EncodedValue]:
+    """The values of the well-formed table at `position`, as they are encoded."""
+    fields: dict[str, EncodedValue] = {}
+    position, end = _end(data, position)
+    while position < end:
+        stop = position + 1 + data[position]
+        name = data[position + 1 : stop].decode()
+        _, position = _value(data, stop, 1)
+        fields[name] = EncodedValue(data[stop:position])
+    return fields
 
 
 def encode_table(table: Mapping[str, object]) -> bytes:
@@ -210,6 +230,8 @@ _ENCODERS: Final[dict[type, Callable[..., bytes]]] = {
     str: _encode_text,
     bool: lambda value: b"t\1" if value else b"t\0",
     int: _encode_integer,
+    Long: lambda value: struct.pack(">cq", b"l", value),
+    EncodedValue: bytes,
     float: lambda value: b"d" + struct.pack(">d", value),
     bytes: lambda value: _lengthened(b"x", value),
     bytearray: lambda value: _lengthened(b"x", bytes(value)),

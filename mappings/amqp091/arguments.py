@@ -14,6 +14,7 @@ from adapters.amqp091.events import QueueDeclareRequested
 from bridge.messaging.model import DeadLetterTarget, Overflow, QueueSettings
 from bridge.messaging.subjects import subject_from_dotted
 from mappings.amqp091.errors import precondition_failed
+from mappings.amqp091.messages import AT_ONCE_MS
 
 OWNER_TAG: Final = "landbridge-exclusive-owner"
 """The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
@@ -95,8 +96,9 @@ def settings_from_declare(event: QueueDeclareRequested, where: str, owner: str) 
     overflow = arguments.get("x-overflow", "drop-head")
     limit: Any = arguments.get("x-delivery-limit")
     given: dict[str, Any] = arguments
+    ttl_ms = given.get("x-message-ttl")
     return QueueSettings(
-        message_ttl_ms=given.get("x-message-ttl"),
+        message_ttl_ms=None if ttl_ms is None else max(ttl_ms, AT_ONCE_MS),
         idle_expiry_ms=given.get("x-expires"),
         length_max=given.get("x-max-length"),
         bytes_max=given.get("x-max-length-bytes"),

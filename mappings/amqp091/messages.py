@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091.codec import Outgoing
-from adapters.amqp091.properties import HEADERS, Properties, decode_properties, encode_properties
+from adapters.amqp091.properties import (
+    HEADERS,
+    Properties,
+    decode_properties,
+    encode_properties,
+    raw_header_values,
+)
+from adapters.amqp091.tables import EncodedValue, Long
 from bridge.messaging.model import Delivery, Message, Value
 from bridge.messaging.ports import Queue
 from bridge.messaging.properties import (
@@ -35,6 +42,8 @@ ORIGINAL: Final = "amqp"
 """The protocol in `Message.original`."""
 DIRECT_REPLY: Final = "amq.rabbitmq.reply-to"
 """RabbitMQ's pseudo-queue for replies without a queue."""
+AT_ONCE_MS: Final = 10
+"""What a time to live of 0 comes to: to a consumer that waits, or to none. That takes a moment."""
 EXPIRATION_MAX: Final = 0xFFFFFFFF
 KNOWN_MAX: Final = 1024
 
@@ -76,7 +85,7 @@ class Translation:
 
     def _take_expiration(self, text: str) -> None:
         if text.isascii() and text.isdigit() and int(text[:11]) <= EXPIRATION_MAX:
-            self.expiration_ms = int(text[:11])
+            self.expiration_ms = max(int(text[:11]), AT_ONCE_MS)
         else:
             self.problem = f"invalid expiration '{text[:40]}': not a number of milliseconds"
 
@@ -162,13 +171,17 @@ def encode_message_properties(
     """Properties from the model alone; what AMQP cannot carry is left out or becomes text."""
     properties = message.properties
     persistent = properties.get(PERSISTENT)
+    octets = _header_octets(message)
     timestamp = properties.get(TIMESTAMP)
     headers = {**message.headers, **extra_headers} if extra_headers else message.headers
     expires_at, priority = message.expires_at, message.priority
     return encode_properties(
         content_type=_short(properties.get(CONTENT_TYPE)),
         content_encoding=_short(properties.get(CONTENT_ENCODING)),
-        headers={_key(name): value for name, value in headers.items()} or None,
+        headers={
+            _key(name): octets.get(name) or _typed(name, value) for name, value in headers.items()
+        }
+        or None,
         delivery_mode=None if persistent is None else 2 if persistent else 1,
         priority=None if priority is None else max(0, min(priority, 255)),
         correlation_id=_octets(properties.get(CORRELATION_ID)),
@@ -180,6 +193,40 @@ def encode_message_properties(
         user_id=_short(properties.get(USER_ID)),
         app_id=_short(properties.get(APP_ID)),
     )
+
+
+def _header_octets(message: Message) -> dict[str, EncodedValue]:
+    """The publisher's own encoding of those headers that are still as they were.
+
+    A table has more types than the model: what was a long integer is to stay one.
+    """
+    original = message.original
+    if original is None or original[0] != ORIGINAL or not message.headers:
+        return {}
+    then = _headers_in(original[1])
+    if not then:
+        return {}
+    octets = raw_header_values(original[1])
+    now = message.headers
+    return {
+        name: value
+        for name, value in octets.items()
+        if name in now and type(now[name]) is type(then[name]) and now[name] == then[name]
+    }
+
+
+def _typed(name: str, value: Value) -> object:
+    """RabbitMQ counts deaths and deliveries in long integers, and typed clients rely on it."""
+    if name == "x-delivery-count" and isinstance(value, int):
+        return Long(value)
+    if name != "x-death" or not isinstance(value, list):
+        return value
+    return [
+        {**death, "count": Long(death["count"])}
+        if isinstance(death, dict) and isinstance(death.get("count"), int)
+        else death
+        for death in value
+    ]
 
 
 def _short(value: Value) -> str | None:

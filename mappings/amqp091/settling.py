@@ -18,6 +18,7 @@ from bridge.messaging.model import DeadLetterReason, Delivery, Publish, QueueNam
 from bridge.routing.router import Routed
 from mappings.amqp091.channel import GatewayChannel, Token, Transaction
 from mappings.amqp091.errors import precondition_failed
+from mappings.amqp091.publishing import has_copies
 
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
@@ -178,7 +179,7 @@ class Settling:
         assert transaction is not None
         unit = UnitOfWork(atomic=True, answered=True)
         publishes = transaction.publishes
-        routed = gateway.services.router.route(publishes, unit)
+        routed = self._route(transaction, unit)
         missing = routed.missing
         unit.deletes += [delivery for delivery, _ in transaction.acked]
         missing |= self._judge(transaction.returned, unit, requeue=True)
@@ -188,7 +189,6 @@ class Settling:
         if any(not isinstance(error, TopicDoesNotExist) for error in routed.failed.values()):
             gateway.refuse_channel(event.channel, next(iter(routed.failed.values())))
             return None
-        gateway.add_copies(publishes, transaction.received, unit, routed)
         channel.transaction = Transaction()
         gateway.submit(
             unit,
@@ -198,6 +198,25 @@ class Settling:
             in_order=False,
         )
         return None
+
+    def _route(self, transaction: Transaction, unit: UnitOfWork) -> Routed:
+        """Find the queues of all publishes; the copies of each come before the next publish."""
+        gateway, publishes = self._gateway, transaction.publishes
+        whole = Routed(0)
+        begin = 0
+        for index, event in enumerate(transaction.received):
+            last = index == len(publishes) - 1
+            if not last and not has_copies(event):
+                continue
+            received = transaction.received[begin : index + 1]
+            part = gateway.services.router.route(publishes[begin : index + 1], unit)
+            if part.missing:
+                return part
+            gateway.add_copies(publishes[begin : index + 1], received, unit, part)
+            whole.unrouted += [begin + each for each in part.unrouted]
+            whole.failed.update({begin + each: error for each, error in part.failed.items()})
+            begin = index + 1
+        return whole
 
     async def _commit_after(
         self, missing: Iterable[QueueName], event: events.TxCommitRequested

@@ -9,7 +9,10 @@ from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
+from mappings.amqp091.messages import AT_ONCE_MS
 from tests.mappings.amqp091.broker import AmqpClient, Broker, bodies, connect, names
+
+TTL_0 = {"x-message-ttl": 0}
 
 
 @pytest.fixture
@@ -155,6 +158,18 @@ async def test_expiration_and_priority_reach_the_store(broker: Broker) -> None:
     client.publish("q", b"", properties=encode_properties(expiration="soon"))
     (close,) = await client.read()
     assert close.fields["reply_code"] == 406
+
+
+async def test_a_time_to_live_of_0_leaves_the_moment_to_be_consumed(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.declare("q", arguments=TTL_0)
+    assert broker.bench_queue("q").settings.message_ttl_ms == AT_ONCE_MS
+    again = await client.one("Queue.Declare", queue="q", durable=True, arguments=TTL_0)
+    assert again.name == "Queue.DeclareOk"
+    client.publish("q", b"1", properties=encode_properties(expiration="0"))
+    await client.read()
+    (message,) = broker.bench_queue("q").messages
+    assert message.expires_at == message.sent_at + AT_ONCE_MS
 
 
 async def test_copies_by_cc_and_bcc(broker: Broker) -> None:
@@ -360,6 +375,23 @@ async def test_transactions(broker: Broker) -> None:
     await client.lose()
     assert broker.bodies("q") == ["1", "2"]
     assert broker.bodies("in") == []
+
+
+async def test_copies_of_a_transaction_keep_the_order(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.declare("q")
+    await client.declare("other")
+    await client.call("Tx.Select")
+    client.publish("q", b"1", properties=encode_properties(headers={"CC": ["other"]}))
+    client.publish("other", b"2")
+    client.publish("nowhere", b"3", mandatory=True)
+    client.publish("other", b"4", properties=encode_properties(headers={"BCC": ["q"]}))
+    answer = await client.call("Tx.Commit")
+    assert [(each.name, each.body) for each in answer] == [
+        ("Basic.Return", b"3"),
+        ("Tx.CommitOk", b""),
+    ]
+    assert (broker.bodies("q"), broker.bodies("other")) == (["1", "4"], ["1", "2", "4"])
 
 
 async def test_a_transaction_that_fails_does_nothing(broker: Broker) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters.amqp091.properties import decode_properties, encode_properties
+from adapters.amqp091.properties import (
+    decode_properties,
+    encode_properties,
+    raw_header_values,
+)
+from adapters.amqp091.tables import Long
 from bridge.messaging.model import Message
 from mappings.amqp091.messages import (
     encode_message_properties,
@@ -87,6 +92,30 @@ def test_a_changed_message_is_encoded_anew() -> None:
     assert decode_properties(raw_properties_of(added)).headers == {"site": "berlin"}
 
 
+def headers_octets(raw: bytes) -> dict[str, bytes]:
+    return {name: bytes(value) for name, value in raw_header_values(raw).items()}
+
+
+def test_the_headers_of_a_changed_message_keep_their_types() -> None:
+    table = encode_properties(
+        content_type="a/b", headers={"long": Long(5), "text": "x", "gone": 1, "flag": True}
+    )
+    message = message_from(table)
+    headers = {"long": 5, "text": "y", "flag": 1, "x-death": [{"count": 3, "queue": "q"}, "odd"]}
+    changed = msgspec.structs.replace(message, headers=headers)
+    octets = headers_octets(raw_properties_of(changed))
+    assert octets["long"] == b"l" + (5).to_bytes(8)
+    assert octets["text"] == b"S\0\0\0\1y"
+    assert octets["flag"] == b"I\0\0\0\1"
+    assert b"\5countl" + (3).to_bytes(8) in octets["x-death"]
+    assert "gone" not in octets
+
+
+def test_deliveries_are_counted_in_long_integers() -> None:
+    raw = encode_message_properties(message_from(b"\0\0"), {"x-delivery-count": 2})
+    assert headers_octets(raw) == {"x-delivery-count": b"l" + (2).to_bytes(8)}
+
+
 def test_what_other_protocols_allow_is_made_to_fit() -> None:
     message = Message(
         "id",
@@ -105,7 +134,8 @@ def test_what_other_protocols_allow_is_made_to_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expiration", "milliseconds"), [("0", 0), ("60000", 60000), ("4294967295", 4294967295)]
+    ("expiration", "milliseconds"),
+    [("0", 10), ("11", 11), ("60000", 60000), ("4294967295", 4294967295)],
 )
 def test_expirations(expiration: str, milliseconds: int) -> None:
     properties = decode_properties(encode_properties(expiration=expiration))
