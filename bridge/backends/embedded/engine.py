@@ -59,7 +59,7 @@ class Engine:
         self.expiring: dict[EmbeddedQueue, None] = {}
         """Queues that are removed when nobody uses them."""
         self.committer = Committer(database, clock, limits, self)
-        self.schedule: Schedule[Entry] = Schedule(clock, self._due)
+        self.schedule: Schedule[Entry] = Schedule(clock, self._due, _still_due)
         self.expiry = Expiry(database, clock, limits, self)
         self.loader = Loader(database, clock, limits, self)
         self.handed = Handed(limits, self)
@@ -88,6 +88,7 @@ class Engine:
             for receiver in queue.receivers:
                 receiver.end()
         done: asyncio.Future[None] = self._loop.create_future()
+        self.committer.write_receives()
         self.barrier(UnitOfWork(lambda _: done.set_result(None)))
         await done
         self.committer.close()
@@ -536,3 +537,13 @@ def _ranges_between(first: int, last: int, kept: Iterable[int]) -> Iterator[tupl
         first = number + 1
     if first <= last:
         yield first, last
+
+
+def _still_due(entry: Entry, at: int) -> bool:
+    """Whether anything is to happen to an entry at a time for which it was scheduled."""
+    if entry.status == GONE:
+        return False
+    if entry.held:
+        return entry.deadline == at
+    visible_at = entry.visible_at
+    return entry.id in entry.queue.delayed and (visible_at is None or visible_at <= at)

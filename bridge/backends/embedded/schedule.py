@@ -1,7 +1,8 @@
 """What happens at a time: visibility timeouts end, delays end, messages expire.
 
 One heap of (time, item) and one timer for the earliest. An item that no longer applies when it is
-due (settled, extended, received again) is dropped then; nothing is ever searched for. The heap is
+due (settled, extended, received again) is dropped then; nothing is ever searched for. Whenever the
+heap has doubled it is rid of those, so that it keeps at most twice what still applies. It is
 ordered by the loop's time, so a step of the machine's clock neither ends nor prolongs a timeout.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -17,13 +18,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HEAP_MIN = 1_024
+"""A heap smaller than this is left alone."""
+
 
 class Schedule(Generic[T]):
     """Calls `due(item, at)` on the loop once `at` has come; the callee checks what is due."""
 
-    def __init__(self, clock: Clock, due: Callable[[T, int], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        due: Callable[[T, int], None],
+        applies: Callable[[T, int], bool] | None = None,
+    ) -> None:
+        """`applies` tells, ahead of time, whether an item that was added still is to be due."""
         self._clock = clock
         self._due = due
+        self._applies = applies
+        self._crowded_at = HEAP_MIN
         self._loop = asyncio.get_running_loop()
         self._heap: list[tuple[float, int, int, T]] = []
         self._count = 0
@@ -34,9 +46,21 @@ class Schedule(Generic[T]):
         """Look at `item` again at `at`, in epoch milliseconds."""
         time = self._loop.time() + (at - self._clock.epoch_ms()) / 1000
         self._count += 1
-        heappush(self._heap, (time, self._count, at, item))
+        heap = self._heap
+        heappush(heap, (time, self._count, at, item))
+        if len(heap) >= self._crowded_at and self._applies is not None:
+            self._thin_out(self._applies)
         if self._timer is None or time < self._armed_for:
             self._arm()
+
+    def _thin_out(self, applies: Callable[[T, int], bool]) -> None:
+        # In place: it may be in the middle of `_run`.
+        self._heap[:] = [each for each in self._heap if applies(each[3], each[2])]
+        heapify(self._heap)
+        self._crowded_at = max(HEAP_MIN, 2 * len(self._heap))
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def _arm(self) -> None:
         if self._timer is not None:
