@@ -5,6 +5,8 @@ before its commit is handed over is never written, and its publisher is answered
 of which every message is already with a consumer waits up to `Limits.elision_delay_seconds`; any
 other one that somebody waits for leaves as soon as the writer is idle. Deletes and receive counts
 that nobody waits for ride along, or leave unforced after `Limits.lazy_commit_delay_seconds`.
+Receive counts and visibility timeouts join no commit before half of that has passed: most messages
+are settled by then, and nothing has to be written.
 
 A commit that fails refuses the units that wait for it, and what they settled is given back; what
 nobody waits for is kept for the next commit, which is tried after `RETRY_SECONDS`.
@@ -77,6 +79,9 @@ class Committer:
         self._commit: Commit | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._fresh: dict[int, Entry] = {}
+        self._aging: dict[int, Entry] = {}
+        self._rotation: asyncio.TimerHandle | None = None
 
     # -- collecting
 
@@ -115,9 +120,37 @@ class Committer:
         return True
 
     def received(self, entry: Entry) -> None:
-        """Write how often and until when an entry was received, with the next commit."""
+        """Write soon how often and until when an entry was received, if it is still there."""
         if entry.status in (WRITING, STORED):
-            self._next.receives[entry.id] = entry
+            self._fresh[entry.id] = entry
+            if self._rotation is None:
+                self._rotate_later()
+
+    def _rotate_later(self) -> None:
+        delay = self._limits.lazy_commit_delay_seconds / 2
+        self._rotation = self._loop.call_later(delay, self._rotate)
+
+    def _rotate(self) -> None:
+        """Write the receives of the time before the last rotation."""
+        self._rotation = None
+        ripe, self._aging, self._fresh = self._aging, self._fresh, {}
+        if self._aging:
+            self._rotate_later()
+        self._join_receives(ripe)
+        if self._next.receives and self._commit is None and not self.failing:
+            self.hand_over()
+
+    def _join_receives(self, ripe: dict[int, Entry]) -> None:
+        receives = self._next.receives
+        for entry in ripe.values():
+            if entry.status != GONE:
+                receives[entry.id] = entry
+
+    def write_receives(self) -> None:
+        """Let the next commit hold every receive there was."""
+        self._join_receives(self._aging)
+        self._join_receives(self._fresh)
+        self._aging, self._fresh = {}, {}
 
     def change_state(self, change: StateChange) -> None:
         self._next.state.append(change)
@@ -177,7 +210,11 @@ class Committer:
     def idle(self) -> bool:
         """True if nothing is collected or being written."""
         return self._commit is None and not (
-            self._live or self._next.holds_anything() or self._timer is not None
+            self._fresh
+            or self._aging
+            or self._live
+            or self._next.holds_anything()
+            or self._timer is not None
         )
 
     def consider(self) -> None:
@@ -216,6 +253,9 @@ class Committer:
 
     def close(self) -> None:
         """Start no further commit."""
+        if self._rotation is not None:
+            self._rotation.cancel()
+            self._rotation = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
