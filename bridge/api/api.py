@@ -36,6 +36,7 @@ from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.ports import StateStore, Store
 from bridge.net.http_messages import HttpRequest, HttpResponse
+from bridge.net.steps import Steps
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
 from mappings.gateway import Log
@@ -47,7 +48,7 @@ UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 _JSON_TARGETS = {f"AmazonSQS.{name}": operation for name, operation in SQS_OPERATIONS.items()}
 _SQS_RENDERING = rendering_of("")
 
-Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse]
+Answer: TypeAlias = HttpResponse | Steps
 
 
 class AwsApi:
@@ -171,7 +172,7 @@ class AwsApi:
 
     def _answer(self, call: Call, operation: Operation[Any], outcome: Any) -> Answer:
         if iscoroutine(outcome):
-            return self._finish(call, operation, outcome)
+            return Steps(self._finish(call, operation, outcome))
         return _response(call, 200, *success_body(call, operation, outcome))
 
     async def _finish(

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from bridge.net.steps import Steps
+
 
 class HttpRequest:
     """One request. Names in `headers` are in lower case; `target` is path and query as they came.
@@ -56,7 +58,8 @@ class HttpResponse(msgspec.Struct, gc=False):
     body: bytes = b""
 
 
-HttpHandler: TypeAlias = Callable[[HttpRequest], HttpResponse | Coroutine[Any, Any, HttpResponse]]
+HttpAnswer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
+HttpHandler: TypeAlias = Callable[[HttpRequest], HttpAnswer]
 """Answers at once, or returns a coroutine; that one is cancelled when its client goes away."""
 
 _NAMES: dict[bytes, str] = {}

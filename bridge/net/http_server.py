@@ -1,7 +1,8 @@
 """HTTP/1.1 connections for the SQS and SNS API and for management.
 
 A handler that answers at once costs no task, and the answers of one chunk leave in one write. One
-that returns a coroutine gets a task, cancelled when its client goes away. Pipelined requests are
+that returns a coroutine gets a task, one that returns `Steps` is resumed by what it waits for; both
+are cancelled when their client goes away. Pipelined requests are
 worked on side by side up to a bound and answered in order; beyond it, and while the client does not
 read, reading pauses.
 """
@@ -19,6 +20,7 @@ from bridge.messaging.clock import Clock
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
 from bridge.net.http_messages import HttpHandler, HttpRequest, HttpResponse, encode_response
 from bridge.net.http_reader import HttpReader, Received, timed_out
+from bridge.net.steps import Steps
 
 NEVER = float("inf")
 TIMER_STEP_SECONDS = 0.001
@@ -47,13 +49,14 @@ class DateHeader:
 class _Slot:
     """A request's place in the order of answers; `data` is None while it is worked on."""
 
-    __slots__ = ("coroutine", "data", "item", "task")
+    __slots__ = ("coroutine", "data", "item", "steps", "task")
 
     def __init__(self, item: Received, data: bytes | None) -> None:
         self.item = item
         self.data = data
         self.task: asyncio.Task[None] | None = None
         self.coroutine: Coroutine[Any, Any, HttpResponse] | None = None
+        self.steps: Steps | None = None
 
 
 class HttpConnection(asyncio.Protocol):
@@ -196,6 +199,14 @@ class HttpConnection(asyncio.Protocol):
             self._answer(item, self._encode(item, result))
             return
         slot = _Slot(item, None)
+        if isinstance(result, Steps):
+            response = result.start(lambda response: self._finish(slot, response))
+            if response is not None:
+                self._answer(item, self._encode(item, response))
+                return
+            slot.steps = result
+            self._slots.append(slot)
+            return
         slot.coroutine = result
         self._slots.append(slot)
         slot.task = self._endpoint.network.tasks.start(self._run(slot, result))
@@ -206,9 +217,12 @@ class HttpConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - as above
             self._endpoint.log.failed(self._endpoint.protocol, self._peer, error)
             response = _FAILED
+        self._finish(slot, response)
+
+    def _finish(self, slot: _Slot, response: HttpResponse) -> None:
         if self._closing:
             return
-        slot.task = slot.coroutine = None
+        slot.task = slot.coroutine = slot.steps = None
         slot.data = self._encode(slot.item, response)
         self._active_at = self._endpoint.loop.time()
         if self._slots[0] is slot:
@@ -336,6 +350,8 @@ class HttpConnection(asyncio.Protocol):
         for slot in slots:
             if slot.task is not None:
                 slot.task.cancel()
+            if slot.steps is not None:
+                slot.steps.cancel()
             if (
                 slot.coroutine is not None
                 and inspect.getcoroutinestate(slot.coroutine) == inspect.CORO_CREATED
