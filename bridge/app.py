@@ -150,6 +150,7 @@ class Broker:
             self._accounts.close()
         if refused is not None:
             raise refused
+        self._log.info("stopped")
 
     async def _serve(self, backend: Backend, started: Callable[[], None]) -> None:
         self._compose(backend)

@@ -40,6 +40,7 @@ def test_the_start_text_says_what_there_is(tmp_path: Path) -> None:
         assert json.loads(fetch(program, "/readyz"))["ready"] is True
         assert "landbridge_info" in fetch(program, "/metrics")
     assert not any("Traceback" in line for line in program.log)
+    assert program.log[-1].rstrip().endswith("stopped")
 
 
 def test_the_line_to_try_works(tmp_path: Path) -> None:
