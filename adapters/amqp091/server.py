@@ -474,7 +474,7 @@ class ServerConnection(AmqpConnection):
                 "expected content header for class 60, got non content header frame instead"
                 if channel.content.properties is None
                 else "expected content body, got non content body frame instead",
-                method.number,
+                PUBLISH,
             )
         if channel.state is not ChannelState.OPEN:
             raise HardError(ReplyCode.CHANNEL_ERROR, "method on a closed channel", method.number)

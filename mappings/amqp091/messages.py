@@ -219,14 +219,17 @@ def _typed(name: str, value: Value) -> object:
     """RabbitMQ counts deaths and deliveries in long integers, and typed clients rely on it."""
     if name == "x-delivery-count" and isinstance(value, int):
         return Long(value)
-    if name != "x-death" or not isinstance(value, list):
-        return value
-    return [
-        {**death, "count": Long(death["count"])}
-        if isinstance(death, dict) and isinstance(death.get("count"), int)
-        else death
-        for death in value
-    ]
+    if name == "x-death" and isinstance(value, list):
+        return [_typed_death(death) for death in value]
+    return value
+
+
+def _typed_death(death: Value) -> object:
+    if isinstance(death, dict):
+        count = death.get("count")
+        if isinstance(count, int):
+            return {**death, "count": Long(count)}
+    return death
 
 
 def _short(value: Value) -> str | None:
