@@ -88,7 +88,6 @@ class Engine:
             for receiver in queue.receivers:
                 receiver.end()
         done: asyncio.Future[None] = self._loop.create_future()
-        self.committer.write_receives()
         self.barrier(UnitOfWork(lambda _: done.set_result(None)))
         await done
         self.committer.close()
@@ -495,7 +494,8 @@ class Engine:
     # -- whole queues
 
     def barrier(self, unit: UnitOfWork) -> None:
-        """Answer `unit` once everything submitted so far is durable."""
+        """Answer `unit` once everything submitted so far is durable, receives included."""
+        self.committer.write_receives()
         self.committer.wait(unit)
         self.wake_up()
 
