@@ -9,7 +9,7 @@ reach a consumer before it is durable; its publisher is answered only after (see
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.backends.embedded.committer import RETRY_SECONDS, Committer
@@ -302,11 +302,16 @@ class Engine:
 
     def hold_until(self, entry: Entry, deadline: int) -> None:
         """Put a held entry under a visibility timeout that ends at `deadline` (epoch ms)."""
-        entry.deadline = deadline
-        entry.visible_at = deadline
-        entry.queue.received[entry.id] = entry
-        self.committer.received(entry)
-        self.schedule.add(entry, deadline)
+        self.hold_all_until((entry,), deadline)
+
+    def hold_all_until(self, entries: Sequence[Entry], deadline: int) -> None:
+        """Put held entries of one queue under a visibility timeout that ends at `deadline`."""
+        for entry in entries:
+            entry.deadline = deadline
+            entry.visible_at = deadline
+            entry.queue.received[entry.id] = entry
+            self.committer.received(entry)
+        self.schedule.add_all(entries, deadline)
 
     # -- turns
 

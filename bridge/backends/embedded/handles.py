@@ -1,4 +1,4 @@
-"""Receipt handles: the entry's id, its message's id and the count of the receive, in base64.
+"""Receipt handles: the entry's id, its message's id and the count of the receive.
 
 They survive a restart, since all three are stored. The message's id tells an entry from a later one
 that got the same number after its lane had run empty.
@@ -6,8 +6,6 @@ that got the same number after its lane had run empty.
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.messaging.errors import ReceiptHandleInvalid
@@ -26,15 +24,14 @@ class Handle(NamedTuple):
 
 def handle_from_entry(entry: Entry) -> str:
     """The handle of the entry's latest receive."""
-    text = f"{entry.id}/{entry.message.message_id}/{entry.receive_count}"
-    return urlsafe_b64encode(text.encode()).decode()
+    return f"{entry.id:x}.{entry.message.message_id}.{entry.receive_count:x}"
 
 
 def parse_handle(handle: str) -> Handle:
     """Raises `ReceiptHandleInvalid` for what `handle_from_entry` never made."""
+    entry_id, _, rest = handle.partition(".")
+    message_id, _, receive_count = rest.rpartition(".")
     try:
-        text = urlsafe_b64decode(handle.encode("ascii")).decode("ascii")
-        entry_id, message_id, receive_count = text.split("/")
-        return Handle(int(entry_id), message_id, int(receive_count))
-    except (ValueError, binascii.Error):
+        return Handle(int(entry_id, 16), message_id, int(receive_count, 16))
+    except ValueError:
         raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle') from None

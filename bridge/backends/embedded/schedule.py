@@ -9,7 +9,7 @@ ordered by the loop's time, so a step of the machine's clock neither ends nor pr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -44,10 +44,15 @@ class Schedule(Generic[T]):
 
     def add(self, item: T, at: int) -> None:
         """Look at `item` again at `at`, in epoch milliseconds."""
+        self.add_all((item,), at)
+
+    def add_all(self, items: Iterable[T], at: int) -> None:
+        """Look at each of `items` again at `at`."""
         time = self._loop.time() + (at - self._clock.epoch_ms()) / 1000
-        self._count += 1
         heap = self._heap
-        heappush(heap, (time, self._count, at, item))
+        for item in items:
+            self._count += 1
+            heappush(heap, (time, self._count, at, item))
         if len(heap) >= self._crowded_at and self._applies is not None:
             self._thin_out(self._applies)
         if self._timer is None or time < self._armed_for:

@@ -167,16 +167,15 @@ class EmbeddedStore:
                 queue.receivers.remove(receiver)
 
     def _hide(self, entries: list[Entry], seconds: int | None) -> None:
-        now = self._clock.epoch_ms()
-        for entry in entries:
-            timeout = (
-                entry.queue.settings.visibility_timeout_seconds if seconds is None else seconds
-            )
-            self._engine.hold_until(entry, now + timeout * 1000)
-            if timeout == 0:
+        if not entries:
+            return
+        queue = entries[0].queue
+        timeout = queue.settings.visibility_timeout_seconds if seconds is None else seconds
+        self._engine.hold_all_until(entries, self._clock.epoch_ms() + timeout * 1000)
+        if timeout == 0:
+            for entry in entries:
                 self._engine.release(entry)
-        if entries:
-            self._engine.wake(entries[0].queue)
+        self._engine.wake(queue)
 
     async def take(self, queue: Queue) -> Delivery | None:
         entries = await self._take(_own(queue), 1)
