@@ -127,9 +127,9 @@ def run_until_killed(program: Program, ledger: Ledger, seconds: float) -> None:
             workers.append(threading.Thread(target=take, args=(program, queue, ledger)))
     for worker in workers:
         worker.start()
-    time.sleep(seconds)
-    program.kill()
-    for worker in workers:
+    killer = threading.Timer(seconds, program.kill)
+    killer.start()
+    for worker in [killer, *workers]:
         worker.join(30)
         assert not worker.is_alive()
 
