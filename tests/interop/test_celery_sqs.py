@@ -61,7 +61,8 @@ def test_kombu(program: Program, created: bool) -> None:
     options = {**OPTIONS, "visibility_timeout": 1}
     if not created:
         options |= predefined(program, own, VisibilityTimeout="1")
-    with Connection(broker(program), transport_options=options) as connection:  # type: ignore[no-untyped-call]
+    opened = Connection(broker(program), transport_options=options)  # type: ignore[no-untyped-call]
+    with opened as connection:
         simple = connection.SimpleQueue(own)
         simple.put({"text": "grüße"})
         message = simple.get(timeout=WAIT_SECONDS)
