@@ -14,12 +14,11 @@ from adapters.amqp091.events import QueueDeclareRequested
 from bridge.messaging.model import DeadLetterTarget, Overflow, QueueSettings
 from bridge.messaging.subjects import subject_from_dotted
 from mappings.amqp091.errors import precondition_failed
-from mappings.amqp091.messages import AT_ONCE_MS
+from mappings.amqp091.messages import AT_ONCE_MS, EXPIRATION_MAX
 
 OWNER_TAG: Final = "landbridge-exclusive-owner"
 """The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
 
-_TTL_MAX: Final = 0xFFFFFFFF
 _PRIORITY_MAX: Final = 255
 
 Check = Callable[[Any], str | None]
@@ -56,8 +55,8 @@ def _queue_type(value: Any) -> str | None:
 
 
 QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
-    "x-message-ttl": _whole(0, _TTL_MAX),
-    "x-expires": _whole(1, _TTL_MAX),
+    "x-message-ttl": _whole(0, EXPIRATION_MAX),
+    "x-expires": _whole(1, EXPIRATION_MAX),
     "x-max-length": _whole(0),
     "x-max-length-bytes": _whole(0),
     "x-overflow": _text("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"),
@@ -128,7 +127,7 @@ def _check_combinations(event: QueueDeclareRequested, where: str) -> None:
     if arguments.get("x-queue-type") == "quorum":
         for wrong, what in (
             (not event.durable, "non-durable"),
-            (event.exclusive, "exclusive"),
+            (event.exclusive, "exclusive-owner"),
             (event.auto_delete, "auto-delete"),
         ):
             if wrong:

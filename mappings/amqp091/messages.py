@@ -8,6 +8,7 @@ dead letter's history, a rule's attributes) or where it came by another protocol
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091.codec import Outgoing
@@ -44,9 +45,11 @@ DIRECT_REPLY: Final = "amq.rabbitmq.reply-to"
 """RabbitMQ's pseudo-queue for replies without a queue."""
 AT_ONCE_MS: Final = 10
 """What a time to live of 0 comes to: to a consumer that waits, or to none. That takes a moment."""
-EXPIRATION_MAX: Final = 0xFFFFFFFF
+EXPIRATION_MAX: Final = 10 * 365 * 86_400_000
+"""RabbitMQ's: ten years in milliseconds."""
 KNOWN_MAX: Final = 1024
 
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
 _HEADERS_FLAG: Final = HEADERS >> 8
 
 
@@ -84,10 +87,20 @@ class Translation:
         )
 
     def _take_expiration(self, text: str) -> None:
-        if text.isascii() and text.isdigit() and int(text[:11]) <= EXPIRATION_MAX:
-            self.expiration_ms = max(int(text[:11]), AT_ONCE_MS)
+        number = _NUMBER.match(text)
+        digits = number[0] if number else ""
+        if not digits:
+            problem = "no_integer"
+        elif digits != text:
+            problem = f'{{leftover_string,"{text[len(digits) :][:40]}"}}'
+        elif digits.startswith("-") and digits.strip("-0"):
+            problem = f"{{value_negative,{digits}}}"
+        elif int(digits[:20]) > EXPIRATION_MAX:
+            problem = f"{{value_too_large,{digits}}}"
         else:
-            self.problem = f"invalid expiration '{text[:40]}': not a number of milliseconds"
+            self.expiration_ms = max(int(digits), AT_ONCE_MS)
+            return
+        self.problem = f"invalid expiration '{text[:40]}': {problem}"
 
 
 def translation_of(properties: Properties) -> Translation:

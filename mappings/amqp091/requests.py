@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from adapters.amqp091.methods import NUMBER_OF
 from bridge.messaging.errors import MessagingError, ResourceLocked
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
+from mappings.amqp091.arguments import type_name
 from mappings.amqp091.channel import GatewayChannel, Transaction
 from mappings.amqp091.consumer import AmqpConsumer
 from mappings.amqp091.errors import access_refused, precondition_failed
@@ -157,13 +159,16 @@ class Requests:
         number = len(channel.consumers)
         if number >= gateway.services.limits.consumers_per_connection_max:
             raise precondition_failed(f"{number} consumers on a channel are the most")
-        priority = event.arguments.get("x-priority", 0)
-        if isinstance(priority, bool) or not isinstance(priority, int):
-            raise precondition_failed(f"invalid arg 'x-priority': {priority!r} is not an integer")
         if event.queue == DIRECT_REPLY:
             queue = await self._reply_queue(event, channel)
         else:
             queue = gateway.declarations.queue_to_read(event.queue, channel.last_queue)
+        priority = event.arguments.get("x-priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise precondition_failed(
+                f"invalid arg 'x-priority' for queue '{queue.name.name}' in vhost"
+                f" '{queue.name.namespace}': \"expected integer, got {type_name(priority)}\""
+            )
         consumer = AmqpConsumer(
             gateway,
             channel,
@@ -207,15 +212,27 @@ class Requests:
     async def get(self, event: events.GetRequested, channel: GatewayChannel) -> None:
         gateway = self._gateway
         queue = gateway.declarations.queue_to_read(event.queue, channel.last_queue)
-        delivery = await gateway.services.store.take(queue)
+        store = gateway.services.store
+        delivery = await store.take(queue)
+        if delivery is None and (await store.counts(queue)).visible:
+            # What is counted and cannot be taken is being committed: dead letters, transactions.
+            await self._committed()
+            delivery = await store.take(queue)
         if delivery is None:
             gateway.connection.get_empty(event)
             return
         if gateway.lost or gateway.channels.get(channel.number) is not channel:
             gateway.release([delivery])
             return
-        counts = await gateway.services.store.counts(queue)
+        counts = await store.counts(queue)
         self._answer_get(event, channel, delivery, counts.visible)
+
+    async def _committed(self) -> None:
+        """Wait until all that was submitted so far has been committed, or refused."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        unit = UnitOfWork(lambda _: None if done.done() else done.set_result(None), atomic=True)
+        self._gateway.services.store.submit(unit)
+        await done
 
     def _answer_get(
         self,

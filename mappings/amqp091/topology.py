@@ -26,6 +26,7 @@ from mappings.amqp091.arguments import (
     QUEUE_ARGUMENTS,
     check_equivalent,
     settings_from_declare,
+    type_name,
 )
 from mappings.amqp091.errors import (
     access_refused,
@@ -134,8 +135,8 @@ class Declarations:
         alternate = event.arguments.get("alternate-exchange")
         if alternate is not None and not isinstance(alternate, str):
             raise precondition_failed(
-                f"invalid arg 'alternate-exchange' for exchange '{name}' in vhost"
-                f" '{self._namespace}': {{unacceptable_type,table}}"
+                f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in exchange"
+                f" '{name}' in vhost '{self._namespace}'"
             )
         if alternate is not None:
             self._require_read("exchange", name)
@@ -409,10 +410,14 @@ def pattern_of(kind: str, key: str) -> str:
 
 def _check_match(arguments: Mapping[str, Any]) -> None:
     mode = arguments.get("x-match", "all")
-    if mode not in X_MATCH:
-        shown = f'<<"{mode}">>' if isinstance(mode, str) else str(mode)
+    if not isinstance(mode, str):
         raise precondition_failed(
-            f"Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x"
+            f"Invalid x-match field type {type_name(mode)} (value {mode}); expected longstr"
+        )
+    if mode not in X_MATCH:
+        raise precondition_failed(
+            f'Invalid x-match field value <<"{mode}">>;'
+            " expected all, any, all-with-x, or any-with-x"
         )
 
 

@@ -56,7 +56,7 @@ class Session:
             connection = self.connect()
             channel = connection.channel()
             call(channel)
-            channel.queue_declare("probe", passive=False, exclusive=True)
+            channel.queue_declare("", exclusive=True)
         except (ChannelClosedByBroker, AMQPConnectionError, AMQPChannelError) as error:
             return plain(error)
         return "no error"

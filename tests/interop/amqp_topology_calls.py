@@ -53,6 +53,8 @@ def queue_arguments(s: Session) -> Any:
         refused(x_message_ttl=-1),
         refused(x_message_ttl="60"),
         refused(x_expires=0),
+        refused(x_expires=315_360_000_001),
+        refused(x_message_ttl=315_360_000_001),
         refused(x_max_length=-5),
         refused(x_dead_letter_routing_key="k"),
         refused(x_overflow=1),

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop import amqp_message_calls, amqp_topology_calls  # noqa: F401 - registers
+from tests.interop import (  # noqa: F401 - they register their scenarios
+    amqp_channel_calls,
+    amqp_message_calls,
+    amqp_queue_calls,
+    amqp_topology_calls,
+)
 from tests.interop.amqp_calls import SCENARIOS, session
 from tests.support.program import running
 from tests.support.rabbitmq import INSTALLED, rabbitmq
