@@ -55,6 +55,10 @@ class Steps:
         return None
 
     def _wait_for(self, future: Any) -> None:
+        if future is None:
+            # `asyncio.sleep(0)` waits for nothing but its turn.
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(None)
         # What `Task` does with the futures that come out of its coroutine.
         future._asyncio_future_blocking = False  # noqa: SLF001 - the protocol of futures (PEP 3156)
         self._future = future

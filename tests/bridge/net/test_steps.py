@@ -66,3 +66,21 @@ async def test_a_cancelled_one_cleans_up_and_answers_nobody() -> None:
 
 async def test_cancelling_before_the_start_runs_nothing() -> None:
     Steps(response_after()).cancel()
+
+
+async def test_giving_way_to_others_is_a_step() -> None:
+    answered = future()
+
+    async def coroutine() -> HttpResponse:
+        await asyncio.sleep(0)
+        return HttpResponse(204)
+
+    steps = Steps(coroutine())
+    assert steps.start(lambda response: answered.set_result(response.status)) is None
+    assert await answered == 204
+    steps = Steps(coroutine())
+    answers: list[HttpResponse] = []
+    assert steps.start(answers.append) is None
+    steps.cancel()
+    await asyncio.sleep(0)
+    assert answers == []
