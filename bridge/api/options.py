@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.messaging.limits import ServiceLimits
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
@@ -15,5 +17,7 @@ class ApiOptions:
     """
     name_reuse_seconds: int = 60
     """How long after its deletion a queue's name cannot be taken again."""
+    in_flight_max: int = ServiceLimits().in_flight_max
+    """Messages of one queue that receivers may hold at once."""
     purge_interval_seconds: int = 60
     """How long after a purge the next one of the same queue is refused."""

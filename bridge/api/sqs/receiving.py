@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from hashlib import md5
 
@@ -38,10 +39,13 @@ async def receive_message(
 ) -> ReceiveMessageResult:
     queue = service.directory.by_url(request.queue_url)
     _check(request)
+    free = service.options.in_flight_max - (await service.store.counts(queue)).not_visible
+    if free <= 0:
+        return await _nothing_free(service, queue, request)
     try:
         deliveries = await service.store.receive(
             queue,
-            count=request.max_number_of_messages or 1,
+            count=min(request.max_number_of_messages or 1, free),
             visibility_seconds=request.visibility_timeout,
             wait_seconds=request.wait_time_seconds,
             attempt_id=request.receive_request_attempt_id if queue.settings.fifo else None,
@@ -69,6 +73,21 @@ async def receive_message(
             received.md5_of_message_attributes = message_attributes.md5_of(attributes)
         messages.append(received)
     return ReceiveMessageResult(messages)
+
+
+async def _nothing_free(
+    service: SqsService, queue: Queue, request: ReceiveMessageRequest
+) -> ReceiveMessageResult:
+    """As many messages are in flight as may be: only a short poll of a standard queue is told."""
+    wait = request.wait_time_seconds
+    if wait is None:
+        wait = queue.settings.receive_wait_seconds
+    if not queue.settings.fifo and not wait:
+        raise OVER_LIMIT(
+            f"Too many messages are in flight; {service.options.in_flight_max} are allowed."
+        )
+    await asyncio.sleep(wait)
+    return ReceiveMessageResult()
 
 
 def _check(request: ReceiveMessageRequest) -> None:
