@@ -177,7 +177,8 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def _disconnected(self, event: DisconnectReceived) -> None:
         packet = event.disconnect
-        self._will_stands = packet.reason_code == ReasonCode.DISCONNECT_WITH_WILL
+        # MQTT 5, 3.14.4 [MQTT-3.14.4-3]: only a normal one deletes the will.
+        self._will_stands = packet.reason_code != ReasonCode.SUCCESS
         expiry = packet.properties.session_expiry_interval
         if expiry is not None:
             longest = self.services.limits.mqtt_session_expiry_seconds_max
@@ -326,22 +327,23 @@ class MqttGateway(ConnectionGateway[Event]):
         self.outbound.resume()
 
     def eof_received(self) -> bool | None:
-        """Nothing more comes: close when all that came is done.
+        """Nothing more comes: close when all that came is done and answered.
 
-        Small devices send CONNECT, PUBLISH and DISCONNECT at once and go.
+        Small devices send CONNECT, PUBLISH and DISCONNECT at once and go. The connection is not
+        told: it would answer no more.
         """
-        if self._waiting and not self.finishing:
-            self._half_closed = True
-            return True
-        owed = super().eof_received()
-        if owed and not self.finishing:
-            self.finish("closed by the client")
-        return owed
+        self._half_closed = True
+        self._close_half_closed()
+        return True
 
     def _after_barrier(self) -> None:
         super()._after_barrier()
-        if self._half_closed and not (self._waiting or self.lost or self.finishing):
-            self.connection.receive_eof(self.services.clock.monotonic())
+        if self._half_closed:
+            self._close_half_closed()
+
+    def _close_half_closed(self) -> None:
+        if not (self._waiting or self.lost or self.finishing):
+            self.stop_deliveries()
             self.finish("closed by the client")
 
     def shut_down(self) -> None:

@@ -368,6 +368,25 @@ async def test_a_client_that_says_all_at_once_and_goes(broker: Broker, qos: int)
     await client.until(lambda: client.closed)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_client_that_closes_its_half_is_answered(broker: Broker, at_once: bool) -> None:
+    client = WiredClient(broker, connect("c", version=V3, clean=False), None)
+    head = b"".join(client.connection.data_to_send())
+    client.connection._requests.add(1)
+    publishes = b"\x32\x06\x00\x01t\x00\x05x" + b"\x34\x06\x00\x01t\x00\x06x"
+    if at_once:
+        client.transmit(head + b"\x82\x06\x00\x01\x00\x01t\x00" + publishes)
+    else:
+        client.transmit(head)
+        await client.until(lambda: client.connack)
+        client.transmit(publishes)
+    assert client.gateway.eof_received()
+    await client.until(lambda: client.closed)
+    written = b"".join(client.wire.seen)
+    assert b"\x40\x02\x00\x05" in written
+    assert b"\x50\x02\x00\x06" in written
+
+
 async def test_bad_input_ends_this_connection_only(broker: Broker) -> None:
     client, other = await broker.client("c"), await broker.client("o")
     client.transmit(b"\x00\x00")

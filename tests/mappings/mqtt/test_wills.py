@@ -47,6 +47,17 @@ async def test_disconnect_with_will_publishes_it(broker: Broker) -> None:
     assert await watching.payloads(1) == [b"gone"]
 
 
+@pytest.mark.parametrize(
+    "reason", [ReasonCode.UNSPECIFIED_ERROR, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED]
+)
+async def test_only_a_normal_disconnect_deletes_the_will(
+    broker: Broker, reason: ReasonCode
+) -> None:
+    watching = await watcher(broker)
+    await (await broker.client("c", will=WILL)).leave(reason)
+    assert await watching.payloads(1) == [b"gone"]
+
+
 async def test_a_protocol_error_publishes_the_will(broker: Broker) -> None:
     watching = await watcher(broker)
     client = await broker.client("c", will=WILL)
