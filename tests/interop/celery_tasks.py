@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 from celery import Celery, chord
@@ -20,7 +22,7 @@ app.conf.update(
 )
 RETRIES = 2
 
-__all__ = ["add", "app", "chord", "flaky", "total"]
+__all__ = ["add", "app", "chord", "flaky", "held", "total"]
 
 
 @app.task  # type: ignore[untyped-decorator]
@@ -39,3 +41,13 @@ def flaky(task: Any) -> int:
     if retries < RETRIES:
         raise task.retry(countdown=0.2)
     return retries
+
+
+@app.task(bind=True)  # type: ignore[untyped-decorator]
+def held(task: Any, pipe: str) -> str:
+    """Says into a pipe that it runs and stays there, unless another worker had it before."""
+    if task.request.delivery_info["redelivered"]:
+        return "done by another"
+    Path(pipe).write_text("running")
+    Event().wait(60)
+    return "done"

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,19 @@ print(len(app.control.ping(timeout=2)))
 """
 
 
-@pytest.mark.timeout(120)
-def test_celery(address: str) -> None:
-    environment = {**os.environ, "BROKER": f"{address}/"}
+CHORD_CALLS = """
+from tests.interop.celery_tasks import add, chord, total
+print(chord([add.s(number, number) for number in range(10)])(total.s()).get(timeout=60))
+"""
+HELD_CALLS = """
+import sys
+from tests.interop.celery_tasks import held
+print(held.delay(sys.argv[1]).get(timeout=60))
+"""
+
+
+@contextmanager
+def celery_worker(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "tests.interop.celery_tasks", *WORKER],
         env=environment,
@@ -133,19 +144,54 @@ def test_celery(address: str) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", CELERY_CALLS],
-            env=environment,
-            cwd=HERE.parent.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
-        assert done.stdout.split() == ["2450", "2", "3", "1"], done.stderr
+        yield worker
     finally:
         worker.terminate()
         worker.wait()
+
+
+def celery_calls(environment: dict[str, str], calls: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", calls, *arguments],
+        env=environment,
+        cwd=HERE.parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.timeout(120)
+def test_celery(address: str) -> None:
+    environment = {**os.environ, "BROKER": f"{address}/"}
+    with celery_worker(environment):
+        said, errors = celery_calls(environment, CELERY_CALLS).communicate(timeout=90)
+        assert said.split() == ["2450", "2", "3", "1"], errors
+
+
+@pytest.mark.timeout(120)
+def test_celery_chords_with_results_elsewhere(address: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "BROKER": f"{address}/", "RESULTS": f"file://{tmp_path}"}
+    with celery_worker(environment):
+        said, errors = celery_calls(environment, CHORD_CALLS).communicate(timeout=90)
+        assert said.split() == ["90"], errors
+
+
+@pytest.mark.timeout(120)
+def test_another_celery_worker_takes_over_from_one_that_was_killed(
+    address: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "BROKER": f"{address}/"}
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with celery_worker(environment) as worker:
+        calls = celery_calls(environment, HELD_CALLS, str(pipe))
+        assert pipe.read_text() == "running"
+        worker.kill()
+        worker.wait()
+        with celery_worker(environment):
+            said, errors = calls.communicate(timeout=90)
+            assert said == "done by another\n", errors
 
 
 @pytest.mark.skipif(shutil.which("amqp-publish") is None, reason="amqp-tools are not installed")
