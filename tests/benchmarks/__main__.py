@@ -53,6 +53,12 @@ CASES: dict[str, Options] = {
     "amqp-10x10": Options(
         "amqp", 0, publishers=10, subscribers=10, destinations=10, window=200, backlog=2_000
     ),
+    "amqp-unconfirmed": Options("amqp", 0, confirms=False, backlog=2_000),
+    "amqp-transient": Options(
+        "amqp", 0, confirms=False, persistent=False, automatic_acks=True, backlog=2_000
+    ),
+    "amqp-fan10": Options("amqp", 0, subscribers=10, window=200, backlog=500, fan_out=True),
+    "amqp-half": Options("amqp", 0, rate=8_000, window=2_000, backlog=4_000),
     "amqp-rate1k": Options("amqp", 0, rate=1_000, window=2_000, backlog=2_000),
     "sqs-1": Options("sqs", 0),
     "sqs-8": Options("sqs", 0, publishers=8),

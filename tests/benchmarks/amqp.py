@@ -8,6 +8,7 @@ from itertools import chain
 from tests.benchmarks.load import STAMP_LENGTH, Connection, Options
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
+FAN = "amq.fanout"
 DELIVER, ACK = (60, 60), (60, 80)
 
 
@@ -34,16 +35,24 @@ def _whole(data: bytes, start: int = 0) -> int:
 class AmqpWire:
     """See `tests.benchmarks.load.Wire`."""
 
-    confirms = True
-
     def __init__(self, options: Options) -> None:
         self._options = options
+        self.confirms = options.confirms
         self._queues = [f"bench-{number}" for number in range(options.destinations)]
         self._padding = b"x" * (options.size - STAMP_LENGTH) + b"\xce"
-        properties = struct.pack(">HHQHB", 60, 0, options.size, 0x1000, 2)
+        properties = struct.pack(
+            ">HHQHB", 60, 0, options.size, 0x1000, 2 if options.persistent else 1
+        )
         body = struct.pack(">BHI", 3, 1, options.size)
         self._heads = [
-            _method(1, (60, 40), struct.pack(">H", 0) + _short("") + _short(queue) + b"\0")
+            _method(
+                1,
+                (60, 40),
+                struct.pack(">H", 0)
+                + _short(FAN if options.fan_out else "")
+                + _short(queue)
+                + b"\0",
+            )
             + _frame(2, 1, properties)
             + body
             for queue in self._queues
@@ -61,9 +70,9 @@ class AmqpWire:
         del number
         await self._handshake(connection)
 
-    async def _open(self, connection: Connection, destination: int) -> None:
+    async def _open(self, connection: Connection, name: str) -> None:
         await self._handshake(connection)
-        queue = _short(self._queues[destination])
+        queue = _short(name)
         connection.write(
             _method(1, (50, 10), struct.pack(">H", 0) + queue + b"\x02" + struct.pack(">I", 0))
         )
@@ -96,15 +105,25 @@ class AmqpWire:
         self, publisher: int, connection: Connection, destination: int
     ) -> None:
         del publisher
-        await self._open(connection, destination)
-        connection.write(_method(1, (85, 10), b"\0"))
-        await self._expect(connection, (85, 11))
+        if self._options.fan_out:
+            await self._handshake(connection)
+        else:
+            await self._open(connection, self._queues[destination])
+        if self.confirms:
+            connection.write(_method(1, (85, 10), b"\0"))
+            await self._expect(connection, (85, 11))
 
     async def open_subscriber(
         self, subscriber: int, connection: Connection, destination: int
     ) -> None:
-        del subscriber
-        await self._open(connection, destination)
+        queue = self._queues[destination]
+        if self._options.fan_out:
+            queue = f"{queue}-{subscriber}"
+        await self._open(connection, queue)
+        if self._options.fan_out:
+            arguments = _short(queue) + _short(FAN) + _short("") + b"\0" + struct.pack(">I", 0)
+            connection.write(_method(1, (50, 20), struct.pack(">H", 0) + arguments))
+            await self._expect(connection, (50, 21))
         connection.write(_method(1, (60, 10), struct.pack(">IHB", 0, self._options.prefetch, 0)))
         await self._expect(connection, (60, 11))
         connection.write(
@@ -112,9 +131,9 @@ class AmqpWire:
                 1,
                 (60, 20),
                 struct.pack(">H", 0)
-                + _short(self._queues[destination])
+                + _short(queue)
                 + _short("c")
-                + b"\0"
+                + (b"\x02" if self._options.automatic_acks else b"\0")
                 + struct.pack(">I", 0),
             )
         )
@@ -151,5 +170,6 @@ class AmqpWire:
             tag = int.from_bytes(data[tag_at : tag_at + 8])
             stamps.append(data[header + 7 : header + 7 + STAMP_LENGTH])
             start = body
-        replies = _method(1, ACK, struct.pack(">QB", tag, 1)) if stamps else b""
+        acknowledged = bool(stamps) and not self._options.automatic_acks
+        replies = _method(1, ACK, struct.pack(">QB", tag, 1)) if acknowledged else b""
         return stamps, replies, data[start:]

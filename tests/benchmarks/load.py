@@ -34,6 +34,11 @@ class Options(msgspec.Struct, frozen=True):
     prefetch: int = 200
     qos: int = 1
     rate: float = 0.0
+    confirms: bool = True
+    persistent: bool = True
+    automatic_acks: bool = False
+    fan_out: bool = False
+    """Every subscriber of a destination gets each message."""
     warmup_seconds: float = 1.0
     duration_seconds: float = 3.0
     drain_seconds: float = 10.0
@@ -199,7 +204,7 @@ class Load:
         self.stopping = False
         self.sent = [0] * options.destinations
         self.delivered = [0] * options.destinations
-        fan_out = options.protocol == "mqtt"
+        fan_out = options.fan_out or options.protocol == "mqtt"
         self.copies = options.subscribers // options.destinations if fan_out else 1
         self._publishers: list[list[Publisher]] = [[] for _ in range(options.destinations)]
         self._connections: list[Connection] = []
