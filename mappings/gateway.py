@@ -125,6 +125,10 @@ class Counters(Protocol):
 
     def settled(self, protocol: str, count: int) -> None: ...
 
+    def dropped(self, protocol: str, count: int) -> None:
+        """Messages for clients that did not read, or for whom too many waited."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -30,6 +30,7 @@ class ProtocolCounts:
     __slots__ = (
         "delivered",
         "delivered_bytes",
+        "dropped",
         "published",
         "published_bytes",
         "settled",
@@ -41,6 +42,7 @@ class ProtocolCounts:
         self.delivered = 0
         self.delivered_bytes = 0
         self.settled = 0
+        self.dropped = 0
 
 
 class MessageCounters:
@@ -64,6 +66,10 @@ class MessageCounters:
     def settled(self, protocol: str, count: int) -> None:
         counts = self.protocols.get(protocol) or self._first(protocol)
         counts.settled += count
+
+    def dropped(self, protocol: str, count: int) -> None:
+        counts = self.protocols.get(protocol) or self._first(protocol)
+        counts.dropped += count
 
     def _first(self, protocol: str) -> ProtocolCounts:
         counts = self.protocols[protocol] = ProtocolCounts()
@@ -157,6 +163,7 @@ def _message_families(counters: MessageCounters) -> Iterator[Metric]:
         ("delivered", "Messages handed to clients."),
         ("delivered_bytes", "Bytes of their bodies."),
         ("settled", "Deliveries that clients acknowledged, rejected or returned."),
+        ("dropped", "Messages for clients that did not read, or for whom too many waited."),
     ):
         name = field if field.endswith("_bytes") else f"{field}_messages"
         family = CounterMetricFamily(f"landbridge_{name}", text, labels=["protocol"])

@@ -39,6 +39,8 @@ DEFAULT_FOR: Final = frozenset({DeadLetterReason.REJECTED, DeadLetterReason.DELI
 Death = dict[str, Value]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs a coroutine in a task group that outlives the call."""
+Watcher = Callable[[Queue, int, DeadLetterReason], None]
+"""Is told of a queue, how many messages leave it, and why."""
 
 
 class DeadLetters:
@@ -56,6 +58,11 @@ class DeadLetters:
         self._clock = clock
         self._spawn = spawn
         self._default_for = default_for
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of all that leaves a queue because it expired or did not fit."""
+        self._watchers.append(watcher)
 
     def __call__(
         self, queue: Queue, deliveries: Sequence[Delivery], reason: DeadLetterReason
@@ -66,7 +73,10 @@ class DeadLetters:
         Where the default dead-letter queue has to be created first, the unit leaves out what
         waits for it; those deliveries stay held and follow in a unit of their own.
         """
-        return self.reject(deliveries, reason)
+        unit = self.reject(deliveries, reason)
+        for watcher in self._watchers:
+            watcher(queue, len(deliveries), reason)
+        return unit
 
     def reject(
         self,

@@ -55,7 +55,15 @@ class Fanout:
         self._seen: tuple[int, int, object] = (-1, -1, None)
         self._version = 0
         self.dropped = 0
-        """QoS 0 deliveries that found no connection that reads."""
+        """Deliveries of QoS 0 that found no connection that reads, and what sessions that are away
+        could not keep.
+        """
+
+    def drop(self, count: int) -> None:
+        """Count deliveries that nobody will have."""
+        if count:
+            self.dropped += count
+            self._sessions.services.counters.dropped(PROTOCOL, count)
 
     def changed(self) -> None:
         """Filters or queues of a session are others now."""
@@ -117,7 +125,7 @@ class Fanout:
         for session, match in live:
             gateway = session.gateway
             if gateway is None or (session is own and match.own_qos is None):
-                self.dropped += len(publishes) if session is not own else 0
+                self.drop(len(publishes) if session is not own else 0)
                 continue
             outbound = gateway.outbound
             version_5 = gateway.version_5
@@ -178,7 +186,7 @@ class Fanout:
     def _write_message(self, session: Session, match: Match, message: Message) -> None:
         gateway = session.gateway
         if gateway is None:
-            self.dropped += 1
+            self.drop(1)
         else:
             gateway.outbound.write_message(message, match)
 

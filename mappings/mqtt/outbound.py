@@ -167,7 +167,7 @@ class Outbound:
         self.gateway.flush()
         too_large = self._connection.send(publishes, tokens)
         pieces = self._connection.data_to_send()
-        self.gateway.sessions.fanout.dropped += len(too_large)
+        self.gateway.sessions.fanout.drop(len(too_large))
         count = len(publishes) - len(too_large)
         if pieces:
             self._write(pieces, sum(map(len, pieces)), count)
@@ -176,11 +176,11 @@ class Outbound:
         """Write QoS 0; while the client does not read, keep some and drop what is over."""
         gateway = self.gateway
         if self._stopped or gateway.lost:
-            gateway.sessions.fanout.dropped += count
+            gateway.sessions.fanout.drop(count)
             return
         if gateway.writing_paused:
             if self._late_bytes + size > gateway.services.limits.mqtt_qos_0_buffer_bytes_max:
-                gateway.sessions.fanout.dropped += count
+                gateway.sessions.fanout.drop(count)
                 return
             self._late += pieces
             self._late_bytes += size

@@ -13,7 +13,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from bridge.messaging.errors import MessagingError
-from bridge.messaging.model import QueueName, QueueSettings, StateChange, UnitOfWork
+from bridge.messaging.model import (
+    DeadLetterReason,
+    QueueName,
+    QueueSettings,
+    StateChange,
+    UnitOfWork,
+)
 from bridge.messaging.ports import Queue
 from mappings.gateway import Services
 from mappings.mqtt.addresses import SHARED_QUEUE, session_queue_name, transient_queue_name
@@ -63,6 +69,7 @@ class Sessions:
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        services.dead_letters.watch(self._count_overflow)
 
     # -- at a start
 
@@ -212,6 +219,13 @@ class Sessions:
         except MessagingError:
             # The store is gone; what is left over is found at the next start.
             return
+
+    def _count_overflow(self, queue: Queue, count: int, reason: DeadLetterReason) -> None:
+        """What a session or a shared subscription could not keep while nobody took it."""
+        if reason is DeadLetterReason.MAXLEN and (
+            queue in self.by_queue or queue.name.name.startswith(SHARED_QUEUE)
+        ):
+            self.fanout.drop(count)
 
     def queue_named(self, name: QueueName) -> Queue | None:
         return self.services.store.queue(name)

@@ -71,6 +71,7 @@ async def test_what_gateways_count_is_shown_by_protocol() -> None:
     admin.counters.published("mqtt", 2, 20)
     admin.counters.delivered("stomp", 4, 40)
     admin.counters.settled("stomp", 5)
+    admin.counters.dropped("stomp", 6)
     samples = await admin.samples()
     assert samples["landbridge_info", ("1.2.3",)] == 1
     assert samples["landbridge_published_messages_total", ("mqtt",)] == 5
@@ -78,6 +79,7 @@ async def test_what_gateways_count_is_shown_by_protocol() -> None:
     assert samples["landbridge_delivered_messages_total", ("stomp",)] == 4
     assert samples["landbridge_delivered_bytes_total", ("stomp",)] == 40
     assert samples["landbridge_settled_messages_total", ("stomp",)] == 5
+    assert samples["landbridge_dropped_messages_total", ("stomp",)] == 6
     assert samples["landbridge_published_messages_total", ("stomp",)] == 0
 
 

@@ -62,6 +62,9 @@ class Recorder:
     def settled(self, protocol: str, count: int) -> None:
         self.counts["settled"] = self.counts.get("settled", 0) + count
 
+    def dropped(self, protocol: str, count: int) -> None:
+        self.counts["dropped"] = self.counts.get("dropped", 0) + count
+
 
 class ShiftedClock(SystemClock):
     """The machine's clock, moved on by tests instead of waiting."""

@@ -109,6 +109,8 @@ async def test_the_oldest_go_when_too_many_wait(tmp_path: Path) -> None:
         client = await durable(broker)
         assert await client.payloads(5) == [b"3", b"4", b"5", b"6", b"7"]
         assert await client.quiet()
+        assert broker.log.counts["dropped"] == 3
+        assert broker.sessions.figures.current()["$SYS/broker/publish/messages/dropped"] == b"3"
 
 
 async def test_a_session_expires(broker: Broker) -> None:
