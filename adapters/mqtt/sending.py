@@ -363,24 +363,26 @@ class Sender:
         if not self._closed:
             self._out.append(encode_packet(packet, self.version))
 
-    def _send_explained(self, packet: Connack | Suback | Unsuback | Disconnect) -> None:
+    def _send_explained(self, packet: Connack | Suback | Unsuback | Disconnect) -> bool:
         """Queue a packet without what the peer does not want or has no room for.
 
         Reason strings and user properties are the first to go (MQTT 5, 3.1.2.11.7 [MQTT-3.1.2-29]
-        and 3.2.2.3.9); what is too large even then is not sent (3.1.2.11.4).
+        and 3.2.2.3.9); what is too large even then is not sent (3.1.2.11.4), which is False.
         """
         if self._closed:
-            return
+            return False
         keep = self._problem_information or isinstance(packet, Connack | Disconnect)
         if keep:
             encoded = encode_packet(packet, self.version)
             if len(encoded) <= self._peer_packet_size_max:
                 self._out.append(encoded)
-                return
+                return True
         packet.properties = without_explanation(packet.properties)
         encoded = encode_packet(packet, self.version)
-        if len(encoded) <= self._peer_packet_size_max:
-            self._out.append(encoded)
+        if len(encoded) > self._peer_packet_size_max:
+            return False
+        self._out.append(encoded)
+        return True
 
 
 def without_explanation(properties: Properties) -> Properties:

@@ -126,7 +126,10 @@ class ServerConnection(MqttConnection):
         self._packet_size_max = self._limits.packet_size_max
         if self._version_5:
             properties = self._negotiate(connect.properties, properties)
-        self._send_explained(Connack(session_present, 0, properties))
+        if not self._send_explained(Connack(session_present, 0, properties)):
+            self._stop()
+            self._events.append(ConnectionFailed("the client has no room for CONNACK"))
+            return
         self._open = True
         for packet_id in self.session.awaiting_pubcomp:  # MQTT 5, 4.4 [MQTT-4.4.0-1]
             self._send_packet(Pubrel(packet_id))

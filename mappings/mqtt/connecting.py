@@ -63,6 +63,12 @@ async def connect(gateway: MqttGateway, packet: Connect) -> None:
         session_present=present,
         properties=_answer(gateway, packet, expiry),
     )
+    if not connection.accepted:
+        text = "the client has no room for CONNACK"
+        gateway.note_refusal(text)
+        gateway.finish(text)
+        gateway.leave_session()
+        return
     gateway.outbound.start(session)
     gateway.flush()
     gateway.greet(connection.next_events())

@@ -79,6 +79,16 @@ def test_properties_of_connack() -> None:
     assert answer == "20 0f 00 00 0c 12 00 01 78 21 00 05 27 01 10 00 00"
 
 
+def test_a_client_without_room_for_connack_is_not_let_in() -> None:
+    transcript = Transcript()
+    transcript.send("10 12 00 04 4d 51 54 54 05 02 00 00 05 27 00 00 00 0f 00 00")
+    transcript.connection.accept()
+    assert transcript.answers() == ""
+    assert not transcript.connection.accepted
+    (event,) = transcript.connection.next_events()
+    assert isinstance(event, ConnectionFailed)
+
+
 @pytest.mark.parametrize(
     ("version", "reason", "answer"),
     [

@@ -91,6 +91,15 @@ async def test_what_is_limited_is_said_in_connack(tmp_path: Path) -> None:
         assert client.connack.properties.session_expiry_interval is None
 
 
+async def test_a_client_without_room_for_connack_leaves_nothing(broker: Broker) -> None:
+    client = broker.raw(connect("c", maximum_packet_size=5))
+    with pytest.raises(ConnectionError, match="without a CONNACK"):
+        await client.connected()
+    await broker.at_rest()
+    assert broker.sessions.by_client == {}
+    assert broker.log.lines == ["refused anonymous: the client has no room for CONNACK"]
+
+
 async def test_enhanced_authentication_is_refused(broker: Broker) -> None:
     client = broker.raw(connect("c", authentication_method="SCRAM-SHA-1"))
     assert (await client.connected()).reason_code == ReasonCode.BAD_AUTHENTICATION_METHOD
