@@ -55,6 +55,7 @@ class Sender:
 
     __slots__ = (
         "_aliases_out",
+        "_answers_only",
         "_closed",
         "_exactly_once_open",
         "_limits",
@@ -76,6 +77,8 @@ class Sender:
         self._limits = limits
         self._out: list[bytes] = []
         self._closed = False
+        self._answers_only = False
+        """The peer took its leave: it is still answered what it asked for before."""
         self._aliases_out: OutboundAliases | None = None
         self._peer_packet_size_max = PACKET_SIZE_MAX
         self._problem_information = True
@@ -353,14 +356,14 @@ class Sender:
 
     def _send_words(self, words: list[int]) -> None:
         """Queue acknowledgements that are four bytes each."""
-        if words and not self._closed:
+        if words and (self._answers_only or not self._closed):
             packed = array("I", words)
             if _LITTLE_ENDIAN:
                 packed.byteswap()
             self._out.append(packed.tobytes())
 
     def _send_packet(self, packet: Packet) -> None:
-        if not self._closed:
+        if self._answers_only or not self._closed:
             self._out.append(encode_packet(packet, self.version))
 
     def _send_explained(self, packet: Connack | Suback | Unsuback | Disconnect) -> bool:
@@ -369,7 +372,7 @@ class Sender:
         Reason strings and user properties are the first to go (MQTT 5, 3.1.2.11.7 [MQTT-3.1.2-29]
         and 3.2.2.3.9); what is too large even then is not sent (3.1.2.11.4), which is False.
         """
-        if self._closed:
+        if self._closed and not self._answers_only:
             return False
         keep = self._problem_information or isinstance(packet, Connack | Disconnect)
         if keep:

@@ -257,6 +257,7 @@ class ServerConnection(MqttConnection):
         if packet.properties.server_reference is not None:  # 3.14.2.2.5
             raise protocol_error("a client's DISCONNECT has a server reference")
         self._stop()
+        self._answers_only = True
         self._events.append(DisconnectReceived(packet))
 
     def answer_subscribe(
@@ -287,7 +288,7 @@ class ServerConnection(MqttConnection):
 
         3.x has no word for it (MQTT 3.1.1, 3.14), nor has anybody before CONNACK (MQTT 5, 3.14).
         """
-        if self._version_5 and self._open:
+        if self._version_5 and self._open and not self._closed:
             self._send_explained(Disconnect(reason, _explained(reason_string, server_reference)))
         self._stop()
 

@@ -18,6 +18,7 @@ from adapters.mqtt.limits import ConnectionLimits
 from adapters.mqtt.packets import (
     Disconnect,
     ProtocolVersion,
+    Publish,
     Subscribe,
     Subscription,
     Unsubscribe,
@@ -322,6 +323,27 @@ def test_disconnect_from_the_client(
     event = transcript.send_one(DisconnectReceived, sent, "c0 00")
     assert event.disconnect == disconnect
     assert transcript.connection.closed
+    assert transcript.answers() == ""
+
+
+def test_what_came_before_disconnect_is_answered() -> None:
+    transcript = connected(V3_1_1)
+    publishes, subscribe, _ = transcript.send(
+        "32 05 0001 61 0001", "34 05 0001 61 0002", "82 06 0003 0001 61 01", "e0 00"
+    )
+    assert isinstance(publishes, PublishesReceived)
+    assert isinstance(subscribe, SubscribeRequested)
+    transcript.connection.acknowledge(publishes.publishes)
+    transcript.connection.answer_subscribe(3, [1])
+    transcript.connection.disconnect(ReasonCode.SERVER_SHUTTING_DOWN)
+    assert transcript.answers() == "40 02 00 01 50 02 00 02 90 03 00 03 01"
+
+
+def test_nothing_else_follows_disconnect() -> None:
+    transcript = connected(V5)
+    transcript.send("e0 00")
+    transcript.connection.disconnect(ReasonCode.SERVER_SHUTTING_DOWN)
+    transcript.connection.send([Publish("a", b"x", 1)], [None])
     assert transcript.answers() == ""
 
 

@@ -377,6 +377,17 @@ async def test_a_client_that_says_all_at_once_and_goes(broker: Broker, qos: int)
     await client.until(lambda: client.closed)
 
 
+async def test_what_came_before_disconnect_is_answered(broker: Broker) -> None:
+    client = WiredClient(broker, connect("c", version=V3, clean=False), None)
+    head = b"".join(client.connection.data_to_send())
+    client.connection._requests.add(1)
+    subscribe = b"\x82\x06\x00\x01\x00\x01t\x00"
+    client.transmit(head + subscribe + b"\x32\x06\x00\x01t\x00\x05x" + b"\xe0\x00")
+    await client.until(lambda: client.closed)
+    written = b"".join(client.wire.seen)
+    assert written == b"\x20\x02\x00\x00\x90\x03\x00\x01\x00\x40\x02\x00\x05"
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_client_that_closes_its_half_is_answered(broker: Broker, at_once: bool) -> None:
     client = WiredClient(broker, connect("c", version=V3, clean=False), None)
