@@ -7,7 +7,7 @@ the process stands in the catalogue with its options, from where it is read at a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,17 +65,20 @@ async def subscribe(gateway: MqttGateway, packet: Subscribe) -> None:
         await gateway.stored(session.record())
     gateway.connection.answer_subscribe(packet.packet_id, codes, reason_string=reason)
     gateway.flush()
+    granted = [
+        each for each, code in zip(wanted, codes, strict=True) if code <= ReasonCode.GRANTED_QOS_2
+    ]
+    for each in granted:
+        known = each.text in existed
+        if not each.share_name and each.retain_handling <= (0 if known else 1):
+            _send_retained(gateway, each)
     if session.queue is not None:
         await gateway.outbound.consume(session.queue)
-    for each, code in zip(wanted, codes, strict=True):
-        if code > ReasonCode.GRANTED_QOS_2:
-            continue
+    for each in granted:
         if each.share_name:
             queue = gateway.sessions.shared.queue(session, each)
             if queue is not None:
                 await gateway.outbound.consume(queue, each)
-        elif not each.retain_handling or (each.retain_handling == 1 and each.text not in existed):
-            gateway.services.spawn(_send_retained(gateway, each))
 
 
 def _filter(gateway: MqttGateway, wanted: MqttSubscription, identifier: int) -> Filter:
@@ -177,15 +180,33 @@ async def unsubscribe(gateway: MqttGateway, packet: Unsubscribe) -> None:
 # -- retained messages
 
 
-async def _send_retained(gateway: MqttGateway, wanted: Filter) -> None:
+def _send_retained(gateway: MqttGateway, wanted: Filter) -> None:
     """Put what is retained for a new subscription into the session's queue, part by part.
 
-    There it waits for the client's quota like everything else, and survives like it.
+    There it waits for the client's quota like everything else, and survives like it. The first part
+    goes at once, before what is published from now on.
     """
     sessions, session = gateway.sessions, gateway.session
     if wanted.text.startswith(SYS_PREFIX):
         sessions.figures.send_current(gateway, wanted)
     topics = sessions.retained.topics(session.namespace, wanted.text)
+    part = list(islice(topics, RETAINED_BATCH))
+    if not part:
+        return
+
+    def stored(unit: UnitOfWork) -> None:
+        if unit.error is not None:
+            gateway.fail_store(unit.error)
+        elif len(part) == RETAINED_BATCH:
+            gateway.services.spawn(_send_more_retained(gateway, wanted, topics))
+
+    unit = UnitOfWork(stored, answered=True)
+    _take_retained(gateway, wanted, part, unit)
+    gateway.services.store.submit(unit)
+
+
+async def _send_more_retained(gateway: MqttGateway, wanted: Filter, topics: Iterator[str]) -> None:
+    session = gateway.session
     while not gateway.lost and not session.ended:
         part = list(islice(topics, RETAINED_BATCH))
         if not part:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mqtt.packets import ProtocolVersion
+from adapters.mqtt.packets import ProtocolVersion, Subscription
+from adapters.mqtt.topic_filters import parse_topic_filter
 from bridge.messaging.limits import Limits
 from bridge.messaging.matcher import matches
 from mappings.mqtt.addresses import pattern_from_filter, subject_from_topic
@@ -83,6 +84,17 @@ async def test_a_new_subscriber_gets_what_is_retained(broker: Broker) -> None:
         assert {each.properties.subscription_identifiers for each in publishes} == {(4,)}
         assert await client.quiet()
         await client.leave()
+
+
+async def test_what_is_retained_comes_before_what_is_published_then(broker: Broker) -> None:
+    client = await broker.client("c")
+    await client.publish("t", "old", qos=1, retain=True)
+    client.connection.subscribe([Subscription(parse_topic_filter("t"), 1)])
+    client.send("t", "new", qos=1, retain=True)
+    first, second = await client.publishes(2)
+    assert (first.payload, first.retain) == (b"old", True)
+    assert (second.payload, second.retain) == (b"new", False)
+    assert await client.quiet()
 
 
 async def test_an_empty_payload_clears(broker: Broker) -> None:
