@@ -40,7 +40,7 @@ _BEST_EFFORT_ORDER: Final = Emulated(
 
 LOSSES: Final = (
     _kept("protocol header, other versions named", f"{_SERVER}test_handshake"),
-    _kept("PLAIN, AMQPLAIN and EXTERNAL", f"{_GATEWAY}test_users_are_checked"),
+    _kept("PLAIN, AMQPLAIN and EXTERNAL", f"{_GATEWAY}test_other_mechanisms"),
     _kept("virtual hosts as namespaces", f"{_GATEWAY}test_virtual_hosts_are_namespaces"),
     _kept(
         "configure, write and read permissions",

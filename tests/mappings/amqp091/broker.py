@@ -22,15 +22,24 @@ CAPABILITIES = {
 class AmqpClient:
     """One connection: `call` sends a method, lets everything settle and returns what came back."""
 
-    def __init__(self, broker: Broker, *, loopback: bool = True) -> None:
+    def __init__(
+        self, broker: Broker, *, loopback: bool = True, certificate: str | None = None
+    ) -> None:
         self.wire = WireTap()
+        self.wire.certificate_user = certificate
         self.wire.loopback = loopback
         self.gateway = AmqpGateway(broker.services, self.wire, Listener())
         self.protocol = ClientConnection(ConnectionLimits(), 0.0)
         self.channel = 1
 
     async def open(
-        self, *, user: str = "guest", password: str = "guest", virtual_host: str = "/"
+        self,
+        *,
+        user: str = "guest",
+        password: str = "guest",
+        virtual_host: str = "/",
+        mechanism: str = "PLAIN",
+        response: bytes | None = None,
     ) -> list[MethodReceived]:
         """Shake hands; returns the answer to the last step that was reached."""
         await self.read()
@@ -38,8 +47,8 @@ class AmqpClient:
             "Connection.StartOk",
             channel=0,
             client_properties={"product": "test", "capabilities": CAPABILITIES},
-            mechanism="PLAIN",
-            response=f"\0{user}\0{password}".encode(),
+            mechanism=mechanism,
+            response=f"\0{user}\0{password}".encode() if response is None else response,
             locale="en_US",
         )
         if names(answer) != ["Connection.Tune"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.amqp091.properties import encode_properties
+from adapters.amqp091.tables import encode_table
 from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
 from bridge.messaging.errors import StoreUnavailable
@@ -36,6 +37,23 @@ async def test_users_are_checked() -> None:
         "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."
     )
     assert any(line.startswith("refused") for line in broker.log.lines)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "response", "certificate"),
+    [
+        ("EXTERNAL", b"", "ada"),
+        ("AMQPLAIN", encode_table({"LOGIN": "ada", "PASSWORD": "secret"})[4:], None),
+    ],
+)
+async def test_other_mechanisms(mechanism: str, response: bytes, certificate: str | None) -> None:
+    accounts = Accounts([Account("ada", make_password_hash(b"secret"))], secret=b"x")
+    broker = Broker(accounts=accounts)
+    client = AmqpClient(broker, loopback=False, certificate=certificate)
+    answer = await client.open(mechanism=mechanism, response=response)
+    await broker.at_rest()
+    assert names(answer + await client.read())[0] in {"Connection.Tune", "Connection.OpenOk"}
+    assert client.gateway.user == "ada"
 
 
 async def test_virtual_hosts_are_namespaces(broker: Broker) -> None:
