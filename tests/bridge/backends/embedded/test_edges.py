@@ -260,7 +260,7 @@ async def test_a_length_limit_holds_for_what_is_on_disk(reopen: Reopen) -> None:
     backend = await reopen(limits=SHORT)
     queue = await found(backend)
     await send(backend.store, queue, *[message(str(number)) for number in range(10, 20)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await backend.store.counts(queue)).visible > 10:
             await turns(backend.store)
     assert await drain(backend.store, queue) == [str(number) for number in range(10, 20)]
