@@ -1,7 +1,7 @@
 """What AWS answers when it does not do what it was asked, and what that is in our own words.
 
-Codes are those of the JSON protocols' `__type`, without namespace; lists of codes that are worth
-another try are botocore's (`botocore.retries.standard`).
+Codes are those of the JSON protocols' `__type`, without namespace, and of the Query protocol's
+`<Code>`; lists of codes that are worth another try are botocore's (`botocore.retries.standard`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from bridge.backends.aws import forms
 from bridge.messaging.errors import (
     AccessDenied,
     InvalidParameter,
@@ -20,11 +21,13 @@ from bridge.messaging.errors import (
     QueueNameExists,
     ReceiptHandleInvalid,
     StoreUnavailable,
+    TopicDoesNotExist,
 )
 
 THROTTLING: Final = frozenset(
     {
         "Throttling",
+        "Throttled",
         "ThrottlingException",
         "ThrottledException",
         "RequestThrottled",
@@ -37,6 +40,7 @@ THROTTLING: Final = frozenset(
         "SlowDown",
         "PriorRequestNotComplete",
         "KmsThrottled",
+        "KMSThrottling",
         "OverLimit",
     }
 )
@@ -64,6 +68,7 @@ _CREDENTIALS: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
+        "AuthorizationError",
         "UnrecognizedClientException",
         "InvalidClientTokenId",
         "InvalidSignatureException",
@@ -71,8 +76,12 @@ _CREDENTIALS: Final = frozenset(
         "InvalidSecurity",
         "MissingAuthenticationToken",
         "KmsAccessDenied",
+        "KMSAccessDenied",
     }
 )
+
+
+_TOO_LONG: Final = ("must be shorter than", "Message too long")
 
 
 class AwsError(Exception):
@@ -104,6 +113,11 @@ class AwsError(Exception):
     def queue_is_gone(self) -> bool:
         return self.code in _GONE
 
+    @property
+    def topic_is_gone(self) -> bool:
+        """SNS's word, which no other service has."""
+        return self.code == "NotFound"
+
 
 class _ErrorBody(msgspec.Struct):
     type: str = msgspec.field(default="", name="__type")
@@ -125,14 +139,27 @@ def error_from_reply(action: str, status: int, body: bytes) -> AwsError:
     return AwsError(action, status, code, message)
 
 
+def error_from_xml(action: str, status: int, body: bytes) -> AwsError:
+    """The error in an answer of the Query protocol."""
+    try:
+        root = forms.parse(body)
+    except ValueError:
+        return AwsError(action, status, "", f"HTTP status {status}")
+    code = forms.text(root, "Error", "Code") or ""
+    message = forms.text(root, "Error", "Message") or f"HTTP status {status}"
+    return AwsError(action, status, code, message)
+
+
 def messaging_error_from(error: AwsError) -> MessagingError:
     """The same in the bridge's words."""
     code, text = error.code, f"{error.message} ({error.code or error.action})"
     if error.queue_is_gone:
         return QueueDoesNotExist(text)
+    if error.topic_is_gone:
+        return TopicDoesNotExist(text)
     if code in _HANDLES:
         return ReceiptHandleInvalid(text)
-    if code == "BatchRequestTooLong" or "must be shorter than" in error.message:
+    if code == "BatchRequestTooLong" or any(hint in error.message for hint in _TOO_LONG):
         return MessageTooLong(text)
     if code in {"QueueNameExists", "QueueAlreadyExists"}:
         return QueueNameExists(text)

@@ -1,4 +1,7 @@
-"""Calls to one service of AWS that speaks JSON: signed, counted, tried again under one deadline."""
+"""Calls to one service of AWS: signed, counted, tried again under one deadline.
+
+Services speak JSON, or, as SNS does, the Query protocol: forms in, XML out.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,14 @@ from typing import TYPE_CHECKING
 from bridge.backends.aws.connections import Endpoint, HttpFailure, Pool
 from bridge.backends.aws.counters import CallCounters
 from bridge.backends.aws.credentials import Credentials
-from bridge.backends.aws.errors import EXPIRED_CREDENTIALS, AwsError, error_from_reply
+from bridge.backends.aws.errors import (
+    EXPIRED_CREDENTIALS,
+    AwsError,
+    error_from_reply,
+    error_from_xml,
+)
 from bridge.backends.aws.limits import AwsLimits
-from bridge.backends.aws.signing import Signer
+from bridge.backends.aws.signing import JSON, QUERY, Signer
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
@@ -43,7 +51,7 @@ class Service:
     def __init__(  # noqa: PLR0913 - what a call is made of
         self,
         name: str,
-        target: str,
+        target: str | None,
         *,
         endpoint: Endpoint,
         region: str,
@@ -54,7 +62,9 @@ class Service:
         counters: CallCounters,
         limits: AwsLimits,
     ) -> None:
-        """`target` is the prefix of X-Amz-Target: `AmazonSQS`, `DynamoDB_20120810`."""
+        """`target` is the prefix of X-Amz-Target: `AmazonSQS`, `DynamoDB_20120810`; None for the
+        Query protocol, whose requests name their action themselves.
+        """
         self.name = name
         self.region = region
         self._target = target
@@ -63,7 +73,7 @@ class Service:
         self._random = random
         self._counters = counters
         self._limits = limits
-        self._signer = Signer(endpoint, region, name)
+        self._signer = Signer(endpoint, region, name, QUERY if target is None else JSON)
         self._calls = Pool(endpoint, tls, limits, limits.connections_max)
         self._polls = Pool(endpoint, tls, limits, limits.polling_connections_max)
         self._failing = 0
@@ -107,9 +117,8 @@ class Service:
         self._polls.close()
 
     async def _try(self, pool: Pool, action: str, body: bytes, seconds_max: float) -> bytes:
-        head = self._signer.head(
-            f"{self._target}.{action}", body, self._credentials.keys, self._clock.epoch_ms()
-        )
+        target = None if self._target is None else f"{self._target}.{action}"
+        head = self._signer.head(target, body, self._credentials.keys, self._clock.epoch_ms())
         try:
             reply = await pool.request(head, body, seconds_max)
         except HttpFailure as failure:
@@ -122,7 +131,8 @@ class Service:
             self._failing = 0
             return reply.body
         self._counters.failed(self.name, action)
-        error = error_from_reply(action, reply.status, reply.body)
+        read = error_from_xml if self._target is None else error_from_reply
+        error = read(action, reply.status, reply.body)
         self._failing = self._failing + 1 if error.status >= 500 else 0
         if error.code in EXPIRED_CREDENTIALS:
             await self._credentials.refresh()

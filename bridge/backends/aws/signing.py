@@ -1,4 +1,5 @@
-"""Signature version 4 for AWS's JSON protocols: one POST on one path, always the same headers.
+"""Signature version 4 for AWS's JSON and Query protocols: one POST on one path, always the same
+headers.
 
 Hot path. A signature of botocore's costs 150 us, since it builds and sorts a request each time; of
 this one, only the hashes are left (AWS General Reference, "Signing AWS API requests").
@@ -13,7 +14,8 @@ from typing import Final, NamedTuple
 
 from bridge.backends.aws.connections import Endpoint
 
-CONTENT_TYPE: Final = "application/x-amz-json-1.0"
+JSON: Final = "application/x-amz-json-1.0"
+QUERY: Final = "application/x-www-form-urlencoded; charset=utf-8"
 
 
 class Keys(NamedTuple):
@@ -27,8 +29,11 @@ class Keys(NamedTuple):
 class Signer:
     """Makes the heads of signed requests to one service in one region."""
 
-    def __init__(self, endpoint: Endpoint, region: str, service: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, region: str, service: str, content_type: str = JSON
+    ) -> None:
         self._endpoint = endpoint
+        self._content_type = content_type
         self._region = region
         self._service = service
         self._second = -1
@@ -37,8 +42,11 @@ class Signer:
         self._signed_with: tuple[str, str] | None = None
         self._signing_key = b""
 
-    def head(self, target: str, body: bytes, keys: Keys, epoch_ms: int) -> bytes:
-        """Request line and headers for `body`, up to and with the empty line."""
+    def head(self, target: str | None, body: bytes, keys: Keys, epoch_ms: int) -> bytes:
+        """Request line and headers for `body`, up to and with the empty line.
+
+        `target` is the X-Amz-Target, which the Query protocol does without.
+        """
         second = epoch_ms // 1000
         if second != self._second:
             self._set_time(second)
@@ -50,9 +58,13 @@ class Signer:
             token_name = "x-amz-security-token;"  # noqa: S105 - a header's name
             token_header = f"X-Amz-Security-Token: {keys.token}\r\n"
         signed = f"content-type;host;x-amz-date;{token_name}x-amz-target"
+        target_line, target_header = f"x-amz-target:{target}\n", f"X-Amz-Target: {target}\r\n"
+        if target is None:
+            signed = signed.removesuffix(";x-amz-target")
+            target_line = target_header = ""
         canonical = (
-            f"POST\n{path}\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\n"
-            f"x-amz-date:{timestamp}\n{token}x-amz-target:{target}\n\n"
+            f"POST\n{path}\n\ncontent-type:{self._content_type}\nhost:{host}\n"
+            f"x-amz-date:{timestamp}\n{token}{target_line}\n"
             f"{signed}\n{sha256(body).hexdigest()}"
         )
         to_sign = (
@@ -61,9 +73,9 @@ class Signer:
         )
         signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
         return (
-            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {self._content_type}\r\n"
             f"Content-Length: {len(body)}\r\nX-Amz-Date: {timestamp}\r\n{token_header}"
-            f"X-Amz-Target: {target}\r\nAuthorization: AWS4-HMAC-SHA256"
+            f"{target_header}Authorization: AWS4-HMAC-SHA256"
             f" Credential={keys.access_key}/{self._scope}, SignedHeaders={signed},"
             f" Signature={signature}\r\n\r\n"
         ).encode()

@@ -10,12 +10,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bridge.backends.aws.connections import endpoint_from_url
-from bridge.backends.aws.signing import CONTENT_TYPE, Keys, Signer
+from bridge.backends.aws.signing import JSON, QUERY, Keys, Signer
 
 NOW = dt.datetime(2026, 11, 21, 12, 0, 0, tzinfo=dt.UTC)
 TARGET = "AmazonSQS.SendMessageBatch"
 
 
+@pytest.mark.parametrize("content_type", [JSON, QUERY])
 @pytest.mark.parametrize("token", [None, "session/token=="])
 @pytest.mark.parametrize(
     "url",
@@ -27,11 +28,12 @@ TARGET = "AmazonSQS.SendMessageBatch"
     ],
 )
 def test_the_signature_is_botocores(
-    monkeypatch: pytest.MonkeyPatch, url: str, token: str | None
+    monkeypatch: pytest.MonkeyPatch, url: str, token: str | None, content_type: str
 ) -> None:
     body = b'{"QueueUrl":"x"}'
-    signer = Signer(endpoint_from_url(url), "eu-west-1", "sqs")
-    head = signer.head(TARGET, body, Keys("AKIA", "s3cret", token), int(NOW.timestamp() * 1000))
+    target = TARGET if content_type == JSON else None
+    signer = Signer(endpoint_from_url(url), "eu-west-1", "sqs", content_type)
+    head = signer.head(target, body, Keys("AKIA", "s3cret", token), int(NOW.timestamp() * 1000))
     lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if line)
 
@@ -40,7 +42,7 @@ def test_the_signature_is_botocores(
         method="POST",
         url=url if "/" in url.partition("://")[2] else f"{url}/",
         data=body,
-        headers={"Content-Type": CONTENT_TYPE, "X-Amz-Target": TARGET},
+        headers={"Content-Type": content_type, **({"X-Amz-Target": target} if target else {})},
     )
     SigV4Auth(Credentials("AKIA", "s3cret", token), "sqs", "eu-west-1").add_auth(request)
     assert headers["X-Amz-Date"] == request.headers["X-Amz-Date"]
