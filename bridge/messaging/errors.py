@@ -75,5 +75,9 @@ class StoreUnavailable(MessagingError):
     """The store did not take the unit of work; nothing of it was confirmed."""
 
 
+class StateConflict(StoreUnavailable):
+    """Another node changed the same entries first; whoever asked may look again and decide."""
+
+
 class UnsupportedOperation(MessagingError):
     """Understood, and not offered here; the loss table has a row for it."""

@@ -128,7 +128,9 @@ class UnitOfWork:
     was not worked on (connection lost, consumer cancelled) and `returns` what the client returned
     itself, which counts against a queue's return limit. `atomic`: nothing of it is visible or
     elided before the commit (transactions, QoS 2). `answered`: somebody waits for the settles, so
-    their commit is not put off.
+    their commit is not put off. `agreed`: its state is of the catalogue, so it is answered once
+    every live node goes by it, and fails with `StateConflict` where another node changed one of
+    its keys first; without it the last change of a key stays.
 
     `done` is called exactly once, on the event loop, never before `submit` returned. By then
     `error` says why all of it failed, and `failures` which sends failed by themselves (index ->
@@ -137,6 +139,7 @@ class UnitOfWork:
 
     __slots__ = (
         "accepted",
+        "agreed",
         "answered",
         "atomic",
         "deletes",
@@ -163,6 +166,7 @@ class UnitOfWork:
         self.returns: list[Delivery] = []
         self.state: list[StateChange] = []
         self.atomic = atomic
+        self.agreed = False
         self.answered = answered
         self.done = done
         self.error: MessagingError | None = None

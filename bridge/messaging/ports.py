@@ -16,6 +16,7 @@ from bridge.messaging.model import (
     QueueCounts,
     QueueName,
     QueueSettings,
+    StateChange,
     UnitOfWork,
 )
 
@@ -196,13 +197,104 @@ class Store(Protocol):
 class StateStore(Protocol):
     """Catalogue and session state: small values under (kind, key), written in units of work.
 
-    Reads answer from what was submitted, committed or not, in key order.
+    Reads answer from what was submitted, committed or not, in key order. Where several nodes work
+    on one store, a kind is either shared, which is the rule, or owned. Shared: every node has all
+    of its entries and follows the changes of the others within a second. Owned: an entry is read
+    and written by one node at a time (the holder of a lease); another one reads it afresh
+    (`refresh`) when it takes over.
     """
 
     def get(self, kind: str, key: str) -> bytes | None: ...
 
     def scan(self, kind: str, prefix: str = "") -> Iterable[tuple[str, bytes]]:
         """All (key, value) of a kind whose key starts with `prefix`."""
+        ...
+
+    def watch(
+        self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
+    ) -> None:
+        """Call `on_changes` on the loop with what other nodes change of shared kinds.
+
+        Reads answer with the changes by then; what this node submits is not among them, but for
+        values that come back because another node's were there first (`StateConflict`). It must
+        not raise. Watch before the first read, so that nothing is missed in between. Where there
+        is one node only, it is never called.
+        """
+        ...
+
+    def own(self, kinds: Iterable[str]) -> None:
+        """Say that `kinds` are owned; before the first change of one."""
+        ...
+
+    async def refresh(self, kind: str, prefix: str = "") -> None:
+        """Return once reads of these entries see all that any node had stored when it was called.
+
+        Of an owned kind this reads them anew; changes that this node has not stored yet stay.
+        Raises `StoreUnavailable`.
+        """
+        ...
+
+
+class Lease(Protocol):
+    """The right to do what only one node may do, from `Leases.acquire` until `release`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def epoch(self) -> int:
+        """Higher than that of every former holder: tells what is left of one from one's own."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether no other node can have it now. To be asked before each thing done by this right;
+        once False, it stays so.
+        """
+        ...
+
+
+class Leases(Protocol):
+    """Duties and sessions, each at one node at a time.
+
+    A lease ends by `release`, or when its node is gone or could not reach the store for a while:
+    the others can have it within 15 seconds then. Holding one costs nothing, getting and releasing
+    it one commit each. Names are the caller's, with a prefix of its own: `session/...`.
+    """
+
+    async def acquire(
+        self,
+        name: str,
+        *,
+        on_lost: Callable[[Lease], None],
+        on_wanted: Callable[[Lease], None] | None = None,
+        wait_seconds: float | None = 0.0,
+    ) -> Lease | None:
+        """Get the lease; None where another holder still has it after `wait_seconds` (None: wait
+        for ever, which costs nothing either).
+
+        Who waits makes itself known to the holder, whose `on_wanted` is called (once; it may
+        release). `on_lost` is called when it ends otherwise than by `release`. Both are called on
+        the loop and must not raise. A lease that this node holds already is held by another as far
+        as this call goes. Raises `StoreUnavailable`.
+        """
+        ...
+
+    async def release(self, lease: Lease, *, forget: bool = False) -> None:
+        """Let others have it; does nothing for one that is no longer held.
+
+        `forget`: nobody will ask for this name again, nor compare its epochs (a session that
+        ended). Raises `StoreUnavailable`; it then ends with this node.
+        """
+        ...
+
+    def holder(self, name: str) -> str | None:
+        """The id of the node that has it, as far as this node knows; None: nobody."""
+        ...
+
+    @property
+    def node_id(self) -> str:
+        """What `holder` says of this node; another one after each start."""
         ...
 
 
@@ -214,6 +306,9 @@ class Backend(Protocol):
 
     @property
     def state(self) -> StateStore: ...
+
+    @property
+    def leases(self) -> Leases: ...
 
     @property
     def healthy(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.messaging.ports import Store
+from bridge.messaging.ports import Backend, Leases, Store
 from tests.conformance.subjects import SUBJECTS
 from tests.support.moto_server import moto_server
 
@@ -19,12 +19,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "store" not in metafunc.fixturenames:
+    if "backend" not in metafunc.fixturenames:
         return
     marks = metafunc.definition.iter_markers("needs")
     needed = {capability for mark in marks for capability in mark.args}
     names = [name for name, subject in SUBJECTS.items() if needed <= subject.capabilities]
-    metafunc.parametrize("store", names, indirect=True)
+    metafunc.parametrize("backend", names, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -34,14 +34,24 @@ def moto_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def store(
+async def backend(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     moto_url: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Store]:
-    """A store on an empty place."""
+) -> AsyncIterator[Backend]:
+    """A backend on an empty place."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     async with SUBJECTS[request.param].opened(tmp_path, moto_url) as backend:
-        yield backend.store
+        yield backend
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    return backend.store
+
+
+@pytest.fixture
+def leases(backend: Backend) -> Leases:
+    return backend.leases

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bridge.messaging.errors import (
     MessagingError,
@@ -26,6 +26,7 @@ from bridge.messaging.model import (
     QueueCounts,
     QueueName,
     QueueSettings,
+    StateChange,
     UnitOfWork,
 )
 from bridge.messaging.ports import Consumer, DeadLetterer, Queue
@@ -111,6 +112,7 @@ class MemoryStore:
         self.slow = False
         """While set, units of work are answered by `catch_up`."""
         self._unanswered: list[UnitOfWork] = []
+        self._watchers: dict[str, list[Callable[[Sequence[StateChange]], None]]] = {}
         self._places = itertools.count()
         self._dead_letterer: DeadLetterer | None = None
 
@@ -147,13 +149,16 @@ class MemoryStore:
             touched[self._put_back(_own(delivery))] = None
         for delivery in unit.returns:
             delivery.return_count += 1
-        for kind, key, value in unit.state:
+        self._change(unit.state)
+        for queue in touched:
+            self.serve(queue)
+
+    def _change(self, changes: Iterable[StateChange]) -> None:
+        for kind, key, value in changes:
             if value is None:
                 self.state.pop((kind, key), None)
             else:
                 self.state[kind, key] = value
-        for queue in touched:
-            self.serve(queue)
 
     def _put_back(self, delivery: MemoryDelivery) -> MemoryQueue:
         queue = delivery.home
@@ -302,6 +307,25 @@ class MemoryStore:
         for (each, key), value in sorted(self.state.items()):
             if each == kind and key.startswith(prefix):
                 yield key, value
+
+    def watch(
+        self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
+    ) -> None:
+        for kind in kinds:
+            self._watchers.setdefault(kind, []).append(on_changes)
+
+    def own(self, kinds: Iterable[str]) -> None:
+        """There is one node only, but for `change_elsewhere`."""
+
+    async def refresh(self, kind: str, prefix: str = "") -> None:
+        """Reads see everything."""
+
+    def change_elsewhere(self, *changes: StateChange) -> None:
+        """What another node would have done."""
+        self._change(changes)
+        for change in changes:
+            for watcher in self._watchers.get(change.kind, ()):
+                watcher([change])
 
 
 def _own(delivery: Delivery) -> MemoryDelivery:

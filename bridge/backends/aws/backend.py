@@ -22,7 +22,7 @@ from bridge.messaging.errors import MessagingError, StoreUnavailable
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
-    from bridge.messaging.ports import Backend, StateStore, Store
+    from bridge.messaging.ports import Backend, Leases, StateStore, Store
 
 SQS = "sqs"
 DYNAMODB = "dynamodb"
@@ -66,6 +66,11 @@ class AwsBackend:
     def state(self) -> StateStore:
         assert self._state is not None, "open comes first"
         return self._state
+
+    @property
+    def leases(self) -> Leases:
+        # One node at a time has the table.
+        return self._local.leases
 
     @property
     def healthy(self) -> bool:

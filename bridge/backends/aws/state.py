@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -80,6 +80,17 @@ class AwsState:
             for key, item in sorted(items.items())
             if item.value is not None and key.startswith(prefix)
         ]
+
+    def watch(
+        self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
+    ) -> None:
+        """Nobody else changes anything: one node at a time has the table."""
+
+    def own(self, kinds: Iterable[str]) -> None:
+        """All of them are this node's own."""
+
+    async def refresh(self, kind: str, prefix: str = "") -> None:
+        """Reads always see all that is stored."""
 
     # -- opening
 

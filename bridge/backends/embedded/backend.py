@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.backends.embedded.engine import Engine
+from bridge.backends.embedded.leases import EmbeddedLeases
 from bridge.backends.embedded.queue import EmbeddedQueue
 from bridge.backends.embedded.state import EmbeddedState
 from bridge.backends.embedded.store import EmbeddedStore
@@ -17,7 +18,7 @@ from bridge.storage.errors import StorageError
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import Queue, StateStore, Store
+    from bridge.messaging.ports import Leases, Queue, StateStore, Store
 
 
 class EmbeddedBackend:
@@ -30,6 +31,7 @@ class EmbeddedBackend:
         self._engine: Engine | None = None
         self._store: EmbeddedStore | None = None
         self._state: EmbeddedState | None = None
+        self._leases = EmbeddedLeases(clock)
 
     @property
     def store(self) -> Store:
@@ -40,6 +42,10 @@ class EmbeddedBackend:
     def state(self) -> StateStore:
         assert self._state is not None, "open comes first"
         return self._state
+
+    @property
+    def leases(self) -> Leases:
+        return self._leases
 
     @property
     def healthy(self) -> bool:

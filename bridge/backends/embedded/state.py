@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bridge.backends.embedded.committer import Committer
+    from bridge.messaging.model import StateChange
     from bridge.storage import Database
 
 PREFIX_END = "\U0010ffff"
@@ -44,3 +45,14 @@ class EmbeddedState:
             else:
                 rows[key] = value
         return sorted(rows.items())
+
+    def watch(
+        self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
+    ) -> None:
+        """Nobody else changes anything here."""
+
+    def own(self, kinds: Iterable[str]) -> None:
+        """All of them are this process's own."""
+
+    async def refresh(self, kind: str, prefix: str = "") -> None:
+        """Reads always see all that is stored."""
