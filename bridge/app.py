@@ -72,8 +72,10 @@ from mappings.gateway import Services
 if TYPE_CHECKING:
     from bridge.backends.aws import AwsOptions
 
-GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
-"""Messages are untracked; what a busy loop allocates dies young, and long scans stall everybody."""
+GARBAGE_THRESHOLDS: Final = (2_000, 20, 50)
+"""Messages are untracked, and what a busy loop allocates dies young: few objects in each pass, since
+everybody waits for it, and few passes over those that stayed.
+"""
 API_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """A legal batch of 1 MiB is up to six times that where an SDK escapes all but ASCII in JSON."""
 NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "limits")

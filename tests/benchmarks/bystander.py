@@ -1,12 +1,16 @@
 """What abuse by others costs a well-behaved client: its latency quiet, then beside them.
 
 The others: 1,000 idle connections, connections that never say a word, and a stream of malformed and
-oversize frames, each on a connection of its own that the broker has to refuse.
+oversize frames, each on a connection of its own that the broker has to refuse. They are a process
+of their own (`python -m tests.benchmarks.bystander PORT`), so that what they cost themselves is not
+taken for what the broker makes the bystander wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from itertools import cycle
 
 import msgspec
 
@@ -24,26 +28,26 @@ ABUSES = (
     CONNECT + b"SEND\n" + b"header:" + b"x" * 1_000_000,
     CONNECT + b"NOSUCHCOMMAND\n\n\0",
 )
+ABUSES_PER_SECOND = 200
+REFUSAL_SECONDS_MAX = 0.03
+READY = b"ready\n"
 
 
 async def measure(port: int) -> tuple[Result, Result]:
     """The bystander's figures at 1,000 messages a second, quiet and beside the abuse."""
     options = Options("stomp", port, rate=1_000, window=1_000, backlog=2_000)
     quiet = await _bystander(options)
-    connections = [
-        await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(IDLE_CONNECTIONS + HALF_OPEN_CONNECTIONS)
-    ]
-    for _, writer in connections[:IDLE_CONNECTIONS]:
-        writer.write(CONNECT)
-    for _, writer in connections[IDLE_CONNECTIONS:]:
-        writer.write(CONNECT[:10])
-    async with asyncio.TaskGroup() as tasks:
-        abuse = tasks.create_task(_abuse(port))
+    others = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", __spec__.name, str(port), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert others.stdout is not None
+        if await others.stdout.readline() != READY:
+            raise RuntimeError("the abusing process did not connect")
         beside = await _bystander(options)
-        abuse.cancel()
-    for _, writer in connections:
-        writer.transport.abort()
+    finally:
+        others.terminate()
+        await others.wait()
     return quiet, beside
 
 
@@ -52,17 +56,38 @@ async def _bystander(options: Options) -> Result:
     return await load.run(lambda: None, lambda: None)
 
 
+async def _misbehave(port: int) -> None:
+    connections = [
+        await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(IDLE_CONNECTIONS + HALF_OPEN_CONNECTIONS)
+    ]
+    for _, writer in connections[:IDLE_CONNECTIONS]:
+        writer.write(CONNECT)
+    for _, writer in connections[IDLE_CONNECTIONS:]:
+        writer.write(CONNECT[:10])
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
+    await _abuse(port)
+
+
 async def _abuse(port: int) -> None:
-    """About 200 bad connections a second."""
-    while True:
-        for abuse in ABUSES:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(abuse)
-                async with asyncio.timeout(0.03):
-                    while await reader.read(65_536):
-                        pass
-            except (TimeoutError, ConnectionError):
-                pass
-            finally:
-                writer.transport.abort()
+    """Bad connections, one after another at an even pace."""
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    for abuse in cycle(ABUSES):
+        due = max(due + 1 / ABUSES_PER_SECOND, clock())
+        await asyncio.sleep(due - clock())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(abuse)
+            async with asyncio.timeout(REFUSAL_SECONDS_MAX):
+                while await reader.read(65_536):
+                    pass
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            writer.transport.abort()
+
+
+if __name__ == "__main__":
+    asyncio.run(_misbehave(int(sys.argv[1])))
