@@ -1,4 +1,4 @@
-"""A long queue costs disk and not memory, before and after a restart: a tenth of the million that
+"""A long queue costs disk and not memory, before and after a restart: a fifth of the million that
 is measured by hand.
 """
 
@@ -14,11 +14,13 @@ import pytest
 from tests.support.program import Program, running
 from tests.support.stomp_wire import Wire, frame
 
-MESSAGES = 100_000
+MESSAGES = 200_000
 CHUNK_MESSAGES = 500
 BODY_BYTES = 256
-GROWTH_MIB_MAX = 50
-"""All of the messages in memory would be more than twice that."""
+GROWTH_MIB_MAX = 75
+"""The bodies alone of all messages in memory would be 55 MiB, as Python objects over 100. What is
+used does not depend on their number: buffers, and what the allocator keeps.
+"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
