@@ -34,7 +34,11 @@ from bridge.messaging.values import (
 BODY_ATTRIBUTE: Final = "landbridge-body"
 SUBJECT_ATTRIBUTE: Final = "landbridge-subject"
 PROPERTIES_ATTRIBUTE: Final = "landbridge-properties"
-RESERVED_ATTRIBUTES: Final = frozenset({BODY_ATTRIBUTE, SUBJECT_ATTRIBUTE, PROPERTIES_ATTRIBUTE})
+ORIGIN_ATTRIBUTE: Final = "landbridge-origin"
+"""On messages in SNS that a node published there: its id. No part of the message."""
+RESERVED_ATTRIBUTES: Final = frozenset(
+    {BODY_ATTRIBUTE, SUBJECT_ATTRIBUTE, PROPERTIES_ATTRIBUTE, ORIGIN_ATTRIBUTE}
+)
 
 EMPTY_BODY: Final = "-"
 """What stands for a body of no bytes."""

@@ -22,6 +22,9 @@ from bridge.messaging.model import DEFAULT_NAMESPACE, QueueName, TopicName
 CLOUD_NAMESPACE: Final = ""
 """Where queues and topics live that cloud code made under a name that looks encoded."""
 
+INTERNAL_NAMESPACE: Final = "(landbridge)"
+"""Where queues are that Landbridge has for itself; no client sees them."""
+
 FIFO_SUFFIX: Final = ".fifo"
 
 NAMESPACE_TAG: Final = "landbridge-namespace"

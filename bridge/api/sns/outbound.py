@@ -26,14 +26,14 @@ from bridge.api.sns.notifications import (
     text_for,
     without_trace,
 )
-from bridge.api.sqs.directory import INTERNAL_NAMESPACE, QueueDirectory
+from bridge.api.sqs.directory import QueueDirectory
 from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.envelope import attributes_from_message
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn
 from bridge.messaging.model import Delivery, Message, QueueName, QueueSettings, UnitOfWork
-from bridge.messaging.names import sns_name
+from bridge.messaging.names import INTERNAL_NAMESPACE, sns_name
 from bridge.messaging.ports import Queue, Store
 from bridge.routing.catalogue import Subscription
 from bridge.routing.topology import Topology

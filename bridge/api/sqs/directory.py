@@ -14,12 +14,15 @@ from bridge.api.errors import (
     QUEUE_DOES_NOT_EXIST_TEXT,
 )
 from bridge.messaging.model import QueueName
-from bridge.messaging.names import looks_encoded, queue_from_sqs_name, sqs_name
+from bridge.messaging.names import (
+    INTERNAL_NAMESPACE,
+    looks_encoded,
+    queue_from_sqs_name,
+    sqs_name,
+)
 from bridge.messaging.ports import Queue, Store
 
 CACHED_URLS_MAX = 10_000
-INTERNAL_NAMESPACE = "(landbridge)"
-"""Where the API keeps queues of its own; no client sees them."""
 
 
 class QueueDirectory:

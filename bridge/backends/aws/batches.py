@@ -68,6 +68,10 @@ class Batcher(Generic[ItemT]):
     def has_full_batch(self) -> bool:
         return len(self._pending) >= BATCH_MAX
 
+    async def call(self, body: bytes, deadline: float) -> BatchReply:
+        """Send the request. Raises `AwsError`, and `MsgspecError` for what is no answer."""
+        return decode_batch_reply(await self._node.sqs.call(self.action, body, deadline=deadline))
+
     # -- in
 
     def add(self, item: ItemT, *, lazy: bool = False) -> None:
@@ -156,8 +160,7 @@ class Batcher(Generic[ItemT]):
     async def _try(self, batch: list[ItemT], deadline: float) -> list[ItemT]:
         """Send a batch; returns what is worth another try."""
         try:
-            body = await self._node.sqs.call(self.action, self.encode(batch), deadline=deadline)
-            reply = decode_batch_reply(body)
+            reply = await self.call(self.encode(batch), deadline)
         except AwsError as error:
             for item in batch:
                 self.failed(item, error)

@@ -14,7 +14,7 @@ from bridge.backends.aws.messages import (
 )
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.receiving import Intake
-from bridge.backends.aws.sending import Sender
+from bridge.backends.aws.sending import QueueSender
 from bridge.backends.aws.settling import Deleter, VisibilityChanger
 from bridge.messaging.model import DeadLetterReason
 from bridge.messaging.names import FIFO_SUFFIX
@@ -79,7 +79,7 @@ class AwsQueue:
         self.holder = holder
         self.returns = returns
         self._surroundings = surroundings
-        self.sender = Sender(node, self)
+        self.sender = QueueSender(node, self)
         self.deleter = Deleter(node, self)
         self.visibility = VisibilityChanger(node, self)
         self.intake = Intake(node, self)

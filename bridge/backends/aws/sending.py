@@ -1,4 +1,4 @@
-"""Sends to one queue. Hot path: batches of ten, packed up to SQS's size limit across units.
+"""Sends to one queue or topic. Hot path: batches of ten, packed up to AWS's size limit.
 
 Standard queues have many batches under way and so keep no order among them. In a
 first-in-first-out queue a group has one batch under way at a time, so its order holds, and the
@@ -7,7 +7,8 @@ deduplication id stays with a message through all tries.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.aws.batches import BATCH_MAX, IDS, Batcher
 from bridge.backends.aws.errors import AwsError, messaging_error_from
@@ -45,32 +46,50 @@ class Outgoing:
         """False while its payload is on its way to S3; its group waits for it."""
 
 
+class Destination(Protocol):
+    """What can be sent to: a queue, or a topic in SNS."""
+
+    @property
+    def fifo(self) -> bool: ...
+
+    def vanish(self) -> None:
+        """AWS says that it does not exist."""
+        ...
+
+
 class Sender(Batcher[Outgoing]):
-    """What one queue is sent."""
+    """What one queue, or one topic in SNS, is sent."""
 
-    action = "SendMessageBatch"
+    size_max = SIZE_MAX
+    """Of one message, and of all messages of a batch together."""
+    attributes_max = ATTRIBUTES_MAX
 
-    def __init__(self, node: Node, queue: AwsQueue) -> None:
+    def __init__(self, node: Node, to: Destination) -> None:
         super().__init__(node, node.limits.sends_in_flight_max)
-        self._queue = queue
+        self._to = to
         self._size = 0
         self._groups: set[str] = set()
-        """Of a first-in-first-out queue, those with a batch under way."""
+        """Of what is first-in-first-out, those with a batch under way."""
+
+    def entry_from(self, message: Message, attributes_max: int) -> tuple[SendEntry, int]:
+        """The entry that carries `message`, and its size. Raises `MessagingError`."""
+        raise NotImplementedError
 
     def send(self, unit: UnitOfWork, index: int, message: Message, deadline: float) -> None:
         """Take one send; its answer is one part of `unit`."""
         try:
-            entry, size = entry_from_message(message, self._queue, self._node.clock)
+            entry, size = self.entry_from(message, self.attributes_max)
         except MessagingError as error:
             unit.failures[index] = error
             return
-        if size > self._node.payloads.threshold_bytes:
+        threshold = self._node.payloads.threshold_bytes
+        if size > threshold or (size > self.size_max and threshold < inf):
             self._offload(unit, index, message, deadline)
             return
-        if size > SIZE_MAX:
+        if size > self.size_max:
             unit.failures[index] = MessageTooLong(
-                f"the message has {size} bytes as SQS counts them, {SIZE_MAX} are allowed without"
-                " backend.payload_bucket"
+                f"the message has {size} bytes as AWS counts them, {self.size_max} are allowed"
+                " without backend.payload_bucket"
             )
             return
         unit.remaining += 1
@@ -82,15 +101,13 @@ class Sender(Batcher[Outgoing]):
     def _offload(self, unit: UnitOfWork, index: int, message: Message, deadline: float) -> None:
         """Put the body of a message into S3, then send what points to it."""
         # One attribute is taken by the body's size.
-        entry, size = entry_from_message(
-            message, self._queue, self._node.clock, attributes_max=ATTRIBUTES_MAX - 1
-        )
+        entry, size = self.entry_from(message, self.attributes_max - 1)
         text = entry.message_body
         length = len(text.encode("utf-8", "surrogatepass"))
         rest = size - length + POINTER_BYTES_MAX
-        if rest > SIZE_MAX:
+        if rest > self.size_max:
             unit.failures[index] = MessageTooLong(
-                f"the message's attributes have {rest} bytes, {SIZE_MAX} are allowed"
+                f"the message's attributes have {rest} bytes, {self.size_max} are allowed"
             )
             return
         name = self._node.payloads.size_attribute
@@ -102,7 +119,7 @@ class Sender(Batcher[Outgoing]):
         item.ready = False
         unit.remaining += 1
         self._preparing += 1
-        if self._queue.fifo:
+        if self._to.fifo:
             # It takes its place now, and the others of its group wait behind it.
             self._pending.append(item)
             self._size += rest
@@ -123,12 +140,12 @@ class Sender(Batcher[Outgoing]):
     def _was_put(self, item: Outgoing, error: MessagingError | None) -> None:
         item.ready = True
         if error is not None:
-            if self._queue.fifo:
+            if self._to.fifo:
                 self._pending.remove(item)
                 self._size -= item.size
             item.unit.failures[item.index] = error
             self._node.part_done(item.unit)
-        elif not self._queue.fifo:
+        elif not self._to.fifo:
             self._size += item.size
             self.add(item)
         if self._pending:
@@ -137,20 +154,17 @@ class Sender(Batcher[Outgoing]):
 
     # -- Batcher
 
-    def forget_counts(self) -> None:
-        self._queue.counted = None
-
     def has_full_batch(self) -> bool:
-        return len(self._pending) >= BATCH_MAX or self._size >= SIZE_MAX
+        return len(self._pending) >= BATCH_MAX or self._size >= self.size_max
 
     def take_batch(self) -> list[Outgoing]:
-        if self._queue.fifo:
+        if self._to.fifo:
             return self._take_by_group()
         pending = self._pending
         size, count = 0, 0
         for item in pending[:BATCH_MAX]:
             size += item.size
-            if size > SIZE_MAX:
+            if size > self.size_max:
                 size -= item.size
                 break
             count += 1
@@ -170,7 +184,7 @@ class Sender(Batcher[Outgoing]):
             if len(batch) == BATCH_MAX:
                 left += self._pending[position:]
                 break
-            if not item.ready or group in passed or size + item.size > SIZE_MAX:
+            if not item.ready or group in passed or size + item.size > self.size_max:
                 passed.add(group)
                 left.append(item)
             else:
@@ -181,16 +195,8 @@ class Sender(Batcher[Outgoing]):
         self._groups.update([item.entry.message_group_id or "" for item in batch])
         return batch
 
-    def encode(self, batch: list[Outgoing]) -> bytes:
-        entries: list[SendEntry] = []
-        for number, item in enumerate(batch):
-            entry = item.entry
-            entry.id = IDS[number]
-            entries.append(entry)
-        return encode(SendBatch(self._queue.url, entries))
-
     def _landed(self, batch: list[Outgoing]) -> None:
-        if self._queue.fifo:
+        if self._to.fifo:
             self._groups.difference_update([item.entry.message_group_id or "" for item in batch])
         super()._landed(batch)
 
@@ -200,7 +206,31 @@ class Sender(Batcher[Outgoing]):
         self._node.part_done(item.unit)
 
     def failed(self, item: Outgoing, error: AwsError) -> None:
-        if error.queue_is_gone:
-            self._queue.vanish()
+        if error.queue_is_gone or error.topic_is_gone:
+            self._to.vanish()
         item.unit.failures[item.index] = messaging_error_from(error)
         self._node.part_done(item.unit)
+
+
+class QueueSender(Sender):
+    """What one queue is sent."""
+
+    action = "SendMessageBatch"
+
+    def __init__(self, node: Node, queue: AwsQueue) -> None:
+        super().__init__(node, queue)
+        self._queue = queue
+
+    def entry_from(self, message: Message, attributes_max: int) -> tuple[SendEntry, int]:
+        return entry_from_message(message, self._queue, self._node.clock, attributes_max)
+
+    def forget_counts(self) -> None:
+        self._queue.counted = None
+
+    def encode(self, batch: list[Outgoing]) -> bytes:
+        entries: list[SendEntry] = []
+        for number, item in enumerate(batch):
+            entry = item.entry
+            entry.id = IDS[number]
+            entries.append(entry)
+        return encode(SendBatch(self._queue.url, entries))
