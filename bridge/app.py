@@ -28,6 +28,7 @@ from bridge.admin.metrics import MessageCounters, Metrics
 from bridge.admin.metrics import Sources as MetricsSources
 from bridge.api.api import AwsApi
 from bridge.api.options import ApiOptions
+from bridge.api.simulation import Faults
 from bridge.auth import Account, Accounts
 from bridge.auth.stored import stored_accounts, stored_namespaces
 from bridge.backends.embedded import EmbeddedBackend
@@ -535,6 +536,7 @@ def _api_of(config: Config) -> ApiOptions:
         access_keys={key.id: key.secret for key in api.access_keys},
         name_reuse_seconds=api.name_reuse_seconds,
         purge_interval_seconds=api.purge_interval_seconds,
+        faults=Faults(**api.simulation.model_dump()) if api.simulate == "aws" else None,
     )
 
 

@@ -9,15 +9,17 @@ answered as InternalFailure.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from bridge.api import errors
 from bridge.api.auth import Authenticator
 from bridge.api.call import Call, Wire
-from bridge.api.errors import ApiError, api_error_from
+from bridge.api.errors import ApiError, ReplyLost, api_error_from
 from bridge.api.operation import JSON_TYPE, XML_TYPE, Operation, success_body
 from bridge.api.options import ApiOptions
+from bridge.api.simulation import Faults, Simulation
 from bridge.api.sns.notifications import Notifications
 from bridge.api.sns.operations import OPERATIONS as SNS_OPERATIONS
 from bridge.api.sns.operations import RENDERING as SNS_RENDERING
@@ -35,7 +37,7 @@ from bridge.api.wire import json, query, xml
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.ports import StateStore, Store
-from bridge.net.http_messages import HttpRequest, HttpResponse
+from bridge.net.http_messages import NO_ANSWER, HttpRequest, HttpResponse
 from bridge.net.steps import Steps
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
@@ -45,7 +47,6 @@ PROTOCOL = "aws"
 PEM_TYPE = "application/x-pem-file"
 UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 """SNS's actions that the links in its messages lead to; what they need to know is in the link."""
-_JSON_TARGETS = {f"AmazonSQS.{name}": operation for name, operation in SQS_OPERATIONS.items()}
 _SQS_RENDERING = rendering_of("")
 
 Answer: TypeAlias = HttpResponse | Steps
@@ -74,8 +75,21 @@ class AwsApi:
         self._log = log
         self._authenticator = Authenticator(options.access_keys, clock)
         self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, spawn)
+        self.simulation = simulation = Simulation(
+            options.faults or Faults(), store, state, topology, clock, spawn
+        )
+        shown_store, shown_topology = store, topology
+        self._sqs_operations, self._sns_operations = SQS_OPERATIONS, SNS_OPERATIONS
+        if options.faults is not None:
+            options = replace(options, in_flight_max=options.faults.in_flight_max)
+            shown_store, shown_topology = simulation.store, simulation.topology
+            self._sqs_operations = simulation.around(SQS_OPERATIONS, sns=False)
+            self._sns_operations = simulation.around(SNS_OPERATIONS, sns=True)
+        self._json_targets = {
+            f"AmazonSQS.{name}": operation for name, operation in self._sqs_operations.items()
+        }
         self._sqs = SqsService(
-            store, state, router, clock, message_ids, options, directory, self._move_tasks
+            shown_store, state, router, clock, message_ids, options, directory, self._move_tasks
         )
         self._signer = signer = Signer(store, state, clock)
         self._notifications = Notifications(topology, signer, message_ids)
@@ -88,7 +102,7 @@ class AwsApi:
         self._sns = SnsService(
             store,
             state,
-            topology,
+            shown_topology,
             router,
             clock,
             message_ids,
@@ -107,6 +121,8 @@ class AwsApi:
         self._move_tasks.resume()
         self._pending.load()
         self._outbound.start()
+        # Also where it has been turned off since.
+        self.simulation.resume()
 
     def handle(self, request: HttpRequest) -> Answer:
         """Answer a request, at once or by a coroutine. Never raises."""
@@ -118,7 +134,7 @@ class AwsApi:
                 return self._handle_query(call)
             if self._authenticator.required:
                 self._authenticator.verify(request)
-            operation = _JSON_TARGETS.get(target)
+            operation = self._json_targets.get(target)
             if operation is None:
                 raise _invalid_action(target)
             return self._answer(call, operation, operation.run_json(self._sqs, call))
@@ -144,14 +160,14 @@ class AwsApi:
         if self._authenticator.required and not (call.sns and action in UNSIGNED):
             self._authenticator.verify(request)
         if call.sns:
-            operation = SNS_OPERATIONS.get(action)
+            operation = self._sns_operations.get(action)
             if operation is None:
                 raise _invalid_action(action)
             return self._answer(call, operation, operation.run_query(self._sns, call, parameters))
         if len(path.strip("/").split("/")) >= 2:
             call.queue_path = path
             parameters.setdefault("QueueUrl", path)
-        operation = SQS_OPERATIONS.get(action)
+        operation = self._sqs_operations.get(action)
         if operation is None or (call.queue_path and action in WITHOUT_QUEUE_URL):
             raise _invalid_action(action)
         return self._answer(call, operation, operation.run_query(self._sqs, call, parameters))
@@ -184,6 +200,8 @@ class AwsApi:
             return self._refuse(call, error)
 
     def _refuse(self, call: Call, error: Exception) -> HttpResponse:
+        if isinstance(error, ReplyLost):
+            return NO_ANSWER
         if isinstance(error, MessagingError):
             error = api_error_from(error, sns=call.sns)
         if not isinstance(error, ApiError):

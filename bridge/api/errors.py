@@ -49,6 +49,10 @@ class ApiError(Exception):
         self.message = message
 
 
+class ReplyLost(Exception):
+    """What was asked for is done, and nobody is told: the connection ends without an answer."""
+
+
 def _plain(shape: str, status: int = 400, *, generic: bool = False) -> ErrorKind:
     return ErrorKind(shape, shape, status, generic)
 
@@ -86,6 +90,8 @@ INVALID_ACTION = ErrorKind("UnknownOperationException", "InvalidAction", generic
 UNKNOWN_OPERATION = _plain("UnknownOperationException", 404, generic=True)
 SERIALIZATION = ErrorKind("SerializationException", "MalformedInput", generic=True)
 REQUEST_TOO_LARGE = _plain("RequestEntityTooLarge", 413, generic=True)
+REQUEST_THROTTLED = _plain("RequestThrottled", 403)
+THROTTLING = _plain("ThrottlingException", generic=True)
 
 # -- both services
 
@@ -126,6 +132,7 @@ SNS_BATCH_TOO_LONG = _plain("BatchRequestTooLong")
 SNS_INVALID_BATCH_ENTRY_ID = _plain("InvalidBatchEntryId")
 SNS_INVALID_STATE = _plain("InvalidState")
 SNS_TAG_LIMIT_EXCEEDED = _plain("TagLimitExceeded")
+SNS_THROTTLED = _plain("Throttled", 429)
 
 QUEUE_DOES_NOT_EXIST_TEXT = "The specified queue does not exist."
 """Query answers say more: "... for this wsdl version."."""

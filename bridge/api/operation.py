@@ -26,7 +26,7 @@ Handler = Callable[[S, Call, Any], Any]
 class Operation(Generic[S]):
     """One action; `run` decodes the request and starts the handler."""
 
-    __slots__ = ("_decoder", "_handler", "_names", "_request_type", "name", "rendering")
+    __slots__ = ("_decoder", "_names", "_request_type", "handler", "name", "rendering")
 
     def __init__(
         self,
@@ -39,17 +39,21 @@ class Operation(Generic[S]):
         self.name = name
         self.rendering = rendering
         self._request_type = request_type
-        self._handler = handler
+        self.handler = handler
         self._names = names
         # Numbers in strings are taken: SDKs of weakly typed languages send them.
         self._decoder = msgspec.json.Decoder(request_type, strict=False)
 
+    def carried_out_by(self, handler: Handler[S]) -> Operation[S]:
+        """The same action with another handler."""
+        return Operation(self.name, self._request_type, handler, self._names, self.rendering)
+
     def run_json(self, service: S, call: Call) -> Any | Coroutine[Any, Any, Any]:
-        return self._handler(service, call, json.decode_request(self._decoder, call.request.body))
+        return self.handler(service, call, json.decode_request(self._decoder, call.request.body))
 
     def run_query(self, service: S, call: Call, parameters: Mapping[str, str]) -> Any:
         request = query.convert_request(parameters, self._request_type, self._names)
-        return self._handler(service, call, request)
+        return self.handler(service, call, request)
 
 
 def success_body(call: Call, operation: Operation[Any], result: Any) -> tuple[str, bytes]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bridge.messaging.limits import ServiceLimits
+
+if TYPE_CHECKING:
+    from bridge.api.simulation import Faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,5 @@ class ApiOptions:
     """Messages of one queue that receivers may hold at once."""
     purge_interval_seconds: int = 60
     """How long after a purge the next one of the same queue is refused."""
+    faults: Faults | None = None
+    """What goes wrong, to behave like AWS at its worst; None: nothing."""

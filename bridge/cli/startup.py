@@ -29,6 +29,7 @@ def report_start(loaded: Loaded, listeners: Sequence[OpenListener], log: Structu
             listeners={each.options.name: _url(each) for each in listeners},
             data=_data(loaded),
             access=_access(loaded),
+            simulation=_simulation(loaded),
             warnings=warnings_of(loaded),
         )
         return
@@ -48,6 +49,8 @@ def start_text(loaded: Loaded, listeners: Sequence[OpenListener]) -> Iterator[st
         title = PROTOCOLS[each.options.protocol].title
         rows.append((each.options.name, f"{urls[each.options.name]:{width}}  {title}"))
     rows += [("data", _data(loaded)), ("access", _access(loaded))]
+    if simulation := _simulation(loaded):
+        rows.append(("simulation", simulation))
     if line := _line_to_try(loaded, listeners):
         rows.append(("try", line))
     yield f"Landbridge {version('landbridge')} is up"
@@ -89,6 +92,13 @@ def _access(loaded: Loaded) -> str:
         clients = f"{len(users)} user{'s' if len(users) > 1 else ''}: {shown}"
     keys = len(config.aws_api.access_keys)
     return f"{clients}; SQS and SNS API: {f'{keys} access keys' if keys else 'any keys'}"
+
+
+def _simulation(loaded: Loaded) -> str | None:
+    api = loaded.config.aws_api
+    if api.simulate == "nothing":
+        return None
+    return f"SQS and SNS behave like AWS at its worst, seed {api.simulation.seed}"
 
 
 def _line_to_try(loaded: Loaded, listeners: Sequence[OpenListener]) -> str | None:

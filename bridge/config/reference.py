@@ -160,7 +160,7 @@ def _kind(annotation: Any) -> str:
         return "list"
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "mapping"
-    return {str: "text", int: "number", bool: "true or false", Path: "path"}.get(
+    return {str: "text", int: "number", float: "number", bool: "true or false", Path: "path"}.get(
         annotation, "value"
     )
 

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from bridge.config.backend import Backend
 from bridge.config.mistakes import suggestion
 from bridge.config.section import SECRET, FilePath, Name, Namespace, Section
+from bridge.config.simulation import Simulation
 from bridge.config.users import User
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import DEFAULT_NAMESPACE
@@ -272,6 +273,21 @@ class AwsApi(Section):
     purge_interval_seconds: int = Field(
         60, ge=0, le=60, description="Least time between two purges of one queue."
     )
+    simulate: Literal["nothing", "aws"] = Field(
+        "nothing",
+        description="`aws`: behave like AWS at its worst, for tests of programs that will run"
+        " there. Nothing is lost, but whatever AWS may do will happen.",
+    )
+    simulation: Simulation = Field(
+        Simulation(), description="What happens with `simulate: aws`, and how often."
+    )
+
+    @model_validator(mode="after")
+    def _simulation_is_on(self) -> AwsApi:
+        if self.simulate == "nothing" and self.simulation != Simulation():
+            reason = "simulation means nothing without simulate: aws"
+            raise PydanticCustomError("refused", "{reason}", {"reason": reason})
+        return self
 
 
 class LimitsSection(Section):

@@ -58,6 +58,9 @@ class HttpResponse(msgspec.Struct, gc=False):
     body: bytes = b""
 
 
+NO_ANSWER = HttpResponse(0)
+"""In place of a response: the connection is closed without one."""
+
 HttpAnswer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
 HttpHandler: TypeAlias = Callable[[HttpRequest], HttpAnswer]
 """Answers at once, or returns a coroutine; that one is cancelled when its client goes away."""

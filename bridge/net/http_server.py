@@ -18,7 +18,13 @@ from typing import Any, cast
 
 from bridge.messaging.clock import Clock
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
-from bridge.net.http_messages import HttpHandler, HttpRequest, HttpResponse, encode_response
+from bridge.net.http_messages import (
+    NO_ANSWER,
+    HttpHandler,
+    HttpRequest,
+    HttpResponse,
+    encode_response,
+)
 from bridge.net.http_reader import HttpReader, Received, timed_out
 from bridge.net.steps import Steps
 
@@ -196,13 +202,13 @@ class HttpConnection(asyncio.Protocol):
             self._endpoint.log.failed(self._endpoint.protocol, self._peer, error)
             result = _FAILED
         if isinstance(result, HttpResponse):
-            self._answer(item, self._encode(item, result))
+            self._respond(item, result)
             return
         slot = _Slot(item, None)
         if isinstance(result, Steps):
             response = result.start(lambda response: self._finish(slot, response))
             if response is not None:
-                self._answer(item, self._encode(item, response))
+                self._respond(item, response)
                 return
             slot.steps = result
             self._slots.append(slot)
@@ -223,6 +229,9 @@ class HttpConnection(asyncio.Protocol):
         if self._closing:
             return
         slot.task = slot.coroutine = slot.steps = None
+        if response is NO_ANSWER:
+            self.abort()
+            return
         slot.data = self._encode(slot.item, response)
         self._active_at = self._endpoint.loop.time()
         if self._slots[0] is slot:
@@ -232,6 +241,12 @@ class HttpConnection(asyncio.Protocol):
             else:
                 self._flush()
                 self._pace()
+
+    def _respond(self, item: Received, response: HttpResponse) -> None:
+        if response is NO_ANSWER:
+            self.abort()
+        else:
+            self._answer(item, self._encode(item, response))
 
     def _answer(self, item: Received, data: bytes) -> None:
         if self._slots:

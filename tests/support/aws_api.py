@@ -69,6 +69,7 @@ class RunningApi:
         self.backend: EmbeddedBackend
         self.topology: Topology
         self.router: Router
+        self.api: AwsApi
         self._path = path
         self._options = options
         self._durability = durability
@@ -115,7 +116,7 @@ class RunningApi:
         topology.load()
         self.router = router = Router(topology, backend.store)
         async with TaskOwner(self.log) as tasks:
-            api = AwsApi(
+            self.api = api = AwsApi(
                 backend.store,
                 backend.state,
                 topology,

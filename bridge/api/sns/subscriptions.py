@@ -366,7 +366,9 @@ def _check_policy_count(service: SnsService, topic: Topic, attributes: Mapping[s
     if not attributes.get("FilterPolicy"):
         return
     subscriptions = service.topology.subscriptions_of(topic.name)
-    if sum(each.filter_policy is not None for each in subscriptions) >= FILTER_POLICIES_MAX:
+    if sum(bool(each.attributes.get("FilterPolicy")) for each in subscriptions) >= (
+        FILTER_POLICIES_MAX
+    ):
         raise SNS_FILTER_POLICY_LIMIT_EXCEEDED(
             f"Filter policy limit of {FILTER_POLICIES_MAX} for topic {topic_name(topic)} is"
             " reached."
