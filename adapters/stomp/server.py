@@ -392,8 +392,7 @@ class ServerConnection:
         events.append(AckReceived(subscription, deliveries, receipt))
 
     def _receive_nack(self, frame: Frame) -> None:
-        if self.version is Version.V1_0:
-            raise FrameError("Bad command", "NACK is not a command of STOMP 1.0\n")
+        # 1.0 knows no NACK; RabbitMQ takes it all the same, and clients of its own send it.
         subscription, key = self._find_unsettled(frame)
         headers = frame.headers
         requeue = headers.get("requeue", "true").lower() != "false"

@@ -81,6 +81,7 @@ LOSSES: Final = (
     ),
     _kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
     _kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
+    _kept("NACK in 1.0, as RabbitMQ takes it", f"{_SERVER}test_nack_is_taken_in_1_0_as_well"),
     _kept(
         "NACK with requeue:false dead-letters",
         f"{_GATEWAY}test_nack_without_requeue_dead_letters",

@@ -51,7 +51,6 @@ _TABLE: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         RABBITMQ,
         (
             "acking_in_1_1_without_subscription",
-            "nack_in_1_0",
             "beginning_twice",
             "subscribing_without_id['1.1']",
             "subscribing_without_id['1.2']",
@@ -76,6 +75,7 @@ _TABLE: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
             "durable_without_id",
         ),
     ),
+    ("NACK is taken in 1.0 as well, as with RabbitMQ", ACTIVEMQ, ("nack_in_1_0",)),
     (
         "NACK returns a message to its queue, as with RabbitMQ; ActiveMQ dead-letters it",
         ACTIVEMQ,

@@ -305,6 +305,13 @@ def test_nack_may_ask_for_rejection() -> None:
     assert transcript.send_one(NackReceived, "NACK\nid:1-2\nrequeue:true\n\n^@").requeue
 
 
+def test_nack_is_taken_in_1_0_as_well() -> None:
+    transcript = connected("1.0")
+    delivered(subscribed(transcript), ["m1", "m2"])
+    nack = transcript.send_one(NackReceived, "NACK\nmessage-id:m2\nreceipt:r\n\n^@")
+    assert (nack.deliveries, nack.requeue, nack.receipt) == (["m2"], True, "r")
+
+
 def test_an_ack_after_unsubscribe_is_late_not_wrong() -> None:
     transcript = connected()
     delivered(subscribed(transcript), ["m1", "m2"])
@@ -352,7 +359,7 @@ def test_subscriptions_have_a_bound() -> None:
         ("1.1", "ACK\nsubscription:0\n\n^@", "ACK must include the 'message-id' header"),
         ("1.1", "NACK\nmessage-id:m1\n\n^@", "NACK must include the 'subscription' header"),
         ("1.0", "ACK\n\n^@", "ACK must include the 'message-id' header"),
-        ("1.0", "NACK\nmessage-id:m1\n\n^@", "NACK is not a command of STOMP 1.0"),
+        ("1.0", "NACK\nmessage-id:m9\n\n^@", "NACK of 'm9'"),
         ("1.2", "ACK\nid:1-9\n\n^@", "ACK of '1-9'"),
         ("1.2", "ACK\nid:9-1\n\n^@", "ACK of '9-1'"),
         ("1.2", "ACK\nid:nonsense\n\n^@", "ACK of 'nonsense'"),
