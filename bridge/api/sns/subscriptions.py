@@ -65,7 +65,9 @@ async def subscribe(
     if protocol not in PROTOCOLS:
         raise invalid(f"Amazon SNS does not support this protocol string: {protocol}")
     endpoint = request.endpoint or ""
-    attributes = dict(request.attributes or {})
+    attributes = {
+        name: _in_plain_case(name, value) for name, value in (request.attributes or {}).items()
+    }
     queue = _checked_endpoint(service, topic, protocol, endpoint)
     for name, value in attributes.items():
         if name not in SETTABLE:
@@ -169,7 +171,8 @@ async def set_subscription_attributes(
     service: SnsService, call: Call, request: shapes.SetSubscriptionAttributesRequest
 ) -> None:
     subscription, is_pending = _found(service, call, request.subscription_arn)
-    name, value = request.attribute_name, request.attribute_value or ""
+    name = request.attribute_name
+    value = _in_plain_case(name, request.attribute_value or "")
     if name not in SETTABLE:
         raise invalid("AttributeName")
     topic = service.topology.topic(subscription.topic)
@@ -297,6 +300,12 @@ def _checked_endpoint(
         )
     queue = service.directory.by_name(name)
     return queue_from_sqs_name(name) if queue is None else queue.name
+
+
+def _in_plain_case(name: str, value: str) -> str:
+    """`True` is taken for `true`; what is neither keeps its case for the refusal."""
+    lower = value.lower()
+    return lower if name == "RawMessageDelivery" and lower in ("true", "false") else value
 
 
 def _check_attribute(

@@ -60,6 +60,7 @@ FIFO_DEFAULTS: Mapping[str, str] = {
     "DeduplicationScope": "queue",
     "FifoThroughputLimit": "perQueue",
 }
+BOOLEANS = frozenset({"ContentBasedDeduplication", "FifoQueue", "SqsManagedSseEnabled"})
 KMS_REUSE_SECONDS = (60, 86_400, 300)
 """Least, most and default of KmsDataKeyReusePeriodSeconds."""
 SETTABLE = frozenset(
@@ -95,6 +96,13 @@ class TargetRule:
 
     def __init__(self, resolve: Callable[[str, str, bool], str]) -> None:
         self.resolve = resolve
+
+
+def in_plain_case(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The attributes with `True` and `FALSE`, which SQS takes as well, in small letters."""
+    return {
+        name: value.lower() if name in BOOLEANS else value for name, value in attributes.items()
+    }
 
 
 def new_settings(

@@ -40,7 +40,7 @@ LISTED_WITHOUT_PAGING_MAX = 1_000
 async def create_queue(
     service: SqsService, call: Call, request: CreateQueueRequest
 ) -> QueueUrlResult:
-    name, attributes = request.queue_name, request.attributes or {}
+    name, attributes = request.queue_name, rules.in_plain_case(request.attributes or {})
     _check_name(name, attributes)
     targets = _target_rule(service, call, name)
     existing = service.directory.by_name(name)
@@ -132,7 +132,8 @@ async def set_queue_attributes(
 ) -> None:
     queue = service.directory.by_url(request.queue_url)
     targets = _target_rule(service, call, service.directory.name_of(queue))
-    settings = rules.changed_settings(queue.settings, request.attributes, targets)
+    attributes = rules.in_plain_case(request.attributes)
+    settings = rules.changed_settings(queue.settings, attributes, targets)
     await service.store.change_queue(queue, settings)
 
 
