@@ -307,3 +307,34 @@ def test_fifo_topics_have_100_subscriptions(sqs: Any, sns: Any) -> None:
         subscribe(sns, topic, f"{base}-{number}")
     found = refusal(sns.subscribe, TopicArn=topic, Protocol="sqs", Endpoint=base)
     assert found[:3] == ("SubscriptionLimitExceeded", None, 403)
+
+
+def test_booleans_are_taken_in_any_case(sqs: Any, sns: Any) -> None:
+    topic = make_topic(sns, FifoTopic="True", ContentBasedDeduplication="False")
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="ContentBasedDeduplication", AttributeValue="TRUE"
+    )
+    shown = sns.get_topic_attributes(TopicArn=topic)["Attributes"]
+    assert (shown["FifoTopic"], shown["ContentBasedDeduplication"]) == ("true", "true")
+    _, arn = make_queue(sqs, fifo=True)
+    subscription = subscribe(sns, topic, arn, RawMessageDelivery="True")
+    found = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    assert found["RawMessageDelivery"] == "true"
+
+
+def test_a_deleted_topic_leaves_nothing_behind(sqs: Any, sns: Any) -> None:
+    own = name("topic") + ".fifo"
+    plain = make_topic(sns)
+    sns.subscribe(TopicArn=plain, Protocol="http", Endpoint="http://127.0.0.1:9/")
+    sns.delete_topic(TopicArn=plain)
+    listed = sns.list_subscriptions()["Subscriptions"]
+    assert not [each for each in listed if each["TopicArn"] == plain]
+    bodies = []
+    for text in ("one", "two"):
+        topic = sns.create_topic(Name=own, Attributes={"FifoTopic": "true"})["TopicArn"]
+        url, arn = make_queue(sqs, fifo=True)
+        subscribe(sns, topic, arn, RawMessageDelivery="true")
+        sns.publish(TopicArn=topic, Message=text, MessageGroupId="g", MessageDeduplicationId="d")
+        bodies += [message["Body"] for message in receive(sqs, url)]
+        sns.delete_topic(TopicArn=topic)
+    assert bodies == ["one", "two"]

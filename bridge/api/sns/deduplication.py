@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock
 from bridge.messaging.model import StateChange, UnitOfWork
-from bridge.messaging.ports import StateStore
+from bridge.messaging.ports import StateStore, Store
 
 KIND = "sns-deduplication"
+SEPARATOR = "\0"
+"""Between the parts of a key, of which the topic's name is the first."""
 WINDOW_MS = 300_000
 _SEQUENCE_STEP = 1 << 20
 """Sequence numbers begin at the clock's milliseconds times this, so that they also rise over
@@ -66,6 +69,16 @@ class TopicDeduplication:
     def forget(self, key: str) -> None:
         """The publish failed after all."""
         self._loaded().pop(key, None)
+
+    async def forget_topic(self, name: str, store: Store) -> None:
+        """Forget what a topic accepted: one that is made anew under its name begins anew."""
+        accepted = self._loaded()
+        unit = UnitOfWork(answered=True)
+        for key in [key for key in accepted if key.partition(SEPARATOR)[0] == name]:
+            del accepted[key]
+            unit.state.append(StateChange(KIND, key, None))
+        if unit.state:
+            await committed(store, unit)
 
     def _loaded(self) -> dict[str, Published]:
         if self._accepted is None:

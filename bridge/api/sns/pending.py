@@ -138,6 +138,16 @@ class PendingSubscriptions:
             unit.state.append(StateChange(KIND, subscription_id, None))
             await committed(self._store, unit)
 
+    async def discard_topic(self, topic: TopicName) -> None:
+        """Forget all that wait for a topic, which is about to be deleted."""
+        unit = UnitOfWork(answered=True)
+        for each in list(self._by_id.values()):
+            if each.subscription.topic == topic:
+                del self._by_id[each.subscription.id]
+                unit.state.append(StateChange(KIND, each.subscription.id, None))
+        if unit.state:
+            await committed(self._store, unit)
+
     async def say_goodbye(self, subscription: Subscription) -> None:
         """Tell an endpoint that its subscription ended, with a link that brings it back."""
         until = self._clock.epoch_ms() + TOKEN_DAYS * _DAY_MS

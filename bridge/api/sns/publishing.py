@@ -19,6 +19,7 @@ from bridge.api.errors import (
     SNS_TOO_MANY_ENTRIES,
 )
 from bridge.api.sns import shapes
+from bridge.api.sns.deduplication import SEPARATOR
 from bridge.api.sns.fan_out import adapt_sends
 from bridge.api.sns.message_attributes import checked
 from bridge.api.sns.notifications import Published
@@ -271,7 +272,7 @@ def _deduplication_key(topic: Topic, entry: Entry) -> str | None:
         return None
     per_group = topic.attributes.get("FifoThroughputScope") == "MessageGroup"
     group = entry.message_group_id if per_group else ""
-    return f"{topic_name(topic)}\0{group}\0{deduplication_id}"
+    return SEPARATOR.join((topic_name(topic), group or "", deduplication_id))
 
 
 def _check_entries(entries: list[shapes.PublishBatchRequestEntry]) -> None:

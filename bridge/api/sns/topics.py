@@ -48,6 +48,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "SignatureVersion": ("1", "2"),
     "TracingConfig": ("PassThrough", "Active"),
 }
+_BOOLEANS = frozenset({"ContentBasedDeduplication", "FifoTopic"})
 _FIFO_ONLY = frozenset({"ArchivePolicy", "ContentBasedDeduplication", "FifoThroughputScope"})
 _JSON = frozenset({"ArchivePolicy", "DeliveryPolicy", "Policy"})
 MESSAGE_SIZE_RANGE = (1_024, 1_048_576)
@@ -71,7 +72,9 @@ _DEFAULT_ACTIONS = (
 async def create_topic(
     service: SnsService, call: Call, request: shapes.CreateTopicRequest
 ) -> shapes.CreateTopicResult:
-    attributes = dict(request.attributes or {})
+    attributes = {
+        name: _in_plain_case(name, value) for name, value in (request.attributes or {}).items()
+    }
     fifo = attributes.get("FifoTopic", "false")
     if fifo not in ("true", "false"):
         raise invalid("FifoTopic")
@@ -100,6 +103,8 @@ async def delete_topic(service: SnsService, call: Call, request: shapes.TopicReq
         if error.kind is SNS_NOT_FOUND:
             return
         raise
+    await service.pending.discard_topic(topic.name)
+    await service.deduplication.forget_topic(topic_name(topic), service.store)
     await service.topology.delete_topic(topic.name)
 
 
@@ -153,7 +158,8 @@ async def set_topic_attributes(
     service: SnsService, call: Call, request: shapes.SetTopicAttributesRequest
 ) -> None:
     topic = service.topic(call, request.topic_arn)
-    name, value = request.attribute_name, request.attribute_value or ""
+    name = request.attribute_name
+    value = _in_plain_case(name, request.attribute_value or "")
     if name == "FifoTopic":
         raise invalid("AttributeName")
     _check_attribute(name, value, fifo=topic.fifo, within="AttributeName")
@@ -272,6 +278,11 @@ def _check_name(name: str, *, fifo: bool) -> None:
     if name.endswith(FIFO_SUFFIX) and is_legal_topic_name(name, fifo=True):
         raise invalid("Topic Name", "Topic names that end with .fifo need the attribute FifoTopic.")
     raise invalid("Topic Name")
+
+
+def _in_plain_case(name: str, value: str) -> str:
+    """`True` is taken for `true`."""
+    return value.lower() if name in _BOOLEANS else value
 
 
 def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
