@@ -412,8 +412,29 @@ def test_permission_labels(sqs: Any, queue_url: str) -> None:
     assert refusal(sqs.remove_permission, QueueUrl=queue_url, Label="other") == invalid(
         "Value other for parameter Label is invalid. Reason: can't find label."
     )
+    assert refusal(sqs.add_permission, **{**permission, "Actions": []}) == missing(
+        "The request must contain the parameter Actions."
+    )
+    assert refusal(sqs.add_permission, **{**permission, "AWSAccountIds": []}) == invalid(
+        "Value [] for parameter PrincipalId is invalid. Reason: Unable to verify."
+    )
     eight = {**permission, "Label": "b", "Actions": ["SendMessage"] * 8}
     assert refusal(sqs.add_permission, **eight)[:3] == ("OverLimit", "OverLimit", 403)
+
+
+def test_tags(sqs: Any, queue_url: str) -> None:
+    own = queue_url.rpartition("/")[2]
+    sqs.tag_queue(QueueUrl=queue_url, Tags={"a": ""})
+    assert refusal(sqs.tag_queue, QueueUrl=queue_url, Tags={}) == missing(
+        "The request must contain the parameter Tags."
+    )
+    fifty = {f"key-{number}": "" for number in range(50)}
+    too_many = invalid(f"Too many tags added for queue {own}.")
+    assert refusal(sqs.tag_queue, QueueUrl=queue_url, Tags=fifty) == too_many
+    lengths = invalid("Tag keys must be between 1 and 128 characters in length.")
+    assert refusal(sqs.tag_queue, QueueUrl=queue_url, Tags={"k" * 129: ""}) == lengths
+    assert refusal(sqs.untag_queue, QueueUrl=queue_url, TagKeys=[]) == lengths
+    assert sqs.list_queue_tags(QueueUrl=queue_url)["Tags"] == {"a": ""}
 
 
 def test_move_tasks(sqs: Any, queue_url: str) -> None:

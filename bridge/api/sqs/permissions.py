@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bridge.api.call import Call
-from bridge.api.errors import INVALID_PARAMETER_VALUE, OVER_LIMIT, ApiError
+from bridge.api.errors import INVALID_PARAMETER_VALUE, MISSING_PARAMETER, OVER_LIMIT, ApiError
 from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import AddPermissionRequest, RemovePermissionRequest
 from bridge.messaging.ports import Queue
@@ -84,9 +84,9 @@ def _check(request: AddPermissionRequest) -> None:
             "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.",
         )
     if not request.aws_account_ids:
-        raise INVALID_PARAMETER_VALUE("The request must contain the parameter PrincipalId.")
+        raise _invalid("PrincipalId", "[]", "Unable to verify.")
     if not request.actions:
-        raise INVALID_PARAMETER_VALUE("The request must contain the parameter Actions.")
+        raise MISSING_PARAMETER("The request must contain the parameter Actions.")
     for account in request.aws_account_ids:
         if not _ACCOUNT.fullmatch(account):
             raise _invalid("PrincipalId", account, "Unable to verify.")

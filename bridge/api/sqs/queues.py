@@ -58,7 +58,7 @@ async def create_queue(
             " same name."
         )
     tags = request.create_tags or {}
-    check_tags(tags)
+    check_tags(tags, name)
     settings = rules.new_settings(attributes, tags, targets)
     await service.store.create_queue(queue_from_sqs_name(name), settings)
     return QueueUrlResult(call.queue_url(name))

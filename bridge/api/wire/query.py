@@ -23,6 +23,7 @@ T = TypeVar("T")
 PARAMETERS_MAX = 2_000
 """Of one request; the largest batch with all attributes has some 500."""
 _DEPTH_MAX = 12
+_LIST_MEMBERS: dict[type, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,25 @@ def parameters_from(query: str, form: bytes) -> dict[str, str]:
 
 def convert_request(parameters: Mapping[str, str], type_: type[T], names: Names) -> T:
     """The typed request that the parameters stand for."""
-    tree = _tree_of(parameters)
+    resolved = _resolve(_tree_of(parameters), names)
+    for name in _list_members(type_):
+        # SDKs write an empty list as a name with nothing behind it.
+        if resolved.get(name) == "":
+            resolved[name] = []
     try:
-        return msgspec.convert(_resolve(tree, names), type_, strict=False)
+        return msgspec.convert(resolved, type_, strict=False)
     except msgspec.ValidationError as error:
         raise request_error(error) from error
+
+
+def _list_members(type_: type[Any]) -> tuple[str, ...]:
+    """The members of a request type that hold lists."""
+    known = _LIST_MEMBERS.get(type_)
+    if known is None:
+        known = _LIST_MEMBERS[type_] = tuple(
+            each.encode_name for each in msgspec.structs.fields(type_) if "list[" in str(each.type)
+        )
+    return known
 
 
 def _tree_of(parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -91,7 +106,7 @@ def _resolve(branch: Any, names: Names) -> Any:
         elif isinstance(below, dict) and isinstance(below.get("entry"), dict):
             resolved[name] = _entries_of(below["entry"], names)
         else:
-            resolved[name] = _resolve(below, names)
+            resolved[names.lists.get(name, name)] = _resolve(below, names)
     return resolved
 
 
