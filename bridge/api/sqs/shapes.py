@@ -322,4 +322,5 @@ def rendering_of(action: str) -> Rendering:
             "MessageAttributes": ("MessageAttribute", "Name", "Value"),
             "Tags": ("Tag", "Key", "Value"),
         },
+        json_names={"Messages": "messages", "QueueUrls": "queueUrls"},
     )

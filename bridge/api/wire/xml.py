@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from bridge.api.errors import ApiError
 from bridge.api.wire.json import encode, to_builtins
 
@@ -31,6 +33,8 @@ class Rendering:
     namespace: str
     lists: Mapping[str, str] = field(default_factory=dict)
     maps: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    json_names: Mapping[str, str] = field(default_factory=dict)
+    """Members that the JSON rendering calls otherwise."""
 
 
 def result_body(action: str, result: Any, request_id: str, rendering: Rendering) -> bytes:
@@ -54,12 +58,28 @@ def json_result_body(action: str, result: Any, request_id: str, rendering: Rende
     """The same as JSON, for Query requests that accept nothing else."""
     answer: dict[str, Any] = {"ResponseMetadata": {"RequestId": request_id}}
     if result is not None:
-        plain = to_builtins(result)
-        for name, (_, key, value) in rendering.maps.items():
-            if isinstance(plain.get(name), dict):
-                plain[name] = [{key: k, value: v} for k, v in plain[name].items()]
-        answer[f"{action}Result"] = plain
+        answer[f"{action}Result"] = _as_json(result, rendering)
     return encode({f"{action}Response": answer})
+
+
+def _as_json(value: Any, rendering: Rendering) -> Any:
+    """A result's value where XML would be rendered as JSON: maps are lists of names and values, and
+    what is not there is null.
+    """
+    if isinstance(value, list):
+        return [_as_json(each, rendering) for each in value]
+    if not isinstance(value, msgspec.Struct):
+        return to_builtins(value)
+    members: dict[str, Any] = {}
+    for each in msgspec.structs.fields(value):
+        held, name = getattr(value, each.name), each.encode_name
+        if isinstance(held, dict):
+            _, key, below = rendering.maps.get(name, ("", "Name", "Value"))
+            held = [{key: k, below: _as_json(v, rendering)} for k, v in held.items()] or None
+        elif name in rendering.json_names:
+            name, held = rendering.json_names[name], held or None
+        members[name] = _as_json(held, rendering)
+    return members
 
 
 def error_body(error: ApiError, message: str, request_id: str, rendering: Rendering) -> bytes:

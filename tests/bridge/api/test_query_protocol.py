@@ -14,6 +14,8 @@ from tests.support.aws_clients import api, name, query, queue_url, sqs
 
 __all__ = ["api", "queue_url", "sqs"]
 
+EMPTY = "AWS.SimpleQueueService.EmptyBatchRequest"
+
 
 def test_a_session_in_query(api: RunningApi) -> None:
     created = query(
@@ -102,6 +104,28 @@ def test_json_for_those_who_accept_it(queue_url: str) -> None:
     }
 
 
+def test_messages_as_json(queue_url: str) -> None:
+    """Other names than in XML, and null for what is not there: so API Gateway shows it."""
+
+    def ask(action: str, **parameters: str) -> dict[str, Any]:
+        answer = query(
+            queue_url, "GET", {"Accept": "application/json"}, Action=action, **parameters
+        )
+        result = json.loads(answer.text)[f"{action}Response"][f"{action}Result"]
+        assert isinstance(result, dict)
+        return result
+
+    assert ask("ReceiveMessage") == {"messages": None}
+    body = '{"a": "b\\rc&quot;"}'
+    sent = ask("SendMessage", MessageBody=body)
+    assert sent["MD5OfMessageAttributes"] is None
+    [message] = ask("ReceiveMessage", AttributeName__1="ApproximateReceiveCount")["messages"]
+    assert message["Body"] == body
+    assert message["MessageId"] == sent["MessageId"]
+    assert message["MessageAttributes"] is None
+    assert message["Attributes"] == [{"Name": "ApproximateReceiveCount", "Value": "1"}]
+
+
 @pytest.mark.parametrize(
     ("parameters", "status", "code", "message"),
     [
@@ -135,6 +159,14 @@ def test_json_for_those_who_accept_it(queue_url: str) -> None:
             "MissingParameter",
             "The request must contain the parameter MessageBody.",
         ),
+        # So SDKs write an empty list.
+        (
+            {"Action": "SendMessageBatch", "SendMessageBatchRequestEntry": ""},
+            400,
+            EMPTY,
+            None,
+        ),
+        ({"Action": "DeleteMessageBatch", "Entries": ""}, 400, EMPTY, None),
         ({"Action": "ReceiveMessage", "MaxNumberOfMessages": "x"}, 400, "MalformedInput", None),
         ({"Action": "SendMessage", "MessageBody": "\x01"}, 400, "InvalidMessageContents", None),
         (
