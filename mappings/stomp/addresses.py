@@ -6,6 +6,7 @@
     /topic/A.B              a subject of the topic tree; subscribers may use * and, last, # or >
     /exchange/NAME[/KEY]    a topic (exchange) that exists already, and a subject in it
     /temp-queue/NAME        the connection's own queue
+    /temp-topic/NAME        the connection's own subject of the topic tree
 
 In names `%2F` stands for `/`. Everything else is refused with RabbitMQ's words.
 """
@@ -24,13 +25,22 @@ from bridge.messaging.subjects import (
 )
 
 TEMP_QUEUE: Final = "/temp-queue/"
+TEMP_TOPIC: Final = "/temp-topic/"
 REPLY_QUEUE: Final = "/reply-queue/"
 
-KINDS: Final = ("/topic", "/exchange", "/queue", "/amq/queue", "/reply-queue", "/temp-queue")
+KINDS: Final = (
+    "/topic",
+    "/exchange",
+    "/queue",
+    "/amq/queue",
+    "/reply-queue",
+    "/temp-queue",
+    "/temp-topic",
+)
+_KNOWN: Final = frozenset(kind.replace("/", "") for kind in KINDS)
 _ELSEWHERE: Final = {
-    "temp-topic": "temporary topics",
     "remote-temp-queue": "ActiveMQ's remote temporary queues",
-    "remote-temp-topic": "temporary topics",
+    "remote-temp-topic": "ActiveMQ's remote temporary topics",
     "dsub": "/dsub/ destinations",
 }
 
@@ -69,7 +79,17 @@ class TempQueueAddress(NamedTuple):
     name: str
 
 
-Address: TypeAlias = QueueAddress | TopicAddress | TempQueueAddress
+class TempTopicAddress(NamedTuple):
+    """A subject that belongs to the connection that names it."""
+
+    name: str
+
+    def topic(self, session: str) -> TopicAddress:
+        """The subject. As `$` begins it, MQTT's `#` does not see it."""
+        return TopicAddress(TOPIC_TREE, f"$temp-topic.{session}.{self.name}")
+
+
+Address: TypeAlias = QueueAddress | TopicAddress | TempQueueAddress | TempTopicAddress
 
 
 def address_from_destination(destination: str) -> Address:
@@ -80,9 +100,7 @@ def address_from_destination(destination: str) -> Address:
             f"a destination of {len(destination)} characters, {ADDRESS_LENGTH_MAX} allowed\n",
         )
     if "/" not in destination:
-        if not destination:
-            raise FrameError("Invalid destination", "Destination cannot be blank\n")
-        return QueueAddress(_unescaped(destination))
+        return _bare(destination)
     if destination.startswith(REPLY_QUEUE) and len(destination) > len(REPLY_QUEUE):
         # Reply queues of other protocols may have slashes in their names.
         return QueueAddress(destination[len(REPLY_QUEUE) :], create=False, reply=True)
@@ -103,7 +121,9 @@ def address_from_destination(destination: str) -> Address:
                 return TopicAddress(name, key)
             case "temp-queue", [str(name)] if name:
                 return TempQueueAddress(name)
-            case "queue" | "amqqueue" | "topic" | "exchange" | "temp-queue" | "reply-queue", _:
+            case "temp-topic", [str(name)] if name:
+                return TempTopicAddress(name)
+            case known, _ if known in _KNOWN:
                 raise FrameError(
                     "Invalid destination",
                     f"'{''.join('/' + part for part in rest)}' is not a valid {kind} destination\n",
@@ -117,6 +137,12 @@ def address_from_destination(destination: str) -> Address:
     )
 
 
+def _bare(name: str) -> QueueAddress:
+    if not name:
+        raise FrameError("Invalid destination", "Destination cannot be blank\n")
+    return QueueAddress(_unescaped(name))
+
+
 def destination_from_topic(topic: str | None, subject: str | None) -> str:
     """The destination that a message published to a topic shows."""
     key = dotted_from_subject(subject or "")
@@ -124,6 +150,17 @@ def destination_from_topic(topic: str | None, subject: str | None) -> str:
         return f"/topic/{_escaped(key)}"
     exchange = _escaped(topic or "")
     return f"/exchange/{exchange}/{_escaped(key)}" if key else f"/exchange/{exchange}"
+
+
+def reply_to_from_temporary(destination: str, session: str) -> str:
+    """What others are told for a `reply-to` of `/temp-topic/NAME`: a topic that they can send to.
+
+    Raises like `address_from_destination`.
+    """
+    address = address_from_destination(destination)
+    assert isinstance(address, TempTopicAddress)
+    topic = address.topic(session)
+    return destination_from_topic(topic.topic, topic.subject)
 
 
 def destination_from_queue(address: Address, destination: str) -> str:

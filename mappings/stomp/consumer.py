@@ -33,6 +33,7 @@ class StompConsumer:
         "_own_destination",
         "_published",
         "_published_destination",
+        "_shown",
         "_store_subscription",
         "closed",
         "prefetch",
@@ -47,14 +48,18 @@ class StompConsumer:
         source: Source,
         prefetch: int,
         own_destination: str,
+        shown: str | None = None,
     ) -> None:
-        """`own_destination` is shown for messages that were sent to the queue itself."""
+        """`own_destination` is shown for messages that were sent to the queue itself, `shown` for
+        all others, where that is not the topic's own.
+        """
         self.subscription = subscription
         self.source = source
         self.prefetch = prefetch
         self.closed = False
         self._gateway = gateway
         self._own_destination = own_destination
+        self._shown = shown
         self._published: tuple[str | None, str | None] = (None, None)
         self._published_destination = own_destination
         self._block = BLOCKS[subscription.version].block
@@ -114,7 +119,9 @@ class StompConsumer:
         published = (message.topic, message.subject)
         if published != self._published:
             self._published = published
-            self._published_destination = destination_from_topic(message.topic, message.subject)
+            self._published_destination = self._shown or destination_from_topic(
+                message.topic, message.subject
+            )
         return self._published_destination
 
     def _settle(self, deliveries: Sequence[Delivery]) -> None:

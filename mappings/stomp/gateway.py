@@ -74,6 +74,7 @@ class StompGateway(ConnectionGateway[Event]):
         )
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
+        self.session = ""
         self.rights = User("")
         """Who the client is, once it was let in."""
         self.subscriptions = Subscriptions(self)
@@ -204,9 +205,9 @@ class StompGateway(ConnectionGateway[Event]):
             return
         self.rights = user
         self.publishing.start(self.namespace, user, self.client)
-        session = f"session-{services.message_ids.next()}"
+        self.session = f"session-{services.message_ids.next()}"
         shown = user.name if user.verified else None
-        self.write([self.connection.accept(session, shown, services.clock.monotonic())])
+        self.write([self.connection.accept(self.session, shown, services.clock.monotonic())])
         self.greeted = True
         services.log.connected(PROTOCOL, transport.peer, user=self.user, client=self.client)
 

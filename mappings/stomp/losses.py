@@ -8,6 +8,7 @@ from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
 
 _GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
 _SESSIONS: Final = "tests/mappings/stomp/test_gateway_sessions.py::"
+_IDIOMS: Final = "tests/mappings/stomp/test_idioms.py::"
 _MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
 _SERVER: Final = "tests/adapters/stomp/test_server.py::"
 _TRANSACTIONS: Final = "tests/adapters/stomp/test_transactions.py::"
@@ -78,6 +79,11 @@ LOSSES: Final = (
     _kept(
         "durable topic subscriptions by client-id and activemq.subscriptionName",
         f"{_GATEWAY}test_a_durable_subscription_of_activemq_collects",
+    ),
+    _lost(
+        "SUBSCRIBE without id in 1.1 and 1.2",
+        "refused, as the specification and ActiveMQ have it: clients without ids speak 1.0",
+        f"{_SERVER}test_mistakes_are_named",
     ),
     _kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
     _kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
@@ -165,15 +171,21 @@ LOSSES: Final = (
         "the header selector is refused",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _lost(
-        "ActiveMQ's schedules (AMQ_SCHEDULED_*)",
-        "a SEND that has one is refused",
-        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    _kept(
+        "ActiveMQ's delay (AMQ_SCHEDULED_DELAY)",
+        f"{_IDIOMS}test_a_scheduled_message_waits",
+        Emulated("SQS's delay, begun anew where it is longer than 15 minutes", "within seconds"),
     ),
     _lost(
-        "temporary topics (/temp-topic/)",
-        "the destination is refused",
+        "ActiveMQ's repeated schedules (AMQ_SCHEDULED_PERIOD, _REPEAT, _CRON)",
+        "a SEND that has one which is not 0 is refused",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _emulated(
+        "/temp-topic/ and replies to it",
+        "subjects $temp-topic.SESSION.NAME of the topic tree, which others see as /topic/",
+        "a subscriber to all of the topic tree (#) sees them, too, but for MQTT's",
+        f"{_IDIOMS}test_a_reply_finds_the_temporary_topic_of_another_connection",
     ),
     _lost(
         "/dsub/ destinations",

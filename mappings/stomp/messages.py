@@ -59,13 +59,14 @@ _NO_HEADERS: Final[dict[str, Value]] = {}
 class Content:
     """What a SEND says of its message beside destination and body."""
 
-    __slots__ = ("expires_at", "headers", "priority", "properties")
+    __slots__ = ("expires_at", "headers", "priority", "properties", "visible_at")
 
     def __init__(self, properties: dict[str, Value], headers: dict[str, Value]) -> None:
         self.properties = properties
         self.headers = headers
         self.priority: int | None = None
         self.expires_at: int | None = None
+        self.visible_at: int | None = None
 
 
 def content_from_send(headers: dict[str, str], body: bytes, now_ms: int) -> Content:
@@ -146,8 +147,24 @@ def _take_delay(content: Content, value: str, _now_ms: int) -> None:
         content.headers["x-delay"] = value
 
 
-def _refuse_schedule(_content: Content, _value: str, _now_ms: int) -> None:
-    raise UnsupportedOperation("ActiveMQ's schedules are not offered: headers 'AMQ_SCHEDULED_*'")
+def _take_schedule(content: Content, value: str, now_ms: int) -> None:
+    """ActiveMQ: milliseconds until the message is delivered."""
+    delay = _milliseconds(DELAY, value)
+    if delay:
+        content.visible_at = now_ms + delay
+
+
+def _refuse_schedule(_content: Content, value: str, _now_ms: int) -> None:
+    """Clients that only delay say 0 here."""
+    if value.strip() not in ("", "0"):
+        raise UnsupportedOperation(
+            f"ActiveMQ's repeated schedules are not offered, {DELAY} alone is: headers"
+            " 'AMQ_SCHEDULED_PERIOD', 'AMQ_SCHEDULED_REPEAT' and 'AMQ_SCHEDULED_CRON'"
+        )
+
+
+DELAY: Final = "AMQ_SCHEDULED_DELAY"
+"""ActiveMQ's header for a single delay; what it says depends on the time of the SEND."""
 
 
 FRAME: Final = ""
@@ -169,7 +186,7 @@ _MEANINGS: Final[dict[str, str | Callable[[Content, str, int], None]]] = {
     "message-id": _take_message_id,
     "x-delay": _take_delay,
     "AMQ_SCHEDULED_CRON": _refuse_schedule,
-    "AMQ_SCHEDULED_DELAY": _refuse_schedule,
+    DELAY: _take_schedule,
     "AMQ_SCHEDULED_PERIOD": _refuse_schedule,
     "AMQ_SCHEDULED_REPEAT": _refuse_schedule,
 }

@@ -29,11 +29,14 @@ from bridge.routing.router import Routed
 from mappings.stomp.addresses import (
     REPLY_QUEUE,
     TEMP_QUEUE,
+    TEMP_TOPIC,
     QueueAddress,
+    TempTopicAddress,
     TopicAddress,
     address_from_destination,
+    reply_to_from_temporary,
 )
-from mappings.stomp.messages import Content, content_from_send
+from mappings.stomp.messages import DELAY, Content, content_from_send
 from mappings.stomp.queues import settings_from_headers
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ TARGETS_MAX: Final = 4_096
 
 CONTENTS_MAX: Final = 128
 """Header dictionaries of one connection of which it is remembered what they say."""
+
+_RELATIVE: Final = frozenset({"expiration", DELAY})
+"""Headers that mean another time with each SEND."""
 
 
 class Target(NamedTuple):
@@ -187,6 +193,9 @@ class Publishing:
                 return None
             # Another client's reply has to find it: the queue's own name, as AMQP has it.
             headers = {**headers, "reply-to": queue.name.name}
+        elif "reply-to" in headers and headers["reply-to"].startswith(TEMP_TOPIC):
+            reply_to = reply_to_from_temporary(headers["reply-to"], self._gateway.session)
+            headers = {**headers, "reply-to": reply_to}
         content = (
             self._kept_content(send, now_ms)
             if send.headers_kept and headers is send.headers
@@ -203,6 +212,7 @@ class Publishing:
             self._user,
             content.priority,
             content.expires_at,
+            content.visible_at,
         )
         return Publish(target.origin, message, self._namespace, target.queue, target.create)
 
@@ -213,7 +223,7 @@ class Publishing:
         if found is not None and found[0] is headers:
             return found[1]
         content = self._content(headers, send.body, now_ms)
-        if "content-length" in headers and "expiration" not in headers:
+        if "content-length" in headers and not (headers.keys() & _RELATIVE):
             if len(self._contents) >= CONTENTS_MAX:
                 self._contents.clear()
             self._contents[id(headers)] = (headers, content)
@@ -232,6 +242,8 @@ class Publishing:
     def _target(self, destination: str) -> Target | None:
         address = address_from_destination(destination)
         origin = Origin("stomp", destination, self._client, self._user)
+        if isinstance(address, TempTopicAddress):
+            address = address.topic(self._gateway.session)
         match address:
             case QueueAddress():
                 require_send(self._rights, self._namespace, address.name)

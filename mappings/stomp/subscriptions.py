@@ -21,6 +21,7 @@ from mappings.stomp.addresses import (
     Address,
     QueueAddress,
     TempQueueAddress,
+    TempTopicAddress,
     TopicAddress,
     address_from_destination,
     destination_from_queue,
@@ -75,6 +76,9 @@ class Subscriptions:
         address = address_from_destination(subscription.destination)
         _check(address, subscription.id, headers)
         prefetch = self._prefetch(headers)
+        shown: str | None = None
+        if isinstance(address, TempTopicAddress):
+            address, shown = address.topic(gateway.session), subscription.destination
         if isinstance(address, TempQueueAddress):
             source = Source(await self._make_queue(subscription.destination))
             self._end_implicit(subscription.destination)
@@ -88,8 +92,8 @@ class Subscriptions:
                 subscription.id,
                 gateway.client,
             )
-        shown = destination_from_queue(address, subscription.destination)
-        consumer = StompConsumer(gateway, subscription, source, prefetch, shown)
+        own = destination_from_queue(address, subscription.destination)
+        consumer = StompConsumer(gateway, subscription, source, prefetch, own, shown)
         self.consumers[subscription] = consumer
         return consumer
 
@@ -252,6 +256,8 @@ def _check(address: Address, subscription_id: str, headers: Mapping[str, str]) -
         )
     if isinstance(address, TopicAddress) and is_durable(headers) and "id" not in headers:
         raise FrameError("Missing Header", "Header 'id' is required for durable subscriptions\n")
+    if isinstance(address, TempTopicAddress) and is_durable(headers):
+        raise FrameError("Invalid header", "a temporary topic has no durable subscriptions\n")
     if subscription_id.startswith(TEMP_QUEUE) and "id" in headers:
         raise FrameError("Invalid id", f"SUBSCRIBE 'id' may not start with {TEMP_QUEUE}\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -158,3 +159,18 @@ def test_a_client_that_goes_without_a_word_gives_its_messages_back(
     again = bystander.frame()
     assert b"\nredelivered:true\n" in again
     assert again.endswith(b"\n\nhello")
+
+
+def test_a_scheduled_message_comes_when_it_is_due(wire: Wire) -> None:
+    wire.send(CONNECT)
+    wire.frame()
+    wire.send(b"SUBSCRIBE\nid:0\ndestination:/queue/scheduled\nreceipt:0\n\n\0")
+    assert wire.frame().startswith(b"RECEIPT")
+    sent_at = time.monotonic()
+    wire.send(b"SEND\ndestination:/queue/scheduled\nAMQ_SCHEDULED_DELAY:300\n\nlater\0")
+    wire.send(b"SEND\ndestination:/queue/scheduled\n\nnow\0")
+    assert wire.frame().endswith(b"\n\nnow")
+    later = wire.frame()
+    assert later.endswith(b"\n\nlater")
+    assert b"AMQ_SCHEDULED" not in later
+    assert time.monotonic() - sent_at >= 0.3

@@ -75,7 +75,7 @@ def test_destinations_have_bounds(destination: str) -> None:
         address_from_destination(destination)
 
 
-@pytest.mark.parametrize("destination", ["/temp-topic/a", "/dsub/a", "/remote-temp-queue/a"])
+@pytest.mark.parametrize("destination", ["/remote-temp-topic/a", "/dsub/a", "/remote-temp-queue/a"])
 def test_what_is_not_offered_is_said_to_be_so(destination: str) -> None:
     with pytest.raises(UnsupportedOperation, match="not offered"):
         address_from_destination(destination)
