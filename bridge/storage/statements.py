@@ -1,16 +1,18 @@
-"""The SQL of the writer, on the hot path: inserts of many rows at once, deletes of ranges.
+"""The SQL of the writer, on the hot path: as few statements as possible, each for many rows.
 
 Measured on 100,000 rows of 256 bytes, commits of 1,000: statements of 64 rows take 0.73 of the time
 of ``executemany`` alone, and a sixth or less beside a thread that keeps the interpreter busy, since
-each step of a statement gives up the interpreter's lock and has to win it back. So commits of few
-rows take as few statements as possible, too.
+each step of a statement gives up the interpreter's lock and has to win it back.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import chain, islice
+from typing import Any, TypeAlias
 
 from bridge.storage.batch import EntryRow, WriteBatch
 
@@ -20,45 +22,87 @@ PURGE_BYTES_PER_COMMIT = 32 * 1024 * 1024
 FORGOTTEN_ROWS_PER_COMMIT = 1_000
 """Deduplication ids whose window has ended that one commit deletes."""
 
-_COLUMNS = len(EntryRow._fields)
-_ROW = "(" + ",".join("?" * _COLUMNS) + ")"
-_INSERT = f"INSERT INTO entry ({','.join(EntryRow._fields)}) VALUES "
-_INSERT_ROWS = {count: _INSERT + ",".join([_ROW] * count) for count in ROWS_PER_STATEMENT}
+Statement: TypeAlias = Callable[[int], str]
+"""The text of a statement for a number of rows; their values are its parameters, row by row."""
 
 
 def write(connection: sqlite3.Connection, batch: WriteBatch) -> None:
     """Run all of a batch inside the open transaction."""
-    _insert_entries(connection, batch.entries)
+    _run(connection, _insert_entries, batch.entries)
     if batch.contents:
-        connection.executemany(
-            "INSERT INTO content (id, body, copies) VALUES (?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET copies = copies + excluded.copies",
-            batch.contents,
-        )
+        _run(connection, _add_contents, batch.contents)
     if batch.receives:
-        connection.executemany(
-            "UPDATE entry SET visible_at = ?, receive_count = ?, return_count = ?,"
-            " first_received_at = ? WHERE id = ?",
-            batch.receives,
-        )
+        _run(connection, _update_receives, batch.receives)
     if batch.deletes:
-        connection.executemany(
-            "DELETE FROM entry WHERE id BETWEEN ? AND ?", ranges_of(batch.deletes)
-        )
+        _run(connection, _delete_entries, ranges_of(batch.deletes))
     if batch.released:
         _release_contents(connection, batch.released)
+    if batch.state:
+        _change_state(connection, batch.state)
     _write_rare(connection, batch)
 
 
-def _insert_entries(connection: sqlite3.Connection, entries: Iterable[EntryRow]) -> None:
-    rows = iter(entries)
-    while block := list(islice(rows, ROWS_PER_STATEMENT[0])):
+def _run(
+    connection: sqlite3.Connection, statement: Statement, rows: Iterable[Sequence[Any]]
+) -> None:
+    remaining = iter(rows)
+    while block := list(islice(remaining, ROWS_PER_STATEMENT[0])):
         start = 0
         for count in ROWS_PER_STATEMENT:
             if len(block) - start >= count:
                 values = list(chain.from_iterable(block[start : start + count]))
-                connection.execute(_INSERT_ROWS[count], values)
+                connection.execute(statement(count), values)
                 start += count
+
+
+def _values(columns: int, rows: int) -> str:
+    return "VALUES " + ",".join(["(" + ",".join("?" * columns) + ")"] * rows)
+
+
+@cache
+def _insert_entries(count: int) -> str:
+    columns = EntryRow._fields
+    return f"INSERT INTO entry ({','.join(columns)}) {_values(len(columns), count)}"
+
+
+@cache
+def _add_contents(count: int) -> str:
+    return (
+        f"INSERT INTO content (id, body, copies) {_values(3, count)}"
+        " ON CONFLICT (id) DO UPDATE SET copies = copies + excluded.copies"
+    )
+
+
+@cache
+def _update_receives(count: int) -> str:
+    return (
+        "UPDATE entry SET visible_at = new.column1, receive_count = new.column2,"
+        " return_count = new.column3, first_received_at = new.column4"
+        f" FROM ({_values(5, count)}) AS new WHERE entry.id = new.column5"
+    )
+
+
+@cache
+def _delete_entries(count: int) -> str:
+    return "DELETE FROM entry WHERE " + " OR ".join(["id BETWEEN ? AND ?"] * count)
+
+
+@cache
+def _take_copies(count: int) -> str:
+    return (
+        "UPDATE content SET copies = copies - released.column2"
+        f" FROM ({_values(2, count)}) AS released WHERE content.id = released.column1"
+    )
+
+
+@cache
+def _put_state(count: int) -> str:
+    return f"INSERT OR REPLACE INTO state (kind, key, value) {_values(3, count)}"
+
+
+@cache
+def _delete_state(count: int) -> str:
+    return "DELETE FROM state WHERE " + " OR ".join(["(kind = ? AND key = ?)"] * count)
 
 
 def ranges_of(ids: list[int]) -> list[tuple[int, int]]:
@@ -76,10 +120,18 @@ def ranges_of(ids: list[int]) -> list[tuple[int, int]]:
 
 
 def _release_contents(connection: sqlite3.Connection, released: Iterable[int]) -> None:
-    connection.executemany(
-        "UPDATE content SET copies = copies - 1 WHERE id = ?", [(number,) for number in released]
-    )
+    _run(connection, _take_copies, Counter(released).items())
     connection.execute("DELETE FROM content WHERE copies <= 0")
+
+
+def _change_state(
+    connection: sqlite3.Connection, changes: Iterable[tuple[str, str, bytes | None]]
+) -> None:
+    """Only the last change of each key matters, so the keys' order does not."""
+    latest = {(kind, key): value for kind, key, value in changes}
+    put = [(*place, value) for place, value in latest.items() if value is not None]
+    _run(connection, _put_state, put)
+    _run(connection, _delete_state, [place for place, value in latest.items() if value is None])
 
 
 def _write_rare(connection: sqlite3.Connection, batch: WriteBatch) -> None:
@@ -98,11 +150,6 @@ def _write_rare(connection: sqlite3.Connection, batch: WriteBatch) -> None:
         connection.executemany("INSERT INTO purge (first, last) VALUES (?, ?)", batch.purges)
     if batch.deduplications:
         _write_deduplications(connection, batch)
-    for kind, key, value in batch.state:
-        if value is None:
-            connection.execute("DELETE FROM state WHERE kind = ? AND key = ?", (kind, key))
-        else:
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (kind, key, value))
 
 
 def _write_deduplications(connection: sqlite3.Connection, batch: WriteBatch) -> None:
