@@ -13,7 +13,7 @@ from dataclasses import replace
 from inspect import iscoroutine
 from typing import Any, TypeAlias
 
-from bridge.api import errors
+from bridge.api import errors, sts
 from bridge.api.auth import Authenticator
 from bridge.api.call import Call, Wire
 from bridge.api.errors import ApiError, ReplyLost, api_error_from
@@ -159,6 +159,8 @@ class AwsApi:
         call.sns = self._is_sns(call, action, parameters)
         if self._authenticator.required and not (call.sns and action in UNSIGNED):
             self._authenticator.verify(request)
+        if action == sts.ACTION:
+            return self._answer(call, sts.OPERATION, sts.OPERATION.run_query(None, call, {}))
         if call.sns:
             operation = self._sns_operations.get(action)
             if operation is None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.aws_api import RunningApi
-from tests.support.aws_clients import api, name, query, queue_url, sqs
+from tests.support.aws_clients import api, client, name, query, queue_url, sqs
 
 __all__ = ["api", "queue_url", "sqs"]
 
@@ -326,3 +326,10 @@ def test_the_host_says_the_region_and_comes_back(api: RunningApi, host: str, reg
 
 def test_a_result_with_nothing_in_it_is_an_empty_element(queue_url: str) -> None:
     assert "<ReceiveMessageResult/>" in query(queue_url, "GET", Action="ReceiveMessage").text
+
+
+def test_the_account_that_programs_ask_for(api: RunningApi) -> None:
+    identity = client(api.url, "sts").get_caller_identity()
+    assert identity["Account"] == "000000000000"
+    assert identity["Arn"] == "arn:aws:iam::000000000000:root"
+    assert identity["UserId"] == "000000000000"
