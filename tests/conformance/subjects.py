@@ -34,7 +34,7 @@ class Capability(Enum):
     IDENTITY = auto()
     """A message keeps the id, the time and the sender that it was sent with."""
     EXPIRY = auto()
-    """What expires leaves its queue although nobody receives."""
+    """What expires leaves its queue although nobody receives, and nobody waits for it."""
     LENGTH = auto()
     """Length limits are exact."""
     PRIORITY = auto()
@@ -84,8 +84,8 @@ class Subject:
 SUBJECTS: Final = {
     "fsync": Subject("embedded"),
     "memory": Subject("embedded", "memory"),
-    "aws-moto": Subject("aws-moto", capabilities=frozenset()),
-    "aws-api": Subject("aws-api", capabilities=frozenset({C.FIFO_ORDER, C.SOURCE})),
+    "aws-moto": Subject("aws-moto", capabilities=frozenset({C.IDLE})),
+    "aws-api": Subject("aws-api", capabilities=frozenset({C.FIFO_ORDER, C.SOURCE, C.IDLE})),
 }
 
 

@@ -111,7 +111,9 @@ class AwsBackend:
             ),
         )
         self._state = AwsState(node, self._options.table)
-        self._store = AwsStore(node, self._state, self._options, self._local.store)
+        self._store = AwsStore(
+            node, self._state, self._options, self._local.store, lambda: self.leases
+        )
         try:
             await self._state.ensure_table(create=self._options.create)
             if self._options.exclusive:

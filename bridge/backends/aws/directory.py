@@ -212,6 +212,8 @@ class Directory:
                 raise
             return await self._adopt(sqs, found, name)
         queue = self._put(name, settings, sqs, url)
+        if queue.care is not None:
+            queue.care.made()
         queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
         await self._save(queue)
         return queue

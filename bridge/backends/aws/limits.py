@@ -64,6 +64,16 @@ class AwsLimits:
     """Queues whose attributes are read at the same time, when starting."""
     purge_calls_max: int = 8
     """Receives and deletes of a purge that are under way at once."""
+    duty_retry_seconds: float = 5.0
+    """After how long a duty that another node has, or that failed, is asked for again."""
+    sweep_seconds_min: float = 1.0
+    """Shortest time between two sweeps of a queue for what has expired."""
+    sweep_seconds_max: float = 60.0
+    """Longest time between two sweeps of a queue at rest, if its messages live for less."""
+    sweep_kept_max: int = 100
+    """Messages that have not expired and are looked at by one sweep, about."""
+    length_look_seconds: float = 1.0
+    """Shortest time between two looks at the length of a queue that has a limit."""
     lease_seconds: float = 10.0
     """How long a lease outlives its holder's last beat."""
     lease_beat_seconds: float = 3.0

@@ -130,7 +130,8 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     if source is not None:
         message.dead_letter_source = queue.name_of_arn(source)
     delivery = AwsDelivery(queue, message, received.receipt_handle)
-    delivery.receive_count = int(system.approximate_receive_count)
+    looks = queue.looks.count_of(received.message_id)
+    delivery.receive_count = max(1, int(system.approximate_receive_count) - looks)
     first = system.approximate_first_receive_timestamp
     delivery.first_received_at = int(first) if first else None
     delivery.sequence_number = system.sequence_number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import (
@@ -20,12 +20,13 @@ from bridge.messaging.model import DeadLetterReason
 from bridge.messaging.names import FIFO_SUFFIX
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.duties import Care
     from bridge.backends.aws.ordering import GroupOf
-    from bridge.messaging.model import QueueCounts, QueueName, QueueSettings, UnitOfWork
+    from bridge.messaging.model import Message, QueueCounts, QueueName, QueueSettings, UnitOfWork
 
 
 class Returns:
-    """How often consumers gave messages back, as far as this node knows; bounded."""
+    """How often messages were given back, as far as this node knows; bounded."""
 
     def __init__(self, most: int) -> None:
         self._counts: OrderedDict[str, int] = OrderedDict()
@@ -45,6 +46,15 @@ class Returns:
             self._counts.pop(message_id, None)
 
 
+class Seen(NamedTuple):
+    """What this node knows of messages that it had before."""
+
+    returns: Returns
+    """How often their consumers returned them."""
+    looks: Returns
+    """How often they were received only to be looked at."""
+
+
 class AwsQueue:
     """See `bridge.messaging.ports.Queue`. `sqs_name` is with prefix."""
 
@@ -59,12 +69,12 @@ class AwsQueue:
         sqs_name: str,
         url: str,
         holder: Holder,
-        returns: Returns,
+        seen: Seen,
         surroundings: Surroundings,
     ) -> None:
         self._node = node
         self.name = name
-        self.settings = settings
+        self._settings = settings
         self.sqs_name = sqs_name
         self.url = url
         self.arn: str | None = None
@@ -77,12 +87,23 @@ class AwsQueue:
         self.counted: tuple[float, QueueCounts] | None = None
         """The latest counts with their time; forgotten with everything that this node does."""
         self.holder = holder
-        self.returns = returns
+        self.returns, self.looks = seen
+        self.care: Care | None = None
+        """What is done for the queue though nobody may be consuming."""
         self._surroundings = surroundings
         self.sender = QueueSender(node, self)
         self.deleter = Deleter(node, self)
         self.visibility = VisibilityChanger(node, self)
         self.intake = Intake(node, self)
+
+    @property
+    def settings(self) -> QueueSettings:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: QueueSettings) -> None:
+        self._settings = settings
+        self._surroundings.review(self)
 
     @property
     def consumer_count(self) -> int:
@@ -103,6 +124,7 @@ class AwsQueue:
             return
         self.deleted = True
         self._surroundings.vanished(self)
+        self._surroundings.review(self)
         for receiver in list(self.intake.receivers):
             receiver.evict()
 
@@ -121,6 +143,8 @@ class AwsQueue:
         if counted:
             delivery.return_count += 1
             self.returns.add(delivery.message.message_id, delivery.return_count)
+        if self.care is not None:
+            self.care.taken(-1)
         self.holder.drop(delivery)
         self.visibility.change(delivery, 0, unit, self._deadline())
 
@@ -129,16 +153,28 @@ class AwsQueue:
         self.holder.drop(delivery)
         self.visibility.change(delivery, min(seconds, HIDE_SECONDS_MAX), None, self._deadline())
 
+    def looked_at(self, delivery: AwsDelivery) -> None:
+        """Give back a message that nobody was to have: its receive does not count here."""
+        self.looks.add(
+            delivery.message.message_id, self.looks.count_of(delivery.message.message_id) + 1
+        )
+        self.visibility.change(delivery, 0, None, self._deadline())
+
+    def dead_letter(self, deliveries: list[AwsDelivery], reason: DeadLetterReason) -> None:
+        """Move messages to where they go, or delete them."""
+        if deliveries:
+            self._surroundings.dead_letter(self, deliveries, reason)
+
     def lament(self, delivery: AwsDelivery) -> None:
         """Dead-letter a message that cannot be read as it was meant."""
-        self._surroundings.dead_letter(self, [delivery], DeadLetterReason.REJECTED)
+        self.dead_letter([delivery], DeadLetterReason.REJECTED)
 
     def _deadline(self) -> float:
         return self._node.clock.monotonic() + self._node.limits.settle_seconds_max
 
     def sort_out(self, deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
         """Keep what may be handed out: not what has expired, or is not due yet."""
-        ttl = self.settings.message_ttl_ms
+        ttl = self._settings.message_ttl_ms
         if ttl is None and all(
             each.message.expires_at is None and each.message.visible_at is None
             for each in deliveries
@@ -149,10 +185,7 @@ class AwsQueue:
         expired: list[AwsDelivery] = []
         for delivery in deliveries:
             message = delivery.message
-            end = message.expires_at
-            if ttl is not None:
-                own = message.sent_at + ttl
-                end = own if end is None else min(end, own)
+            end = self.end_of(message)
             if end is not None and end <= now:
                 expired.append(delivery)
             elif message.visible_at is not None and message.visible_at > now:
@@ -161,9 +194,16 @@ class AwsQueue:
                 hidden = receives_while_delayed(message)
                 delivery.receive_count = max(1, delivery.receive_count - hidden)
                 kept.append(delivery)
-        if expired:
-            self._surroundings.dead_letter(self, expired, DeadLetterReason.EXPIRED)
+        self.dead_letter(expired, DeadLetterReason.EXPIRED)
         return kept
+
+    def end_of(self, message: Message) -> int | None:
+        """When a message expires, in epoch milliseconds."""
+        end, ttl = message.expires_at, self._settings.message_ttl_ms
+        if ttl is None:
+            return end
+        own = message.sent_at + ttl
+        return own if end is None else min(end, own)
 
 
 class Surroundings:
@@ -174,7 +214,10 @@ class Surroundings:
         name_of_sqs_name: Callable[[str], QueueName],
         vanished: Callable[[AwsQueue], None],
         dead_letter: Callable[[AwsQueue, list[AwsDelivery], DeadLetterReason], None],
+        review: Callable[[AwsQueue], None],
     ) -> None:
+        """`review` is to be told of other settings, and of the queue's end."""
         self.name_of_sqs_name = name_of_sqs_name
         self.vanished = vanished
         self.dead_letter = dead_letter
+        self.review = review

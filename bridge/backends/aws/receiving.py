@@ -88,6 +88,8 @@ class Intake:
             raise ResourceLocked(f"queue '{self._queue.name.name}' is in exclusive use")
         receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
         self.receivers.append(receiver)
+        if self._queue.care is not None:
+            self._queue.care.used()
         # Not at once: nothing is delivered before the caller has its subscription.
         self._node.loop.call_soon(self.consider)
         return receiver
@@ -98,6 +100,11 @@ class Intake:
             self.consider()
         else:
             self._release_surplus()
+
+    @property
+    def thirsty(self) -> bool:
+        """Whether what becomes visible is received here at once."""
+        return bool(self._eligible())
 
     def consider(self) -> None:
         """Hand out what is here, and poll for what the consumers could take besides."""
@@ -175,6 +182,8 @@ class Intake:
     def _arrived(self, deliveries: list[AwsDelivery]) -> None:
         queue = self._queue
         queue.counted = None
+        if queue.care is not None:
+            queue.care.taken(len(deliveries))
         hold = queue.holder.hold
         for delivery in deliveries:
             hold(delivery)

@@ -17,6 +17,7 @@ import msgspec
 from bridge.backends.aws.batches import BATCH_MAX
 from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.directory import Directory
+from bridge.backends.aws.duties import Duties
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.handles import handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
@@ -24,10 +25,15 @@ from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
-from bridge.backends.aws.queues import AwsQueue, Returns, Surroundings
+from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
 from bridge.backends.aws.state import AwsState
 from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
-from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StoreUnavailable
+from bridge.messaging.errors import (
+    MessagingError,
+    QueueDoesNotExist,
+    QueueFull,
+    StoreUnavailable,
+)
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -41,7 +47,14 @@ from bridge.messaging.model import (
 )
 
 if TYPE_CHECKING:
-    from bridge.messaging.ports import Consumer, DeadLetterer, Queue, Store, Subscription
+    from bridge.messaging.ports import (
+        Consumer,
+        DeadLetterer,
+        Leases,
+        Queue,
+        Store,
+        Subscription,
+    )
 
 WAIT_SECONDS_MAX = ServiceLimits().wait_seconds_max
 
@@ -49,34 +62,49 @@ WAIT_SECONDS_MAX = ServiceLimits().wait_seconds_max
 class AwsStore:
     """See `bridge.messaging.ports.Store`; `local` keeps the transient queues."""
 
-    def __init__(self, node: Node, state: AwsState, options: AwsOptions, local: Store) -> None:
+    def __init__(
+        self,
+        node: Node,
+        state: AwsState,
+        options: AwsOptions,
+        local: Store,
+        leases: Callable[[], Leases],
+    ) -> None:
+        """`leases` gives them once the backend is open."""
         self._node = node
         self._state = state
         self._local = local
         self._holder = Holder(node)
-        self._returns = Returns(node.limits.return_counts_max)
+        most = node.limits.return_counts_max
+        self._seen = Seen(Returns(most), Returns(most))
         self._dead_letterer: DeadLetterer | None = None
         self._steps: set[asyncio.Task[None]] = set()
         self.fenced: Callable[[], bool] = lambda: False
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
+        self.duties = Duties(node, state, leases, self.submit)
         self._surroundings = Surroundings(
-            self.directory.name_of_sqs_name, self.directory.drop, self._dead_letter
+            self.directory.name_of_sqs_name,
+            self.directory.drop,
+            self._dead_letter,
+            self.duties.review,
         )
 
     def _make_queue(
         self, name: QueueName, settings: QueueSettings, sqs_name: str, url: str
     ) -> AwsQueue:
-        return AwsQueue(
+        queue = AwsQueue(
             self._node,
             name,
             settings,
             sqs_name=sqs_name,
             url=url,
             holder=self._holder,
-            returns=self._returns,
+            seen=self._seen,
             surroundings=self._surroundings,
         )
+        self.duties.review(queue)
+        return queue
 
     async def close(self) -> None:
         """Finish what was submitted, and give back what is held."""
@@ -100,6 +128,7 @@ class AwsStore:
         self._local.use_dead_letterer(self._dead_letter_local)
 
     def use_idle_handler(self, handler: Callable[[Queue], None]) -> None:
+        self.duties.idle_handler = handler
         self._local.use_idle_handler(handler)
 
     # -- units of work
@@ -134,6 +163,12 @@ class AwsStore:
                 elsewhere.append(index)
             elif target.deleted:
                 unit.failures[index] = QueueDoesNotExist(f"queue '{target.name.name}' is gone")
+            elif (
+                target.care is not None or message.expires_at is not None
+            ) and self.duties.refuses(target, message):
+                unit.failures[index] = QueueFull(
+                    f"queue '{target.name.name}' is at its length limit"
+                )
             else:
                 target.sender.send(unit, index, message, deadline)
         if elsewhere:
@@ -310,6 +345,8 @@ class AwsStore:
         """Receive once; who stops waiting has what still comes released."""
         if queue.deleted:
             raise QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
+        if queue.care is not None:
+            queue.care.used()
         answer: asyncio.Future[list[AwsDelivery]] = self._node.loop.create_future()
         self._node.tasks.spawn(self._receive(queue, request, answer))
         try:
@@ -328,6 +365,8 @@ class AwsStore:
             )
             received = decode_receive_reply(body).messages
             queue.counted = None
+            if queue.care is not None:
+                queue.care.taken(len(received))
             deliveries = queue.sort_out(await deliveries_from(self._node, queue, received))
         except AwsError as refused:
             if refused.queue_is_gone:
@@ -379,6 +418,8 @@ class AwsStore:
     ) -> Queue:
         existing = self.queue(name)
         if existing is not None:
+            if isinstance(existing, AwsQueue) and existing.care is not None:
+                existing.care.used()
             return existing
         if transient:
             return await self._local.create_queue(name, settings, transient=True)

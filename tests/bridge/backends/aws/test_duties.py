@@ -1,0 +1,257 @@
+"""What is done for queues though nobody consumes them, by one node at a time; moto for SQS."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import SystemClock
+from bridge.messaging.errors import QueueFull
+from bridge.messaging.limits import Limits
+from bridge.messaging.model import (
+    DeadLetterReason,
+    Delivery,
+    Overflow,
+    RedrivePolicy,
+    UnitOfWork,
+)
+from bridge.messaging.ports import Lease, Queue, Store
+from tests.bridge.backends.aws.conftest import Opened
+from tests.support.moto_server import moto_server
+from tests.support.stores import consume, delete, drain, make_queue, message, name, send
+
+QUICK = AwsLimits(
+    poll_wait_seconds=1,
+    duty_retry_seconds=0.05,
+    sweep_seconds_min=0.05,
+    length_look_seconds=0.05,
+)
+_runs = count(1)
+
+Open = Callable[..., Awaitable[AwsBackend]]
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def opened_at_moto(
+    tmp_path: Path, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Open]:
+    """Open a backend with an empty place in moto."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with AsyncExitStack() as stack:
+
+        async def open_one(**bounds: Any) -> AwsBackend:
+            place = f"d{next(_runs)}"
+            local = EmbeddedBackend(
+                tmp_path / place, durability="memory", clock=SystemClock(), limits=Limits()
+            )
+            backend = AwsBackend(
+                AwsOptions(
+                    region="us-east-1", endpoint_url=moto_url, prefix=f"{place}-", table=place
+                ),
+                local=local,
+                clock=SystemClock(),
+                random=random.random,
+                limits=replace(QUICK, **bounds),
+            )
+            await backend.open()
+            stack.push_async_callback(backend.close)
+            return backend
+
+        yield open_one
+
+
+class DeadLetters:
+    """Takes what leaves its queue, as (body, reason)."""
+
+    def __init__(self, store: Store) -> None:
+        self.left: list[tuple[str, DeadLetterReason]] = []
+        self._changed = asyncio.Event()
+        store.use_dead_letterer(self._take)
+
+    def _take(
+        self, _: Queue, deliveries: Sequence[Delivery], reason: DeadLetterReason
+    ) -> UnitOfWork:
+        unit = UnitOfWork()
+        for each in deliveries:
+            self.left.append((each.message.body.decode(), reason))
+            unit.deletes.append(each)
+        self._changed.set()
+        return unit
+
+    async def expect(self, count: int) -> list[str]:
+        """The bodies, once there are so many."""
+        async with asyncio.timeout(10):
+            while len(self.left) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return [body for body, _ in self.left]
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0)
+
+
+def unexpected(lease: Lease) -> None:
+    raise AssertionError(lease.name)
+
+
+# -- time to live
+
+
+async def test_what_expires_leaves_a_queue_that_nobody_consumes(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    dead = DeadLetters(store)
+    queue = await make_queue(store, message_ttl_ms=300)
+    await send(store, queue, message("a"), message("b"))
+    assert sorted(await dead.expect(2)) == ["a", "b"]
+    assert {reason for _, reason in dead.left} == {DeadLetterReason.EXPIRED}
+    await send(store, queue, message("c"))
+    await dead.expect(3)
+    assert await drain(store, queue) == []
+
+
+async def test_messages_with_an_end_of_their_own_are_found_too(opened_at_moto: Open) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    dead = DeadLetters(store)
+    queue = await make_queue(store)
+    short = message("short")
+    short.expires_at = short.sent_at + 200
+    await send(store, queue, message("stays"), short)
+    assert await dead.expect(1) == ["short"]
+    # Then there is nothing more to be looked for.
+    await eventually(lambda: _is_free(backend, queue))
+    (stays,) = await store.receive(queue, count=10, wait_seconds=5)
+    assert stays.message.body == b"stays"
+    assert not stays.redelivered
+
+
+async def _is_free(backend: AwsBackend, queue: Queue) -> bool:
+    return backend.leases.holder(f"sweep/{queue.sqs_name}") is None  # type: ignore[attr-defined]
+
+
+async def test_a_sweep_waits_for_the_right_to_it(opened_at_moto: Open) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    dead = DeadLetters(store)
+    sqs_name = store.directory.sqs_name_of(name("first"), fifo=False)  # type: ignore[attr-defined]
+    lease = await backend.leases.acquire(f"sweep/{sqs_name}", on_lost=unexpected)
+    assert lease is not None
+    first = await make_queue(store, "first", message_ttl_ms=100)
+    second = await make_queue(store, "second", message_ttl_ms=300)
+    await send(store, first, message("a"))
+    await send(store, second, message("b"))
+    assert await dead.expect(1) == ["b"]
+    await backend.leases.release(lease)
+    assert await dead.expect(2) == ["b", "a"]
+
+
+async def test_a_queue_with_a_redrive_policy_is_not_swept(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    dead = DeadLetters(store)
+    await make_queue(store, "dead")
+    left_alone = await make_queue(
+        store, "left-alone", message_ttl_ms=100, redrive=RedrivePolicy("dead", 1)
+    )
+    swept = await make_queue(store, "swept", message_ttl_ms=300)
+    await send(store, left_alone, message("a"))
+    await send(store, swept, message("b"))
+    assert await dead.expect(1) == ["b"]
+    # Who receives does not get it, though.
+    assert await store.receive(left_alone, count=1, wait_seconds=0) == []
+    assert await dead.expect(2) == ["b", "a"]
+
+
+async def test_a_queue_without_such_settings_has_no_duties(opened: Opened) -> None:
+    backend, _ = await opened()
+    queue = await make_queue(backend.store)
+    await send(backend.store, queue, message("a"))
+    assert queue.care is None  # type: ignore[attr-defined]
+
+
+# -- length
+
+
+async def test_a_queue_over_its_length_loses_its_oldest(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    dead = DeadLetters(store)
+    queue = await make_queue(store, length_max=15)
+    await send(store, queue, *[message(str(number)) for number in range(40)])
+    gone = await dead.expect(25)
+    assert {reason for _, reason in dead.left} == {DeadLetterReason.MAXLEN}
+    left = await drain(store, queue)
+    assert len(left) == 15
+    assert sorted(gone + left, key=int) == [str(number) for number in range(40)]
+
+
+async def test_a_length_in_bytes_goes_by_the_mean_size(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    dead = DeadLetters(store)
+    queue = await make_queue(store, bytes_max=1_000)
+    await send(store, queue, *[message("x" * 100) for _ in range(14)])
+    await dead.expect(4)
+    assert len(await drain(store, queue)) == 10
+
+
+async def test_a_full_queue_refuses_until_there_is_room(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto(length_look_seconds=60.0)).store
+    queue = await make_queue(store, length_max=2, overflow=Overflow.REJECT_PUBLISH)
+    unit = await send(store, queue, *[message(str(number)) for number in range(4)])
+    assert sorted(unit.failures) == [2, 3]
+    assert all(isinstance(each, QueueFull) for each in unit.failures.values())
+    await delete(store, *await store.receive(queue, count=1))
+    unit = await send(store, queue, message("4"), message("5"))
+    assert sorted(unit.failures) == [1]
+
+
+async def test_room_made_elsewhere_is_noticed(opened_at_moto: Open) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    queue = await make_queue(store, length_max=1, overflow=Overflow.REJECT_PUBLISH)
+    await send(store, queue, message("0"))
+    assert (await send(store, queue, message("1"))).failures
+    url = queue.url  # type: ignore[attr-defined]
+    control = store.directory.control  # type: ignore[attr-defined]
+    await control._call("PurgeQueue", {"QueueUrl": url})
+
+    async def taken() -> bool:
+        return not (await send(store, queue, message("2"))).failures
+
+    await eventually(taken)
+
+
+# -- queues that nobody uses
+
+
+async def test_a_consumer_keeps_its_queue(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    removed: asyncio.Queue[Queue] = asyncio.Queue()
+    store.use_idle_handler(removed.put_nowait)
+    used = await make_queue(store, "used", idle_expiry_ms=600)
+    collector = await consume(store, used)
+    unused = await make_queue(store, "unused", idle_expiry_ms=600)
+    assert await asyncio.wait_for(removed.get(), 10) is unused
+    assert removed.empty()
+    assert collector.subscription is not None
+    collector.subscription.cancel()
+    while (last := await asyncio.wait_for(removed.get(), 10)) is not used:
+        assert last is unused
