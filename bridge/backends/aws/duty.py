@@ -36,9 +36,6 @@ class Right:
         """Get it unless another node has it, which costs nothing to find out."""
         if self.held:
             return True
-        holder = self._leases.holder(self._name)
-        if holder is not None and holder != self._leases.node_id:
-            return False
         self._lease = await self._leases.acquire(self._name, on_lost=self._lost)
         return self.held
 

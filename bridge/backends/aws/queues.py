@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.backends.aws.duties import Care
     from bridge.backends.aws.ordering import GroupOf
     from bridge.messaging.model import Message, QueueCounts, QueueName, QueueSettings, UnitOfWork
+    from bridge.messaging.ports import Leases
 
 
 class Returns:
@@ -94,7 +95,7 @@ class AwsQueue:
         self.sender = QueueSender(node, self)
         self.deleter = Deleter(node, self)
         self.visibility = VisibilityChanger(node, self)
-        self.intake = Intake(node, self)
+        self.intake = Intake(node, self, surroundings.leases())
 
     @property
     def settings(self) -> QueueSettings:
@@ -215,9 +216,11 @@ class Surroundings:
         vanished: Callable[[AwsQueue], None],
         dead_letter: Callable[[AwsQueue, list[AwsDelivery], DeadLetterReason], None],
         review: Callable[[AwsQueue], None],
+        leases: Callable[[], Leases],
     ) -> None:
         """`review` is to be told of other settings, and of the queue's end."""
         self.name_of_sqs_name = name_of_sqs_name
         self.vanished = vanished
         self.dead_letter = dead_letter
         self.review = review
+        self.leases = leases

@@ -19,13 +19,14 @@ from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.errors import AwsError
 from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.single_active import ExclusiveUse, Turn
 from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
 from bridge.messaging.errors import ResourceLocked
 
 if TYPE_CHECKING:
     from bridge.backends.aws.queues import AwsQueue
     from bridge.backends.aws.service import Backoff
-    from bridge.messaging.ports import Consumer
+    from bridge.messaging.ports import Consumer, Leases
 
 
 class Receiver:
@@ -70,7 +71,7 @@ class Receiver:
 class Intake:
     """What comes in from one queue, and who gets it."""
 
-    def __init__(self, node: Node, queue: AwsQueue) -> None:
+    def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
         self._node = node
         self._queue = queue
         self.receivers: list[Receiver] = []
@@ -81,25 +82,51 @@ class Intake:
         self._reserved = 0
         self._turn = 0
         self._backoff: Backoff | None = None
+        self._turn_of_node = Turn(node, leases, queue.sqs_name, self.consider)
+        self._use = ExclusiveUse(node, leases, queue.sqs_name, self._evict_all)
 
-    def join(self, consumer: Consumer, credit: int, priority: int, *, exclusive: bool) -> Receiver:
+    async def join(
+        self, consumer: Consumer, credit: int, priority: int, *, exclusive: bool
+    ) -> Receiver:
         """Add a consumer. Raises `ResourceLocked`."""
-        if any(each.exclusive for each in self.receivers) or (exclusive and self.receivers):
-            raise ResourceLocked(f"queue '{self._queue.name.name}' is in exclusive use")
+        locked = ResourceLocked(f"queue '{self._queue.name.name}' is in exclusive use")
+        if await self._use.elsewhere() or self._is_ours_alone(exclusive=exclusive):
+            raise locked
+        if exclusive:
+            if not await self._use.take():
+                raise locked
+            if self._is_ours_alone(exclusive=True):
+                # Somebody came while the others were asked.
+                self._use.drop()
+                raise locked
         receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
         self.receivers.append(receiver)
+        if self._queue.settings.single_active_consumer:
+            self._turn_of_node.ask()
         if self._queue.care is not None:
             self._queue.care.used()
         # Not at once: nothing is delivered before the caller has its subscription.
         self._node.loop.call_soon(self.consider)
         return receiver
 
+    def _is_ours_alone(self, *, exclusive: bool) -> bool:
+        """Whether a consumer here keeps another one from joining."""
+        return any(each.exclusive for each in self.receivers) or bool(exclusive and self.receivers)
+
     def leave(self, receiver: Receiver) -> None:
         self.receivers.remove(receiver)
+        if receiver.exclusive:
+            self._use.drop()
         if self.receivers:
             self.consider()
         else:
             self._release_surplus()
+            self._turn_of_node.drop()
+
+    def _evict_all(self) -> None:
+        """The node has lost the exclusive use that it had."""
+        for receiver in list(self.receivers):
+            receiver.evict()
 
     @property
     def thirsty(self) -> bool:
@@ -196,7 +223,7 @@ class Intake:
     def _eligible(self) -> list[Receiver]:
         receivers = self.receivers
         if self._queue.settings.single_active_consumer:
-            receivers = receivers[:1]
+            receivers = receivers[:1] if self._turn_of_node.held else []
         eligible = [each for each in receivers if each.credit > 0 and not each.paused]
         if len(eligible) > 1:
             highest = max(each.priority for each in eligible)

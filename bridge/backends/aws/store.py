@@ -88,6 +88,7 @@ class AwsStore:
             self.directory.drop,
             self._dead_letter,
             self.duties.review,
+            leases,
         )
 
     def _make_queue(
@@ -298,7 +299,7 @@ class AwsStore:
             )
         if queue.deleted:
             raise QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
-        return queue.intake.join(consumer, credit, priority, exclusive=exclusive)
+        return await queue.intake.join(consumer, credit, priority, exclusive=exclusive)
 
     async def receive(
         self,

@@ -16,7 +16,7 @@ import pytest
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
-from bridge.messaging.errors import QueueFull
+from bridge.messaging.errors import QueueFull, ResourceLocked
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -255,3 +255,49 @@ async def test_a_consumer_keeps_its_queue(opened_at_moto: Open) -> None:
     collector.subscription.cancel()
     while (last := await asyncio.wait_for(removed.get(), 10)) is not used:
         assert last is unused
+
+
+# -- consumers that are alone, among nodes
+
+
+async def test_the_single_active_consumer_is_of_the_node_whose_turn_it_is(
+    opened_at_moto: Open,
+) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    sqs_name = store.directory.sqs_name_of(name("orders"), fifo=False)  # type: ignore[attr-defined]
+    elsewhere = await backend.leases.acquire(f"consumer/{sqs_name}", on_lost=unexpected)
+    assert elsewhere is not None
+    queue = await make_queue(store, single_active_consumer=True)
+    other = await make_queue(store, "other")
+    await send(store, queue, message("a"))
+    collector, ordinary = await consume(store, queue), await consume(store, other)
+    await send(store, other, message("b"))
+    await ordinary.expect(1)
+    assert collector.deliveries == []
+    await backend.leases.release(elsewhere)
+    await collector.expect(1)
+    assert collector.subscription is not None
+    collector.subscription.cancel()
+    await eventually(lambda: _can_have(backend, f"consumer/{sqs_name}"))
+
+
+async def test_exclusive_use_is_one_node_s(opened_at_moto: Open) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    queue = await make_queue(store)
+    right = f"exclusive/{queue.sqs_name}"  # type: ignore[attr-defined]
+    elsewhere = await backend.leases.acquire(right, on_lost=unexpected)
+    assert elsewhere is not None
+    with pytest.raises(ResourceLocked):
+        await consume(store, queue, exclusive=True)
+    await backend.leases.release(elsewhere)
+    collector = await consume(store, queue, exclusive=True)
+    assert await backend.leases.acquire(right, on_lost=unexpected) is None
+    assert collector.subscription is not None
+    collector.subscription.cancel()
+    await eventually(lambda: _can_have(backend, right))
+
+
+async def _can_have(backend: AwsBackend, lease: str) -> bool:
+    return backend.leases.holder(lease) is None
