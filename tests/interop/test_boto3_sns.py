@@ -89,6 +89,7 @@ def test_creating_again(sns: Any) -> None:
     arn = sns.create_topic(Name=own, Attributes=attributes, Tags=tags)["TopicArn"]
     assert sns.create_topic(Name=own)["TopicArn"] == arn
     assert sns.create_topic(Name=own, Attributes=attributes, Tags=tags)["TopicArn"] == arn
+    assert sns.create_topic(Name=own, Tags=[])["TopicArn"] == arn
     assert refusal(sns.create_topic, Name=own, Attributes={"DisplayName": "b"}) == sns_invalid(
         "Attributes Reason: Topic already exists with different attributes"
     )

@@ -338,3 +338,24 @@ def test_a_deleted_topic_leaves_nothing_behind(sqs: Any, sns: Any) -> None:
         bodies += [message["Body"] for message in receive(sqs, url)]
         sns.delete_topic(TopicArn=topic)
     assert bodies == ["one", "two"]
+
+
+def test_every_queue_gets_a_message_of_its_own(sqs: Any, sns: Any, topic: str) -> None:
+    queues = [make_queue(sqs) for _ in range(3)]
+    for number, (_, arn) in enumerate(queues):
+        subscribe(sns, topic, arn, RawMessageDelivery="true" if number else "false")
+    published = sns.publish(TopicArn=topic, Message="text")["MessageId"]
+    received = [receive(sqs, url)[0] for url, _ in queues]
+    assert json.loads(received[0]["Body"])["MessageId"] == published
+    assert [message["Body"] for message in received[1:]] == ["text", "text"]
+    assert len({published, *(message["MessageId"] for message in received)}) == 4
+
+
+def test_fewer_tags_are_no_difference(sns: Any) -> None:
+    own = name("topic")
+    tags = [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
+    arn = sns.create_topic(Name=own, Tags=tags)["TopicArn"]
+    assert sns.create_topic(Name=own, Tags=tags[:1])["TopicArn"] == arn
+    assert refusal(sns.create_topic, Name=own, Tags=[{"Key": "c", "Value": ""}]) == sns_invalid(
+        "Tags Reason: Topic already exists with different tags"
+    )

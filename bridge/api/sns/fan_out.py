@@ -8,6 +8,8 @@ more bytes than the queue's MaximumMessageSize.
 
 from __future__ import annotations
 
+import msgspec
+
 from bridge.api.sns.notifications import for_queue, natural, without_trace
 from bridge.api.sns.outbound import dead_letter_queue_of, note_loss
 from bridge.api.sns.service import SnsService, topic_name
@@ -41,7 +43,8 @@ def adapt_sends(service: SnsService, topic: Topic, message_ids: set[str], unit: 
             clean = cleaned.get(routed.message_id)
             if clean is None:
                 clean = cleaned[routed.message_id] = natural(routed, topic_name(topic))
-            message = clean
+            # The message that a queue gets is one of its own, under raw delivery as well.
+            message = msgspec.structs.replace(clean, message_id=service.message_ids.next())
         target: Queue | None = queue
         reason = _why_not(queue, message)
         if reason is not None:

@@ -335,7 +335,8 @@ def _compare(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str
         shown.setdefault("ContentBasedDeduplication", "false")
     if any(shown.get(name) != value for name, value in attributes.items()):
         raise invalid("Attributes", "Topic already exists with different attributes")
-    if tags is not None and tags != topic.tags:
+    # Fewer tags than it has are no difference.
+    if tags is not None and not tags.items() <= topic.tags.items():
         raise invalid("Tags", "Topic already exists with different tags")
 
 

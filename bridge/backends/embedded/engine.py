@@ -133,7 +133,7 @@ class Engine:
             lane = queue.lane_of(message.priority)
             entry = Entry(queue, message, lane.next_id, MEMORY)
             lane.next_id += 1
-            if last is not None and message is last.message:
+            if last is not None and message.body is last.message.body:
                 self._share(entry, last)
             last = entry
             if not queue.transient:
