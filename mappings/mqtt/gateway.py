@@ -191,6 +191,7 @@ class MqttGateway(ConnectionGateway[Event]):
         session = self.session
         if not session.outlives_process:
             self.connection.complete(packet_ids)
+            self.outbound.let_go(packet_ids)
             return
         unit = UnitOfWork(answered=True)
         unit.state += session.received(packet_ids, free=True)
@@ -201,6 +202,8 @@ class MqttGateway(ConnectionGateway[Event]):
                 return []
             self.flush()
             self.connection.complete(packet_ids)
+            # Behind PUBCOMP, which is written when this returns.
+            asyncio.get_running_loop().call_soon(self.outbound.let_go, packet_ids)
             return self.connection.data_to_send()
 
         self.submit(unit, completed)

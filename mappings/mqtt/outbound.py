@@ -2,7 +2,9 @@
 
 Hot path: a list of deliveries becomes one write. A delivery stays with its session's state until it
 is acknowledged; those of QoS 0 are settled when they are written. What exceeds the client's quota
-waits in `_held`, whose size the credit of the queues bounds.
+waits in `_held`, whose size the credit of the queues bounds. So does in `_unreleased` what the
+client itself has published with QoS 2, until it has released it: clients that know Mosquitto do not
+expect their own message in the middle of its handshake.
 """
 
 from __future__ import annotations
@@ -97,6 +99,8 @@ class Outbound:
         "_quota",
         "_session",
         "_stopped",
+        "_unreleased",
+        "_unreleased_by_packet",
         "gateway",
         "shares_encodings",
     )
@@ -111,6 +115,9 @@ class Outbound:
         self._late: list[bytes] = []
         self._late_bytes = 0
         self._quota = 0
+        self._unreleased: dict[str, list[tuple[Publish, Delivery]]] = {}
+        """By message id: deliveries of the client's own publishes of QoS 2."""
+        self._unreleased_by_packet: dict[int, str] = {}
         self._stopped = True
         """Before the connection was accepted, and when it is over."""
 
@@ -207,10 +214,11 @@ class Outbound:
         if consumer is None:
             return
         consumer.close()
-        back = [each for each in self._held if each[1].queue is queue]
-        if back:
-            self._held = [each for each in self._held if each[1].queue is not queue]
-            self.gateway.release([delivery for _, delivery in back])
+        back: list[Delivery] = []
+        for waiting in (self._held, *self._unreleased.values()):
+            back += [delivery for _, delivery in waiting if delivery.queue is queue]
+            waiting[:] = [each for each in waiting if each[1].queue is not queue]
+        self.gateway.release(back)
 
     def forget(self, consumer: QueueConsumer) -> None:
         self._consumers.pop(consumer.queue, None)
@@ -251,10 +259,10 @@ class Outbound:
                 settled.append(delivery)
             ready.append(publish)
             tokens.append(delivery)
-        if self._held:
-            self._held += zip(ready, tokens, strict=True)
-        elif ready:
-            self._send(ready, tokens)
+        if ready:
+            if self._unreleased:
+                ready, tokens = self._without_unreleased(ready, tokens)
+            self._send_behind(ready, tokens)
         if settled:
             self._settle_unanswered(consumer, settled)
 
@@ -421,6 +429,45 @@ class Outbound:
             held, self._held = self._held, []
             self._send([publish for publish, _ in held], [delivery for _, delivery in held])
 
+    def hold(self, packet_id: int, message: Message) -> None:
+        """The client publishes this with QoS 2: where it comes back, it waits for `let_go`."""
+        subject = message.subject
+        if subject is not None and self._session.filters.match(subject) is not None:
+            self._unreleased[message.message_id] = []
+            self._unreleased_by_packet[packet_id] = message.message_id
+
+    def let_go(self, packet_ids: Iterable[int]) -> None:
+        """The client knows what became of its publishes."""
+        by_packet = self._unreleased_by_packet
+        if not by_packet or self._stopped:
+            return
+        ready: list[tuple[Publish, Delivery]] = []
+        for packet_id in packet_ids:
+            ready += self._unreleased.pop(by_packet.pop(packet_id, ""), ())
+        self._send_behind([publish for publish, _ in ready], [delivery for _, delivery in ready])
+
+    def _without_unreleased(
+        self, publishes: list[Publish], deliveries: list[Delivery]
+    ) -> tuple[list[Publish], list[Delivery]]:
+        """Set aside what waits for `let_go`; the rest."""
+        ready: list[Publish] = []
+        tokens: list[Delivery] = []
+        for publish, delivery in zip(publishes, deliveries, strict=True):
+            waiting = self._unreleased.get(delivery.message.message_id)
+            if waiting is not None:
+                waiting.append((publish, delivery))
+            else:
+                ready.append(publish)
+                tokens.append(delivery)
+        return ready, tokens
+
+    def _send_behind(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
+        """Send, but behind what is held."""
+        if self._held:
+            self._held += zip(publishes, deliveries, strict=True)
+        elif publishes:
+            self._send(publishes, deliveries)
+
     def received(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
         """PUBRECs: the messages leave their queue, in one unit with what their ids are now."""
         session = self._session
@@ -475,8 +522,11 @@ class Outbound:
         session, state = self._session, self._session.state
         for consumer in self._consumers.values():
             consumer.close()
-        released = [delivery for _, delivery in self._held]
-        self._held.clear()
+        released: list[Delivery] = []
+        for waiting in (self._held, *self._unreleased.values()):
+            released += [delivery for _, delivery in waiting]
+            waiting.clear()
+        self._unreleased.clear()
         for awaiting in (state.awaiting_puback, state.awaiting_pubrec):
             for packet_id, delivery in list(awaiting.items()):
                 if delivery is None:

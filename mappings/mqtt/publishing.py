@@ -25,6 +25,7 @@ from mappings.mqtt.permissions import may_publish
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
 
+_FAILURE: Final = 0x80
 ORIGINS_MAX: Final = 256
 """Topics of one connection whose origin is remembered."""
 
@@ -197,7 +198,7 @@ class Publishing:
         unit: UnitOfWork,
     ) -> int:
         """Put retained messages and packet ids of QoS 2 into the unit; returns the bytes."""
-        session = self._gateway.session
+        session, outbound = self._gateway.session, self._gateway.outbound
         retained = self._gateway.sessions.retained
         exactly_once: list[int] = []
         size_bytes = 0
@@ -210,6 +211,8 @@ class Publishing:
                     unit.state.append(change)
             if taken.qos == 2:
                 exactly_once.append(taken.packet_id)
+                if session.filters.by_text:
+                    outbound.hold(taken.packet_id, publish.message)
         if exactly_once and session.outlives_process:
             unit.atomic = True
             unit.state += session.received(exactly_once)
@@ -255,6 +258,8 @@ class Publishing:
             gateway.connection.acknowledge(
                 received, [codes.get(index, 0) for index in range(len(received))]
             )
+            refused = [received[at].packet_id for at, code in codes.items() if code >= _FAILURE]
+            gateway.outbound.let_go(refused)
         else:
             return self._answer_older(received, codes)
         return gateway.connection.data_to_send()

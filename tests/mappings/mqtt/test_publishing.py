@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.mqtt.events import DeliveriesCompleted, DeliveriesReceived
 from adapters.mqtt.packets import ProtocolVersion
 from tests.mappings.mqtt.broker import Broker
 from tests.support.mqtt_client import texts
@@ -48,6 +49,41 @@ async def test_overlapping_filters_deliver_once(broker: Broker) -> None:
         assert publish.qos == qos
         assert publish.properties.subscription_identifiers == (3, 7, 9)
     assert await client.quiet()
+
+
+@pytest.mark.parametrize("expiry", [0, 60])
+@pytest.mark.parametrize("granted", [1, 2])
+async def test_ones_own_message_does_not_come_within_its_handshake(
+    broker: Broker, granted: int, expiry: int
+) -> None:
+    client = await broker.client("c", session_expiry_interval=expiry)
+    await client.subscribe("t", qos=granted)
+    client.automatic = False
+    for number in range(3):
+        client.send("t", str(number), qos=2)
+    packet_ids: list[int] = []
+    while len(packet_ids) < 3:
+        packet_ids += (await client.event(DeliveriesReceived)).packet_ids
+    await (await broker.client("o")).publish("t", "another's", qos=2)
+    assert await client.payloads(1) == [b"another's"]
+    assert await client.quiet()
+    for number, packet_id in enumerate(packet_ids):
+        client.connection.release([packet_id])
+        client.flush()
+        await client.event(DeliveriesCompleted)
+        assert await client.payloads(1) == [str(number).encode()]
+
+
+async def test_ones_own_message_comes_to_the_next_connection(broker: Broker) -> None:
+    client = await broker.client("c", session_expiry_interval=60)
+    await client.subscribe("t", qos=2)
+    client.automatic = False
+    client.send("t", "once", qos=2)
+    await client.event(DeliveriesReceived)
+    client.cut()
+    again = await broker.client("c", session_expiry_interval=60, clean=False)
+    assert await again.payloads(1) == [b"once"]
+    assert await again.quiet()
 
 
 async def test_no_local(broker: Broker) -> None:
