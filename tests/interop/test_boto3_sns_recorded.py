@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from tests.interop.test_boto3_sns import (
     make_queue,
@@ -15,7 +17,7 @@ from tests.interop.test_boto3_sns import (
     subscribe,
 )
 from tests.support.aws_api import RunningApi
-from tests.support.aws_clients import Refusal, api, name, query, refusal, sns, sqs
+from tests.support.aws_clients import REGION, Refusal, api, name, query, refusal, sns, sqs
 
 __all__ = ["api", "sns", "sqs"]
 
@@ -358,4 +360,41 @@ def test_fewer_tags_are_no_difference(sns: Any) -> None:
     assert sns.create_topic(Name=own, Tags=tags[:1])["TopicArn"] == arn
     assert refusal(sns.create_topic, Name=own, Tags=[{"Key": "c", "Value": ""}]) == sns_invalid(
         "Tags Reason: Topic already exists with different tags"
+    )
+
+
+def test_members_that_are_not_there(api: RunningApi, sns: Any, topic: str) -> None:
+    lenient = boto3.client(
+        "sns",
+        endpoint_url=api.url,
+        region_name=REGION,
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret-key",
+        config=Config(parameter_validation=False),
+    )
+    assert refusal(lenient.unsubscribe) == sns_invalid(
+        "SubscriptionArn Reason: no value for required parameter"
+    )
+    untyped = {"a": {"StringValue": "v"}}
+    refused = refusal(lenient.publish, TopicArn=topic, Message="x", MessageAttributes=untyped)
+    null = "Value null at '{}' failed to satisfy constraint: Member must not be null"
+    assert refused.code == "ValidationError"
+    path = "messageAttributes.a.member.dataType"
+    assert refused.message == f"1 validation error detected: {null.format(path)}"
+    entries = [
+        {"Id": "1", "Message": "x"},
+        {"Id": "2", "Message": "x", "MessageAttributes": untyped},
+    ]
+    refused = refusal(lenient.publish_batch, TopicArn=topic, PublishBatchRequestEntries=entries)
+    path = f"publishBatchRequestEntries.2.member.{path}"
+    assert refused.message == f"1 validation error detected: {null.format(path)}"
+
+
+@pytest.mark.parametrize(
+    ("own", "fifo"),
+    [("plain", "true"), ("a.fifo", "false"), ("a b", "false"), ("a" * 257, "false")],
+)
+def test_names_of_topics(sns: Any, own: str, fifo: str) -> None:
+    assert refusal(sns.create_topic, Name=own, Attributes={"FifoTopic": fifo}) == sns_invalid(
+        "Topic Name"
     )

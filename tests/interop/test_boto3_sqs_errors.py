@@ -418,6 +418,14 @@ def test_permission_labels(sqs: Any, queue_url: str) -> None:
     assert refusal(sqs.add_permission, **{**permission, "AWSAccountIds": []}) == invalid(
         "Value [] for parameter PrincipalId is invalid. Reason: Unable to verify."
     )
+    actions = {
+        "DeleteQueue": "Only the queue owner is allowed to invoke this action.",
+        "Nothing": "Please refer to the appropriate WSDL for a list of valid actions. ",
+    }
+    for action, reason in actions.items():
+        assert refusal(sqs.add_permission, **{**permission, "Actions": [action]}) == invalid(
+            f"Value SQS:{action} for parameter ActionName is invalid. Reason: {reason}"
+        )
     eight = {**permission, "Label": "b", "Actions": ["SendMessage"] * 8}
     assert refusal(sqs.add_permission, **eight)[:3] == ("OverLimit", "OverLimit", 403)
 
@@ -441,6 +449,10 @@ def test_move_tasks(sqs: Any, queue_url: str) -> None:
     arn = f"arn:aws:sqs:{REGION}:000000000000:{queue_url.rpartition('/')[2]}"
     assert refusal(sqs.start_message_move_task, SourceArn=arn) == invalid(
         "Source queue must be configured as a Dead Letter Queue."
+    )
+    assert refusal(sqs.list_message_move_tasks, SourceArn="queue") == invalid(
+        "You must use this format to specify the SourceArn:"
+        " arn:<partition>:<service>:<region>:<account-id>:<resource-id>"
     )
     not_there = f"arn:aws:sqs:{REGION}:000000000000:not-there"
     assert refusal(sqs.start_message_move_task, SourceArn=not_there) == Refusal(

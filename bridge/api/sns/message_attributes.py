@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.api.errors import SNS_PARAMETER_VALUE_INVALID, ApiError
+from bridge.api.errors import SNS_PARAMETER_VALUE_INVALID, SNS_VALIDATION_ERROR, ApiError
 from bridge.api.sqs.shapes import MessageAttributeValue
 from bridge.messaging.attributes import (
     Attribute,
@@ -18,11 +18,14 @@ from bridge.messaging.attributes import (
 NAME_BYTES_MAX = 256
 
 
-def checked(values: Mapping[str, MessageAttributeValue]) -> dict[str, Attribute]:
-    """A publish's attributes. Raises ParameterValueInvalid in SNS's words."""
+def checked(values: Mapping[str, MessageAttributeValue], place: str = "") -> dict[str, Attribute]:
+    """A publish's attributes; `place` is where in the request they stand.
+
+    Raises ParameterValueInvalid and ValidationError in SNS's words.
+    """
     for name in values:
         _check_name(name)
-    return {name: _checked_value(name, value) for name, value in values.items()}
+    return {name: _checked_value(name, value, place) for name, value in values.items()}
 
 
 def _check_name(name: str) -> None:
@@ -50,8 +53,13 @@ def _check_name(name: str) -> None:
         )
 
 
-def _checked_value(name: str, value: MessageAttributeValue) -> Attribute:
+def _checked_value(name: str, value: MessageAttributeValue, place: str) -> Attribute:
     data_type = value.data_type
+    if data_type is None:
+        raise SNS_VALIDATION_ERROR(
+            f"1 validation error detected: Value null at '{place}messageAttributes.{name}.member"
+            ".dataType' failed to satisfy constraint: Member must not be null"
+        )
     if not data_type:
         raise _invalid(
             f"The message attribute '{name}' must contain non-empty message attribute type."

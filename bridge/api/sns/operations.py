@@ -11,13 +11,13 @@ import msgspec
 
 from bridge.api.operation import Handler, Operation
 from bridge.api.sns import publishing, shapes, subscriptions, topics
-from bridge.api.sns.service import SnsService
+from bridge.api.sns.service import SnsService, invalid
 from bridge.api.sqs.shapes import wire_name
 from bridge.api.wire.query import Names
 from bridge.api.wire.xml import Rendering
 
 RENDERING = Rendering("http://sns.amazonaws.com/doc/2010-03-31/")
-_NAMES = Names()
+_NAMES = Names(missing=lambda name: invalid(name, "no value for required parameter"))
 _ACTIONS: tuple[tuple[type[msgspec.Struct], Handler[SnsService]], ...] = (
     (shapes.AddPermissionRequest, topics.add_permission),
     (shapes.ConfirmSubscriptionRequest, subscriptions.confirm_subscription),

@@ -80,9 +80,10 @@ async def publish_batch(
     result = shapes.PublishBatchResult([], [])
     accepted: list[tuple[str, Entry, dict[str, Attribute]]] = []
     size = 0
-    for entry in entries:
+    for number, entry in enumerate(entries, 1):
         # SNS was recorded to refuse the whole batch for one entry.
-        attributes = _checked_entry(topic, entry)
+        place = f"publishBatchRequestEntries.{number}.member."
+        attributes = _checked_entry(topic, entry, place)
         size += message_size(entry.message, attributes)
         accepted.append((entry.id, entry, attributes))
     if size > _size_limit(topic):
@@ -193,7 +194,7 @@ def _target(service: SnsService, call: Call, arn: str) -> Topic:
     return service.topic(call, arn, "TargetArn")
 
 
-def _checked_entry(topic: Topic, entry: Entry) -> dict[str, Attribute]:
+def _checked_entry(topic: Topic, entry: Entry, place: str = "") -> dict[str, Attribute]:
     """Everything about one publish but its size. Raises SNS's errors."""
     if not entry.message:
         raise invalid("Empty message")
@@ -203,7 +204,7 @@ def _checked_entry(topic: Topic, entry: Entry) -> dict[str, Attribute]:
         _check_subject(entry.subject)
     _check_ordering(topic, entry)
     _texts_of(entry)
-    return checked(entry.message_attributes or {})
+    return checked(entry.message_attributes or {}, place)
 
 
 def _check_subject(subject: str) -> None:

@@ -20,7 +20,7 @@ from bridge.api.sns.paging import page_of
 from bridge.api.sns.service import SnsService, checked_arn, invalid, topic_name
 from bridge.api.sns.shapes import Tag
 from bridge.messaging.identifiers import ACCOUNT
-from bridge.messaging.names import FIFO_SUFFIX, is_legal_topic_name, topic_from_sns_name
+from bridge.messaging.names import is_legal_topic_name, topic_from_sns_name
 from bridge.routing.catalogue import Topic
 
 TAGS_MAX = 50
@@ -264,20 +264,8 @@ def get_data_protection_policy(
 
 
 def _check_name(name: str, *, fifo: bool) -> None:
-    if is_legal_topic_name(name, fifo=fifo):
-        return
-    if fifo:
-        raise invalid(
-            "Topic Name",
-            "Fifo Topic names must end with .fifo and must be made up of only uppercase and"
-            " lowercase"
-            " ASCII letters, numbers, underscores, and hyphens, and must be between 1 and 256"
-            " characters"
-            " long.",
-        )
-    if name.endswith(FIFO_SUFFIX) and is_legal_topic_name(name, fifo=True):
-        raise invalid("Topic Name", "Topic names that end with .fifo need the attribute FifoTopic.")
-    raise invalid("Topic Name")
+    if not is_legal_topic_name(name, fifo=fifo):
+        raise invalid("Topic Name")
 
 
 def _in_plain_case(name: str, value: str) -> str:

@@ -297,7 +297,12 @@ def _listed(task: MoveTask) -> ListMessageMoveTasksResultEntry:
 
 
 def _queue_of(service: SqsService, parameter: str, arn: str) -> Queue:
-    queue = service.directory.by_arn(arn) if arn.startswith("arn:") else None
+    if not arn.startswith("arn:") or arn.count(":") < 5:
+        raise INVALID_PARAMETER_VALUE(
+            f"You must use this format to specify the {parameter}:"
+            " arn:<partition>:<service>:<region>:<account-id>:<resource-id>"
+        )
+    queue = service.directory.by_arn(arn)
     if queue is None:
         raise RESOURCE_NOT_FOUND(
             f"The resource that you specified for the {parameter} parameter doesn't exist."

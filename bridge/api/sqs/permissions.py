@@ -33,7 +33,23 @@ SHARED_ACTIONS = frozenset(
         "SendMessage",
     }
 )
-"""The others cannot be given to another account."""
+OWN_ACTIONS = frozenset(
+    {
+        "AddPermission",
+        "CancelMessageMoveTask",
+        "CreateQueue",
+        "DeleteQueue",
+        "ListMessageMoveTasks",
+        "ListQueueTags",
+        "ListQueues",
+        "RemovePermission",
+        "SetQueueAttributes",
+        "StartMessageMoveTask",
+        "TagQueue",
+        "UntagQueue",
+    }
+)
+"""These cannot be given to another account."""
 _ACCOUNT = re.compile(r"\d{12}")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -95,12 +111,12 @@ def _check(request: AddPermissionRequest) -> None:
             f"{len(request.actions)} Actions were found, maximum allowed is {ACTIONS_MAX}."
         )
     for action in request.actions:
-        if action not in SHARED_ACTIONS:
-            raise _invalid(
-                "ActionName",
-                f"SQS:{action}",
-                "Only the queue owner is allowed to invoke this action.",
-            )
+        if action in SHARED_ACTIONS:
+            continue
+        reason = "Please refer to the appropriate WSDL for a list of valid actions. "
+        if action in OWN_ACTIONS:
+            reason = "Only the queue owner is allowed to invoke this action."
+        raise _invalid("ActionName", f"SQS:{action}", reason)
 
 
 def _policy_of(queue: Queue) -> dict[str, Any] | None:

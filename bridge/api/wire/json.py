@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,14 +51,21 @@ def _decode_with_surrogates(decoder: msgspec.json.Decoder[T], body: bytes, error
         raise request_error(again) from again
 
 
-def request_error(error: Exception) -> errors.ApiError:
-    """AWS's error for what msgspec did not accept."""
+def missing_parameter(name: str) -> errors.ApiError:
+    """SQS's error for a parameter that has to be there."""
+    return errors.MISSING_PARAMETER(f"The request must contain the parameter {name}.")
+
+
+def request_error(
+    error: Exception, missing: Callable[[str], errors.ApiError] = missing_parameter
+) -> errors.ApiError:
+    """AWS's error for what msgspec did not accept; `missing` makes it for a path that is absent."""
     text = str(error)
     if found := _MISSING.search(text):
         name = found["field"]
         if path := found["path"]:
             name = f"{_wire_path(path)}.{name}"
-        return errors.MISSING_PARAMETER(f"The request must contain the parameter {name}.")
+        return missing(name)
     return errors.SERIALIZATION(text)
 
 

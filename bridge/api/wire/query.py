@@ -8,7 +8,7 @@ protocol uses as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bridge.api import errors
-from bridge.api.wire.json import request_error
+from bridge.api.wire.json import missing_parameter, request_error
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ class Names:
 
     lists: Mapping[str, str] = field(default_factory=dict)
     maps: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    missing: Callable[[str], errors.ApiError] = missing_parameter
+    """Makes the service's error for a parameter that has to be there."""
 
 
 def parameters_from(query: str, form: bytes) -> dict[str, str]:
@@ -65,7 +67,7 @@ def convert_request(parameters: Mapping[str, str], type_: type[T], names: Names)
     try:
         return msgspec.convert(resolved, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise request_error(error) from error
+        raise request_error(error, names.missing) from error
 
 
 def _list_members(type_: type[Any]) -> tuple[str, ...]:
