@@ -65,6 +65,12 @@ class Consumer(Protocol):
         """The queue was deleted or the consumer evicted; its deliveries are void."""
         ...
 
+    def overdue(self, held_seconds: float) -> None:
+        """A message was held for longer than the store can keep it from others; the consumer is
+        cancelled, and what it has is to be released.
+        """
+        ...
+
 
 class Subscription(Protocol):
     """One consumer at one queue."""

@@ -17,6 +17,7 @@ from adapters.amqp091.codec import Outgoing
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.ports import Subscription as StoreSubscription
+from mappings.amqp091.errors import delivery_timed_out
 from mappings.amqp091.messages import (
     counts_deliveries,
     outgoing_of,
@@ -132,6 +133,12 @@ class AmqpConsumer:
         if not self.closed:
             self.closed = True
             self._gateway.consumer_ended(self)
+
+    def overdue(self, held_seconds: float) -> None:
+        """See `bridge.messaging.ports.Consumer`; RabbitMQ's consumer timeout does the same."""
+        if not self.closed:
+            number = self.channel.number
+            self._gateway.refuse_channel(number, delivery_timed_out(number, held_seconds))
 
     def close(self) -> None:
         """Take nothing more; what is unacknowledged stays with the channel."""

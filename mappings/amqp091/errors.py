@@ -73,3 +73,12 @@ def locked(name: QueueName, method: int = 0) -> SoftError:
         " exclusive property value does not match that of the original declaration.",
         method,
     )
+
+
+def delivery_timed_out(channel: int, seconds: float) -> SoftError:
+    """406: a delivery was not acknowledged in time."""
+    return precondition_failed(
+        f"delivery acknowledgement on channel {channel} timed out. Timeout value used:"
+        f" {round(seconds * 1000)} ms. This timeout value can be configured, see consumers doc"
+        " guide to learn more"
+    )

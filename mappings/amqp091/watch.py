@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mappings.amqp091.errors import precondition_failed
+from mappings.amqp091.errors import delivery_timed_out
 
 if TYPE_CHECKING:
     from mappings.amqp091.channel import GatewayChannel
@@ -106,14 +106,8 @@ class Watch:
         if oldest is None:
             return
         if marks and now >= marks[0][0] + self._timeout_seconds:
-            milliseconds = round(self._timeout_seconds * 1000)
             self._gateway.refuse_channel(
-                channel.number,
-                precondition_failed(
-                    f"delivery acknowledgement on channel {channel.number} timed out. Timeout value"
-                    f" used: {milliseconds} ms. This timeout value can be configured, see consumers"
-                    " doc guide to learn more"
-                ),
+                channel.number, delivery_timed_out(channel.number, self._timeout_seconds)
             )
         elif not marks or marks[-1][1] < spoken.last_tag:
             marks.append((now, spoken.last_tag))

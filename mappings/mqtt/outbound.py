@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.mqtt.packets import Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
 from adapters.mqtt.publishes import encode_publish
+from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.ports import Subscription as StoreSubscription
@@ -65,6 +66,13 @@ class QueueConsumer:
         """The queue is gone, and the subscriptions with it."""
         self.closed = True
         self._outbound.forget(self)
+
+    def overdue(self, held_seconds: float) -> None:
+        """The client is to connect again: it gets its messages anew then."""
+        self._outbound.gateway.end(
+            ReasonCode.ADMINISTRATIVE_ACTION,
+            f"a message was not acknowledged for {round(held_seconds)} s",
+        )
 
     def close(self) -> None:
         self.closed = True

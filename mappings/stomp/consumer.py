@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adapters.stomp.frames import FrameError
 from adapters.stomp.subscription import AckMode, Subscription
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Subscription as StoreSubscription
@@ -144,6 +145,17 @@ class StompConsumer:
             self.closed = True
             self.subscription.take_unsettled()
             self._gateway.subscriptions.source_ended(self)
+
+    def overdue(self, held_seconds: float) -> None:
+        """See `bridge.messaging.ports.Consumer`; the connection ends, as RabbitMQ does it."""
+        if not self.closed:
+            self._gateway.refuse(
+                FrameError(
+                    "precondition_failed",
+                    f"delivery acknowledgement of subscription '{self.subscription.id}' timed out:"
+                    f" a message was held for {round(held_seconds)} s\n",
+                )
+            )
 
     def close(self) -> list[Delivery]:
         """Take nothing more; returns what is unsettled, for the caller to release."""

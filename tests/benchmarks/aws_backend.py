@@ -135,6 +135,8 @@ class _Consumer:
 
     def cancelled(self) -> None: ...
 
+    def overdue(self, held_seconds: float) -> None: ...
+
 
 async def _measure(url: str, count: int) -> None:
     clock, ids = SystemClock(), MessageIds()

@@ -85,6 +85,7 @@ class Collector:
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
         self.was_cancelled = False
+        self.was_overdue = False
         self.subscription: Subscription | None = None
         self.changed = asyncio.Event()
 
@@ -94,6 +95,10 @@ class Collector:
 
     def cancelled(self) -> None:
         self.was_cancelled = True
+        self.changed.set()
+
+    def overdue(self, held_seconds: float) -> None:
+        self.was_overdue = True
         self.changed.set()
 
     async def expect(self, count: int) -> list[Delivery]:

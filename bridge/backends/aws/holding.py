@@ -76,4 +76,4 @@ class Holder:
             self._held[delivery] = None
             delivery.queue.visibility.change(delivery, node.limits.hold_seconds, None, deadline)
         for receiver in overdue:
-            receiver.evict()
+            receiver.overdue(node.limits.hold_seconds_max)

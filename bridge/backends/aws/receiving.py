@@ -61,8 +61,14 @@ class Receiver:
             self.cancelled = True
             self._intake.leave(self)
 
+    def overdue(self, held_seconds: float) -> None:
+        """The consumer held a message for too long."""
+        if not self.cancelled:
+            self.cancel()
+            self.consumer.overdue(held_seconds)
+
     def evict(self) -> None:
-        """The queue is gone, or the consumer held a message for too long."""
+        """The queue is gone, or the use of it."""
         if not self.cancelled:
             self.cancel()
             self.consumer.cancelled()

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
+from bridge.messaging.model import QueueName
 from tests.mappings.amqp091.broker import AmqpClient, Broker, bodies, connect, names
 
 
@@ -108,3 +109,23 @@ async def test_without_the_option_nobody_is_timed_out(no_ack: bool) -> None:
     client.publish("q", b"x")
     await client.call("Basic.Consume", queue="q", no_ack=no_ack)
     assert client.gateway.next_deadline() is None
+
+
+async def test_a_message_held_for_longer_than_the_store_can_costs_its_channel() -> None:
+    broker = Broker()
+    client = await connect(broker)
+    await client.declare("q")
+    client.publish("q", b"x")
+    await client.call("Basic.Consume", queue="q")
+    (subscription,) = broker.store.by_name[QueueName("/", "q")].consumers
+    subscription.cancel()
+    subscription.consumer.overdue(39_600)
+    (closed,) = await client.read()
+    assert (closed.name, closed.fields["reply_code"]) == ("Channel.Close", 406)
+    assert closed.fields["reply_text"].startswith(
+        "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."
+        " Timeout value used: 39600000 ms."
+    )
+    await client.call("Channel.CloseOk")
+    await client.call("Channel.Open")
+    assert bodies(await client.call("Basic.Consume", queue="q")) == [b"x"]

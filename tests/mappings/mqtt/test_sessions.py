@@ -160,6 +160,18 @@ async def test_a_session_is_taken_over(broker: Broker, clean: bool) -> None:
         assert await second.payloads(1) == [b"x"]
 
 
+async def test_a_message_held_for_longer_than_the_store_can_ends_the_connection(
+    broker: Broker,
+) -> None:
+    client = await durable(broker)
+    await client.subscribe("t", qos=1)
+    queue: Any = broker.sessions.by_client["/", "c"].queue
+    (receiver,) = queue.receivers
+    receiver.consumer.overdue(39_600)
+    await client.until(lambda: client.closed)
+    assert client.disconnected == ReasonCode.ADMINISTRATIVE_ACTION
+
+
 async def test_options_of_a_filter_survive(broker: Broker) -> None:
     client = await durable(broker)
     await client.subscribe("t", qos=2, identifier=5, no_local=True, retain_as_published=True)

@@ -297,6 +297,21 @@ async def test_a_deleted_queue_ends_its_subscriptions(broker: Broker) -> None:
     assert client.wire.closed
 
 
+async def test_a_message_held_for_longer_than_the_store_can_ends_the_connection(
+    broker: Broker,
+) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/queue/a", "0", "ack:client"), send("/queue/a", "1"))
+    (subscription,) = broker.bench_queue("a").consumers
+    subscription.cancel()
+    subscription.consumer.overdue(39_600)
+    answer = await client.read()
+    assert "message:precondition_failed\n" in answer
+    assert "a message was held for 39600 s" in answer
+    assert client.wire.closed
+    assert broker.bodies("a") == ["1"]
+
+
 # Topics
 
 

@@ -65,6 +65,9 @@ class Worker:
     def cancelled(self) -> None:
         raise AssertionError("nobody deletes the queue")
 
+    def overdue(self, held_seconds: float) -> None:
+        raise AssertionError(held_seconds)
+
 
 class Load:
     """Publishes to all queues within a window."""

@@ -105,6 +105,9 @@ class ModelConsumer:
     def cancelled(self) -> None:
         self.subscription = None
 
+    def overdue(self, held_seconds: float) -> None:
+        raise AssertionError(held_seconds)
+
 
 def number_of(delivery: Delivery) -> int:
     return int(delivery.message.body)
