@@ -31,7 +31,10 @@ WIRES: dict[str, Callable[[Options], Wire]] = {
 }
 
 BYSTANDER = "bystander"
-IDLE = "idle"
+IDLE = {"idle": 2_000, "idle-15k": 15_000}
+"""Cases of idle connections, and how many."""
+HALF = "-half"
+"""Behind the name of a case: at half of the rate that each peer reaches in the same run."""
 
 CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
@@ -58,7 +61,6 @@ CASES: dict[str, Options] = {
         "amqp", 0, confirms=False, persistent=False, automatic_acks=True, backlog=2_000
     ),
     "amqp-fan10": Options("amqp", 0, subscribers=10, window=200, backlog=500, fan_out=True),
-    "amqp-half": Options("amqp", 0, rate=8_000, window=2_000, backlog=4_000),
     "amqp-rate1k": Options("amqp", 0, rate=1_000, window=2_000, backlog=2_000),
     "sqs-1": Options("sqs", 0),
     "sqs-8": Options("sqs", 0, publishers=8),
@@ -86,6 +88,15 @@ def run_once(peer: Peer, options: Options) -> Row:
     return Row(result, (spent[1] - spent[0]) / messages * 1e6, peer.memory_mib())
 
 
+def run_at_half(peer: Peer, options: Options) -> Row:
+    """One run as fast as it goes, and one at half of that rate, which is returned."""
+    rate = run_once(peer, options).result.received_per_second / 2
+    allowed = int(rate) + 1
+    return run_once(
+        peer, msgspec.structs.replace(options, rate=rate, window=allowed, backlog=2 * allowed)
+    )
+
+
 def _wired(options: Options) -> Load:
     return Load(WIRES[options.protocol](options), options)
 
@@ -103,7 +114,9 @@ def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
             return float(statistics.median(getattr(row.result, field) for row in each))
 
         ratios = ", ".join(
-            f"{rates[name] / rate:.1f} x {other}" for other, rate in rates.items() if other != name
+            f"{rates[name] / rate:.1f} x {other}"
+            for other, rate in rates.items()
+            if other != name and rate
         )
         lines.append(
             f"| {case} | {name} | {rates[name]:,.0f} | {median('delivery_p50'):.2f} /"
@@ -118,8 +131,12 @@ def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    cases = [*CASES, BYSTANDER, IDLE]
-    parser.add_argument("--cases", default=",".join(cases), help="of " + ", ".join(cases))
+    cases = [*CASES, BYSTANDER, *IDLE]
+    parser.add_argument(
+        "--cases",
+        default=",".join(cases),
+        help=f"of {', '.join(cases)}; with {HALF} behind its name, a case at half of its rate",
+    )
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="measured, each run")
@@ -156,16 +173,16 @@ def _measure_bystander(peers: list[Peer], runs: int) -> None:
                 )
 
 
-def _measure_idle(peers: list[Peer]) -> None:
+def _measure_idle(peers: list[Peer], case: str) -> None:
     for peer in peers:
         for protocol in ("mqtt", "amqp", "stomp"):
             if protocol in peer.ports:
                 # Memory once used is not given back, so each protocol has a fresh process.
                 peer.stop()
                 peer.start()
-                cost = uvloop.run(idle.measure(peer, protocol))
+                cost = uvloop.run(idle.measure(peer, protocol, IDLE[case]))
                 print(
-                    f"| {IDLE}-{protocol} | {peer.name} | {cost.memory_kib:.1f} KiB a connection"
+                    f"| {case} {protocol} | {peer.name} | {cost.memory_kib:.1f} KiB a connection"
                     f" | {cost.connect_microseconds:.0f} us CPU to connect | | | | | |",
                     flush=True,
                 )
@@ -180,16 +197,17 @@ def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> N
         if case == BYSTANDER:
             _measure_bystander(peers, runs)
             continue
-        if case == IDLE:
-            _measure_idle(peers)
+        if case in IDLE:
+            _measure_idle(peers, case)
             continue
-        options = msgspec.structs.replace(CASES[case], duration_seconds=seconds)
+        run = run_at_half if case.endswith(HALF) else run_once
+        options = msgspec.structs.replace(CASES[case.removesuffix(HALF)], duration_seconds=seconds)
         rows: dict[str, list[Row]] = {}
         for _ in range(runs):
             for peer in peers:
                 if options.protocol in peer.ports:
                     here = msgspec.structs.replace(options, port=peer.ports[options.protocol])
-                    rows.setdefault(peer.name, []).append(run_once(peer, here))
+                    rows.setdefault(peer.name, []).append(run(peer, here))
         print("\n".join(table(case, rows)), flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable
 
 import msgspec
@@ -18,9 +19,9 @@ _WIRES: dict[str, Callable[[Options], AmqpWire | MqttWire | StompWire]] = {
     "mqtt": MqttWire,
     "stomp": StompWire,
 }
-CONNECTIONS = 2_000
 SETTLE_SECONDS = 1.0
 WARM_CONNECTIONS = 200
+DESCRIPTORS_BESIDES = 100
 
 
 class Idle(msgspec.Struct):
@@ -30,9 +31,10 @@ class Idle(msgspec.Struct):
     connect_microseconds: float
 
 
-async def measure(peer: Peer, protocol: str) -> Idle:
-    """Open `CONNECTIONS` after a few that warm the server up, and look at it from outside."""
-    options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + CONNECTIONS)
+async def measure(peer: Peer, protocol: str, count: int) -> Idle:
+    """Open `count` connections after a few that warm the server up, and look at it from outside."""
+    _allow_descriptors(WARM_CONNECTIONS + count)
+    options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + count)
     wire = _WIRES[protocol](options)
     connections: list[Connection] = []
 
@@ -46,11 +48,19 @@ async def measure(peer: Peer, protocol: str) -> Idle:
     await open_some(0, WARM_CONNECTIONS)
     await asyncio.sleep(SETTLE_SECONDS)
     memory, cpu = peer.memory_mib(), peer.cpu_seconds()
-    await open_some(WARM_CONNECTIONS, CONNECTIONS)
+    await open_some(WARM_CONNECTIONS, count)
     spent = peer.cpu_seconds() - cpu
     await asyncio.sleep(SETTLE_SECONDS)
     grown = peer.memory_mib() - memory
     for connection in connections:
         assert connection.transport is not None
         connection.transport.abort()
-    return Idle(grown * 1024 / CONNECTIONS, spent / CONNECTIONS * 1e6)
+    return Idle(grown * 1024 / count, spent / count * 1e6)
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Of this process; the server sees to its own."""
+    wanted = connections + DESCRIPTORS_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))

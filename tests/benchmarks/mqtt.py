@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import chain
 
 from tests.benchmarks.load import STAMP_LENGTH, Connection, Options
@@ -67,6 +68,15 @@ class MqttWire:
         if reply[0] != 0x20 or reply[3] != 0:
             raise SystemExit(f"{reply!r} where CONNACK was expected")
 
+    async def _forget(self, name: str) -> None:
+        """Drop the session that an earlier run left, with what is queued in it."""
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(Connection, "127.0.0.1", self._options.port)
+        await self._open(connection, name, clean=True)
+        connection.write(_packet(0xE0, b""))
+        assert connection.transport is not None
+        connection.transport.close()
+
     async def open_idle(self, number: int, connection: Connection) -> None:
         """A clean session that subscribes to nothing."""
         await self._open(connection, f"bench-idle-{number}", clean=True)
@@ -80,7 +90,9 @@ class MqttWire:
     async def open_subscriber(
         self, subscriber: int, connection: Connection, destination: int
     ) -> None:
-        await self._open(connection, f"bench-sub-{subscriber}", clean=self._options.qos == 0)
+        name = f"bench-sub-{subscriber}"
+        await self._forget(name)
+        await self._open(connection, name, clean=self._options.qos == 0)
         body = b"\0\1" + _string(self._topics[destination]) + bytes([self._options.qos])
         connection.write(_packet(0x82, body))
         reply = await connection.until(lambda data: _whole(data)[1])

@@ -187,7 +187,7 @@ class RabbitMQ(Peer):
 
 
 class Mosquitto(Peer):
-    """Debian's mosquitto with persistence, which never syncs."""
+    """Debian's mosquitto with persistence, which never syncs, and no bound on messages in flight."""
 
     name = "mosquitto"
     speaks = ("mqtt",)
@@ -201,9 +201,27 @@ class Mosquitto(Peer):
         path.write_text(
             f"listener {self.ports['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {self.directory}/\nuser root\nlog_type error\n"
-            "max_queued_messages 0\n"
+            "max_queued_messages 0\nmax_inflight_messages 0\n"
         )
         return ["mosquitto", "-c", str(path)], {}
+
+
+class Amqtt(Peer):
+    """amqtt's broker, which keeps everything in memory."""
+
+    name = "amqtt"
+    speaks = ("mqtt",)
+
+    @staticmethod
+    def installed() -> bool:
+        return Path(sys.executable).with_name("amqtt").exists()
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        configuration = self.directory / "amqtt.yaml"
+        configuration.write_text(
+            f"listeners:\n  default: {{type: tcp, bind: '127.0.0.1:{self.ports['mqtt']}'}}\n"
+        )
+        return [str(Path(sys.executable).with_name("amqtt")), "-c", str(configuration)], {}
 
 
 class ActiveMQ(Peer):
@@ -269,5 +287,5 @@ class Moto(Peer):
 
 
 PEERS: dict[str, type[Peer]] = {
-    each.name: each for each in (Landbridge, Mosquitto, RabbitMQ, ActiveMQ, Moto)
+    each.name: each for each in (Landbridge, Mosquitto, RabbitMQ, ActiveMQ, Amqtt, Moto)
 }

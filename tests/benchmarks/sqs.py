@@ -1,7 +1,7 @@
 """The SQS API over raw HTTP (AWS JSON 1.0): send, receive and delete ten at a time, in turn.
 
 Each connection has a queue and a keep-alive socket of its own. `delivery` is from the start of a
-batch's send to the end of its first receive.
+batch's send to the end of its first receive. A rate is kept by starting turns evenly.
 """
 
 from __future__ import annotations
@@ -119,7 +119,13 @@ class SqsLoad:
         )
 
     async def _work(self, connection: SqsConnection) -> None:
+        options = self._options
+        interval = options.publishers * BATCH / options.rate if options.rate else 0.0
+        due = time.monotonic()
         while not self._stopping:
+            if interval:
+                due += interval
+                await asyncio.sleep(max(due - time.monotonic(), 0.0))
             send, receive = await connection.turn()
             if self._measuring:
                 self._sends.append(send)
