@@ -187,7 +187,7 @@ class RabbitMQ(Peer):
 
 
 class Mosquitto(Peer):
-    """Debian's mosquitto with persistence, which never syncs, and no bound on messages in flight."""
+    """Debian's mosquitto with persistence, which never syncs; any number of messages in flight."""
 
     name = "mosquitto"
     speaks = ("mqtt",)
