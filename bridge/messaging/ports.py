@@ -286,11 +286,10 @@ class Leases(Protocol):
         """
         ...
 
-    async def release(self, lease: Lease, *, forget: bool = False) -> None:
+    async def release(self, lease: Lease) -> None:
         """Let others have it; does nothing for one that is no longer held.
 
-        `forget`: nobody will ask for this name again, nor compare its epochs (a session that
-        ended). Raises `StoreUnavailable`; it then ends with this node.
+        Raises `StoreUnavailable`; the lease then ends with this node.
         """
         ...
 

@@ -56,9 +56,3 @@ async def test_waiting_ends(leases: Leases) -> None:
     first = await acquire(leases, "session/b")
     assert await leases.acquire("session/b", on_lost=unexpected, wait_seconds=0.05) is None
     assert first.held
-
-
-async def test_a_forgotten_name_can_be_had_again(leases: Leases) -> None:
-    await leases.release(await acquire(leases, "session/c"), forget=True)
-    assert leases.holder("session/c") is None
-    assert (await acquire(leases, "session/c")).held

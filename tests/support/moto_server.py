@@ -1,12 +1,58 @@
-"""moto's server on a free port of loopback, in this process: AWS, as far as tests go."""
+"""moto's server on a free port of loopback, in this process: AWS, as far as tests go.
+
+What is asked of DynamoDB is done one call at a time: moto checks a condition and writes in two
+steps, and takes a failed transaction back by putting the whole table as it was, so that calls of
+several nodes at once would lose writes, as DynamoDB itself never does.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import make_server
+
+Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+
+
+class _OneAtATime:
+    """Calls of DynamoDB in a row, all others as they come."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._lock = Lock()
+
+    def __call__(
+        self, environment: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if environment.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB"):
+            with self._lock:
+                return self._application(environment, start_response)
+        return self._application(environment, start_response)
+
+
+class _Server(ThreadedMotoServer):
+    def _server_entry(self) -> None:
+        application: Any = _OneAtATime(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(
+            self._ip_address,
+            self._port,
+            application,
+            threaded=True,
+            request_handler=MotoRequestHandler,
+        )
+        self._server_ready_event.set()
+        self._server.serve_forever()
 
 
 @contextmanager
@@ -14,7 +60,7 @@ def moto_server() -> Iterator[str]:
     """Start the server; yields its URL."""
     # One line for each request would bury what a test has to say.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = _Server(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge.backends.aws.counters import CallCounters, snake_case
 from bridge.backends.aws.credentials import Credentials, Resolved, resolve
-from bridge.backends.aws.errors import AwsError
-from bridge.backends.aws.lease import Lease
+from bridge.backends.aws.leases import AwsLeases
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
@@ -17,7 +16,6 @@ from bridge.backends.aws.service import Random, Service
 from bridge.backends.aws.state import AwsState
 from bridge.backends.aws.store import AwsStore
 from bridge.backends.aws.tasks import Tasks
-from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import MessagingError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class AwsBackend:
         self._node: Node | None = None
         self._store: AwsStore | None = None
         self._state: AwsState | None = None
-        self._lease: Lease | None = None
+        self._leases: AwsLeases | None = None
 
     @property
     def store(self) -> Store:
@@ -69,13 +67,13 @@ class AwsBackend:
 
     @property
     def leases(self) -> Leases:
-        # One node at a time has the table.
-        return self._local.leases
+        assert self._leases is not None, "open comes first"
+        return self._leases
 
     @property
     def healthy(self) -> bool:
         node = self._node
-        if node is None or (self._lease is not None and not self._lease.held):
+        if node is None or self._state is None or not self._state.membership.held:
             return False
         return not node.sqs.failing and not node.dynamodb.failing
 
@@ -110,15 +108,17 @@ class AwsBackend:
                 self._tasks,
             ),
         )
-        self._state = AwsState(node, self._options.table)
+        self._state = state = AwsState(node, self._options.table)
+        self._leases = AwsLeases(node, state)
+        state.membership.on_gone = self._leases.node_gone
+        state.membership.on_lapse = self._lapsed
         self._store = AwsStore(
             node, self._state, self._options, self._local.store, lambda: self.leases
         )
         try:
-            await self._state.ensure_table(create=self._options.create)
-            if self._options.exclusive:
-                await self._take_lease(node, self._store)
-            await self._state.read()
+            await state.ensure_table(create=self._options.create)
+            await state.join()
+            self._tasks.spawn(state.keep())
             await self._store.directory.open()
         except* MessagingError as errors:
             await self.close()
@@ -126,24 +126,27 @@ class AwsBackend:
         except* BaseException:
             await self.close()
             raise
+        self._store.fenced = lambda: not state.membership.held
+        self._tasks.spawn(state.follow())
         node.opened = True
         self._tasks.spawn(self._keep_credentials(resolved.credentials))
 
-    async def _take_lease(self, node: Node, store: AwsStore) -> None:
-        table = self._options.table
-        lease = Lease(node, table, "catalogue", owner=MessageIds().next())
-        try:
-            taken = await lease.acquire()
-        except AwsError as error:
-            raise StoreUnavailable(f"the state table {table!r} cannot be used: {error}") from None
-        if not taken:
-            raise StoreUnavailable(
-                f"the state table {table!r} is in use by another broker: stop that one, or give"
-                " this one a table and a prefix of its own (backend.state_table, backend.prefix)"
-            )
-        self._lease = lease
-        store.fenced = lambda: not lease.held
-        self._tasks.spawn(lease.keep())
+    def _lapsed(self) -> None:
+        """The other nodes may go on without this one: it lets go of all, and joins them again."""
+        if self._node is not None and self._leases is not None:
+            self._leases.lose_all()
+            self._tasks.spawn(self._join_again(self._node))
+
+    async def _join_again(self, node: Node) -> None:
+        assert self._state is not None, "it was made with the node"
+        backoff = node.dynamodb.backoff()
+        while True:
+            try:
+                await self._state.join()
+            except StoreUnavailable:
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                return
 
     async def close(self) -> None:
         node, self._node = self._node, None
@@ -151,8 +154,10 @@ class AwsBackend:
             return
         assert self._store is not None, "it was made with the node"
         await self._store.close()
-        if self._lease is not None:
-            await self._lease.release()
+        assert self._state is not None, "it too"
+        assert self._leases is not None, "they too"
+        await self._leases.close()
+        await self._state.membership.leave()
         await self._tasks.close()
         node.sqs.close()
         node.dynamodb.close()

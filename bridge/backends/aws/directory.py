@@ -1,14 +1,15 @@
 """The queues that this node knows: found in SQS when opening, made on demand, by both their names.
 
 What SQS has no attribute for (time to live, dead letters, legacy arguments) stands in the state
-store under the queue's SQS name; a queue without such an entry is taken as it is.
+store under the queue's SQS name, where the other nodes see it at once; a queue without such an
+entry is taken as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -23,7 +24,7 @@ from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.ordering import group_of, rule_for
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.state import AwsState
-from bridge.messaging.errors import QueueDoesNotExist, QueueNameExists
+from bridge.messaging.errors import QueueDoesNotExist, QueueNameExists, StateConflict
 from bridge.messaging.identifiers import parse_queue_url
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
@@ -45,18 +46,26 @@ KIND_QUEUE = "queue"
 
 
 class QueueRecord(msgspec.Struct, array_like=True):
-    """What the state store keeps about a queue."""
+    """What the state store keeps about a queue. `taken` as it is: its settings are those of SQS."""
 
     namespace: str
     name: str
     settings: QueueSettings
     created_at: int
     modified_at: int
+    url: str = ""
+    taken: bool = False
 
 
 _decode_record = msgspec.msgpack.Decoder(QueueRecord).decode
 
-Commit = Callable[[list[StateChange]], Awaitable[None]]
+
+class Commit(Protocol):
+    """Writes state; returns once every node goes by it. `agreed` as in `UnitOfWork`."""
+
+    async def __call__(self, changes: list[StateChange], *, agreed: bool = False) -> None: ...
+
+
 MakeQueue = Callable[[QueueName, QueueSettings, str, str], AwsQueue]
 
 
@@ -77,14 +86,18 @@ class Directory:
         self._by_sqs_name: dict[str, AwsQueue] = {}
         self._pinned = {sqs: name for name, sqs in options.queues.items()}
         self._creating: dict[QueueName, asyncio.Future[Queue]] = {}
+        state.watch([KIND_QUEUE], self._follow)
 
     async def open(self) -> None:
         """Find the queues that there are."""
         urls = await self.control.list_urls(self._options.prefix)
-        if self._options.prefix:
-            for pinned in self._pinned:
-                url = await self.control.url_of(pinned)
-                if url is not None and url not in urls:
+        listed = {parse_queue_url(url).name for url in urls}
+        # Pinned ones may have any name, and lists of SQS are late.
+        known = [*self._pinned, *(sqs for sqs, _ in self._state.scan(KIND_QUEUE))]
+        for sqs in dict.fromkeys(known):
+            if sqs not in listed:
+                url = await self.control.url_of(sqs)
+                if url is not None:
                     urls.append(url)
         for some in slices(urls, self._node.limits.queues_read_at_once_max):
             async with asyncio.TaskGroup() as group:
@@ -125,11 +138,11 @@ class Directory:
     async def _adopt(self, sqs: str, url: str, name: QueueName | None = None) -> AwsQueue:
         """Take an existing queue as it is."""
         stored = self._state.get(KIND_QUEUE, sqs)
-        if stored is not None:
-            record = _decode_record(stored)
-            queue = self._put(QueueName(record.namespace, record.name), record.settings, sqs, url)
-            queue.created_at, queue.modified_at = record.created_at, record.modified_at
-            return queue
+        record = None if stored is None else _decode_record(stored)
+        if record is not None and not record.taken:
+            return self._put_record(sqs, record, url)
+        if record is not None:
+            name = QueueName(record.namespace, record.name)
         attributes = await self.control.attributes(url)
         tags = await self.control.tags(url)
         if name is None:
@@ -141,8 +154,16 @@ class Directory:
             redrive_name = self.name_of_sqs_name(redrive.rpartition(":")[2]).name
         queue = self._put(name, settings_from_attributes(attributes, tags, redrive_name), sqs, url)
         queue.arn = attributes.get("QueueArn")
-        queue.created_at = int(attributes.get("CreatedTimestamp", 0)) * 1000
-        queue.modified_at = int(attributes.get("LastModifiedTimestamp", 0)) * 1000
+        # moto's have fractions.
+        queue.created_at = int(float(attributes.get("CreatedTimestamp", 0))) * 1000
+        queue.modified_at = int(float(attributes.get("LastModifiedTimestamp", 0))) * 1000
+        return queue
+
+    def _put_record(self, sqs: str, record: QueueRecord, url: str) -> AwsQueue:
+        """The queue, with what the record says of it."""
+        queue = self._put(QueueName(record.namespace, record.name), record.settings, sqs, url)
+        queue.settings = record.settings
+        queue.created_at, queue.modified_at = record.created_at, record.modified_at
         return queue
 
     def _put(self, name: QueueName, settings: QueueSettings, sqs: str, url: str) -> AwsQueue:
@@ -156,6 +177,15 @@ class Directory:
         self.queues[name] = queue
         self._by_sqs_name[sqs] = queue
         return queue
+
+    def _follow(self, changes: Sequence[StateChange]) -> None:
+        """Other nodes have made, changed or deleted queues."""
+        for _, sqs, value in changes:
+            if value is not None:
+                record = _decode_record(value)
+                self._put_record(sqs, record, record.url)
+            elif sqs in self._by_sqs_name:
+                self._by_sqs_name[sqs].vanish()
 
     # -- making and changing
 
@@ -193,11 +223,15 @@ class Directory:
         for each in existing:
             url = await self.control.url_of(each)
             if url is not None:
-                return await self._adopt(each, url, name)
+                queue = await self._adopt(each, url, name)
+                if self._state.get(KIND_QUEUE, each) is None:
+                    await self._save(queue, taken=True)
+                return queue
         if not self._options.create:
             raise QueueDoesNotExist(
                 f"queue '{name.name}' does not exist in SQS as {sqs!r}, and backend.create is never"
             )
+        recorded = self._state.get(KIND_QUEUE, sqs)
         arn = await self._redrive_arn(name, settings)
         tags = dict(settings.tags)
         if sqs != self._options.prefix + name.name or name.namespace != DEFAULT_NAMESPACE:
@@ -214,8 +248,9 @@ class Directory:
         queue = self._put(name, settings, sqs, url)
         if queue.care is not None:
             queue.care.made()
-        queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
-        await self._save(queue)
+        if self._state.get(KIND_QUEUE, sqs) == recorded:
+            queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
+            await self._save(queue)
         return queue
 
     async def change(self, queue: AwsQueue, settings: QueueSettings) -> None:
@@ -232,7 +267,7 @@ class Directory:
         )
         queue.settings = settings
         queue.modified_at = self._node.clock.epoch_ms()
-        await self._save(queue)
+        await self._commit([self._change(queue)])
 
     async def delete(self, queue: AwsQueue) -> int:
         """Delete a queue; returns how many messages were visible, about."""
@@ -242,14 +277,32 @@ class Directory:
         except QueueDoesNotExist:
             count = 0
         queue.vanish()
-        if self._state.get(KIND_QUEUE, queue.sqs_name) is not None:
-            await self._commit([StateChange(KIND_QUEUE, queue.sqs_name, None)])
+        if self._state.get(KIND_QUEUE, queue.sqs_name) is None:
+            # The other nodes follow the end of an entry.
+            await self._commit([self._change(queue)])
+        await self._commit([StateChange(KIND_QUEUE, queue.sqs_name, None)])
         return count
 
-    async def _save(self, queue: AwsQueue) -> None:
-        record = QueueRecord(*queue.name, queue.settings, queue.created_at, queue.modified_at)
-        value = msgspec.msgpack.encode(record)
-        await self._commit([StateChange(KIND_QUEUE, queue.sqs_name, value)])
+    async def _save(self, queue: AwsQueue, *, taken: bool = False) -> None:
+        """Let the other nodes know of a queue; where one of them was first, it is as that says."""
+        try:
+            await self._commit([self._change(queue, taken=taken)], agreed=True)
+        except StateConflict:
+            value = self._state.get(KIND_QUEUE, queue.sqs_name)
+            if not taken and (value is None or _decode_record(value).taken):
+                # What made the queue knows more than what found it.
+                await self._commit([self._change(queue)])
+
+    def _change(self, queue: AwsQueue, *, taken: bool = False) -> StateChange:
+        record = QueueRecord(
+            *queue.name,
+            queue.settings,
+            queue.created_at,
+            queue.modified_at,
+            queue.url,
+            taken,
+        )
+        return StateChange(KIND_QUEUE, queue.sqs_name, msgspec.msgpack.encode(record))
 
     async def _redrive_arn(self, name: QueueName, settings: QueueSettings) -> str | None:
         """The ARN of the dead-letter queue that `settings` name; raises where there is none."""

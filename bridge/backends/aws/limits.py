@@ -75,9 +75,19 @@ class AwsLimits:
     length_look_seconds: float = 1.0
     """Shortest time between two looks at the length of a queue that has a limit."""
     lease_seconds: float = 10.0
-    """How long a lease outlives its holder's last beat."""
-    lease_beat_seconds: float = 3.0
-    """How often a lease is renewed."""
+    """How long a node is counted on after its last beat."""
+    lease_beat_seconds: float = 2.5
+    """How often a node beats and looks at the others."""
+    follow_seconds: float = 0.25
+    """How often a node asks what the others changed."""
+    follow_closely_seconds: float = 0.02
+    """The same while they change something."""
+    follow_closely_seconds_max: float = 1.0
+    """How long that goes on after the last change."""
+    agree_poll_seconds: float = 0.02
+    """First pause between two looks at which version the others have; it grows."""
+    agree_seconds_max: float = 20.0
+    """How long a change of the catalogue waits for nodes that do not apply it."""
     credentials_check_seconds: float = 60.0
     """How often credentials are asked whether they are still the same."""
     failing_calls_max: int = 3

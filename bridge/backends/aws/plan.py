@@ -22,7 +22,16 @@ _USE: Final = (
     "ChangeMessageVisibility",
 )
 _CREATE: Final = ("CreateQueue", "TagQueue", "UntagQueue", "SetQueueAttributes", "DeleteQueue")
-_TABLE: Final = ("DescribeTable", "Scan", "GetItem", "PutItem", "DeleteItem")
+_TABLE: Final = (
+    "DescribeTable",
+    "Scan",
+    "Query",
+    "GetItem",
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "BatchWriteItem",
+)
 _OBJECTS: Final = ("GetObject", "PutObject", "DeleteObject")
 
 

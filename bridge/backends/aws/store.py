@@ -26,7 +26,7 @@ from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
-from bridge.backends.aws.state import AwsState
+from bridge.backends.aws.state import AwsState, Submission
 from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
 from bridge.messaging.errors import (
     MessagingError,
@@ -141,7 +141,7 @@ class AwsStore:
             unit.releases = [*unit.deletes, *unit.releases]
             unit.sends, unit.deletes, unit.state = [], [], []
         if unit.state or (unit.sends and (unit.deletes or unit.releases or unit.returns)):
-            changes = self._state.submit(unit.state)
+            changes = self._state.submit(unit.state, agreed=unit.agreed)
             steps = self._node.tasks.spawn(self._in_steps(unit, changes))
             self._steps.add(steps)
             steps.add_done_callback(self._steps.discard)
@@ -221,14 +221,14 @@ class AwsStore:
         local.done = settled
         self._local.submit(local)
 
-    async def _in_steps(self, unit: UnitOfWork, changes: list[tuple[StateChange, int]]) -> None:
+    async def _in_steps(self, unit: UnitOfWork, changes: Submission) -> None:
         """Sends, state, settles, each after the one before was answered."""
         try:
             if unit.sends:
                 await self._step(unit, self._send)
-            if changes:
+            if unit.state:
                 try:
-                    await self._state.write(changes)
+                    await self._state.write(changes, everywhere=unit.agreed)
                 except MessagingError as error:
                     unit.error = error
             if unit.error is not None or unit.failures:
@@ -259,8 +259,9 @@ class AwsStore:
         await done
         unit.error = unit.error or part.error
 
-    async def _commit(self, changes: list[StateChange]) -> None:
-        await self._state.write(self._state.submit(changes))
+    async def _commit(self, changes: list[StateChange], *, agreed: bool = False) -> None:
+        submission = self._state.submit(changes, agreed=agreed)
+        await self._state.write(submission, everywhere=True)
 
     # -- dead letters
 

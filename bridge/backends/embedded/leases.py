@@ -70,7 +70,7 @@ class EmbeddedLeases:
         lease = self._held[name] = EmbeddedLease(name, self._epoch, on_wanted)
         return lease
 
-    async def release(self, lease: Lease, *, forget: bool = False) -> None:
+    async def release(self, lease: Lease) -> None:
         held = self._held.get(lease.name)
         if held is lease and held.released is not None:
             del self._held[lease.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
 from tests.support.aws_stub import Answer, Answerer, AwsStub
+from tests.support.moto_server import moto_server
 
 QUICK = AwsLimits(
     retry_delay_seconds=0.001,
@@ -25,6 +26,7 @@ QUICK = AwsLimits(
 )
 URL = "http://aws/000000000000/"
 
+OpenNode = Callable[..., Awaitable[AwsBackend]]
 Opened = Callable[..., Awaitable[tuple[AwsBackend, AwsStub]]]
 
 
@@ -86,5 +88,49 @@ async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             await backend.open()
             stack.push_async_callback(backend.close)
             return backend, stub
+
+        yield open_one
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+async def node(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[OpenNode]:
+    """Open one more node on the test's own table."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    table = "".join(each if each.isalnum() else "-" for each in request.node.name)[:100]
+    async with AsyncExitStack() as stack:
+        number = 0
+
+        async def open_one(limits: AwsLimits | None = None) -> AwsBackend:
+            nonlocal number
+            number += 1
+            backend = AwsBackend(
+                AwsOptions(
+                    region="us-east-1",
+                    endpoint_url=moto_url,
+                    table=table,
+                    prefix=table[-40:] + "-",
+                ),
+                local=EmbeddedBackend(
+                    tmp_path / str(number),
+                    durability="memory",
+                    clock=SystemClock(),
+                    limits=Limits(),
+                ),
+                clock=SystemClock(),
+                random=random.random,
+                limits=limits,
+            )
+            await backend.open()
+            stack.push_async_callback(backend.close)
+            return backend
 
         yield open_one

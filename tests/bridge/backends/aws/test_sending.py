@@ -247,4 +247,4 @@ async def test_closing_finishes_units_of_several_steps(opened: Opened) -> None:
     await backend.close()
     assert answered == [unit]
     assert unit.error is None
-    assert [r["Item"]["key"]["S"] for r in stub.requests("PutItem")][-1] == "a"
+    assert [r["Item"]["kind"]["S"] for r in stub.requests("PutItem")][-1] == "#log"

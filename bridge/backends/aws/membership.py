@@ -1,0 +1,275 @@
+"""The nodes that work on one state table, each with an item that it renews: a lease on being there.
+
+A node counts up its beat; whoever sees a beat stand still for the lease's time, by its own clock,
+deletes the item, so clocks need not agree. A node that could not beat for that long must assume
+that it was deleted: it is no longer `held`, what it had by its id is lost, and it comes back under
+another id. Beside the beat stands the version of the shared state that the node has applied: a
+change of the catalogue is answered when every live node is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from bridge.backends.aws.errors import AwsError
+from bridge.backends.aws.node import Node
+from bridge.backends.aws.table import Table, item_key
+from bridge.messaging.clock import MessageIds
+
+KIND_NODE: Final = "#node"
+
+
+class Peer(NamedTuple):
+    """A node as its item shows it; `ready` once it serves."""
+
+    id: str
+    beat: int
+    applied: int
+    ready: bool
+
+
+class Membership:
+    """This node among the others. `applied` is what it reports as applied."""
+
+    def __init__(self, node: Node, table: Table) -> None:
+        self._node = node
+        self._table = table
+        self._ids = MessageIds()
+        self._beaten_at = 0.0
+        self._ready = False
+        self._lapsing: asyncio.TimerHandle | None = None
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._asking = False
+        self._looking = asyncio.Lock()
+        self._reported = 0
+        self._reporting = False
+        self.peers: dict[str, Peer] = {}
+        """All nodes as they were seen last, this one among them."""
+        self.id = ""
+        self.applied = 0
+        self.on_gone: Callable[[str], None] = lambda _: None
+        """Called with the id of a node that is gone for good."""
+        self.on_lapse: Callable[[], None] = lambda: None
+        """Called when this node has lost its place; `join` gets it another one."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the others count on this node: nobody can have deleted it."""
+        since = self._node.clock.monotonic() - self._beaten_at
+        return self._ready and since < self._node.limits.lease_seconds
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node does what one of them is enough for; two may think so for a while."""
+        return self._ready and self.id == min(
+            (each.id for each in self.peers.values() if each.ready), default=self.id
+        )
+
+    async def join(self) -> None:
+        """Take a place under a new id. The others keep the log for this node from now on, but do
+        not wait for it before `serve`. Raises `AwsError`.
+        """
+        former, self.id = self.id, self._ids.next()
+        if former:
+            await self._table.delete(KIND_NODE, former)
+        self.applied = self._reported = 0
+        await self._put(ready=False)
+
+    async def serve(self) -> None:
+        """Be waited for from now on. What was committed before may still have to be applied."""
+        await self._put(ready=True)
+        self._ready = True
+        self._beaten()
+
+    async def leave(self) -> None:
+        """Let the others take over at once."""
+        self._ready = False
+        if self._lapsing is not None:
+            self._lapsing.cancel()
+        try:
+            await self._table.delete(KIND_NODE, self.id)
+        except AwsError:
+            # They will see that it has stopped.
+            return
+
+    async def keep(self, then: Callable[[], Any]) -> None:
+        """Beat, look at the others and do `then`, again and again; until cancelled."""
+        while True:
+            await asyncio.sleep(self._node.limits.lease_beat_seconds)
+            try:
+                await self._beat()
+                await self.look()
+            except AwsError:
+                # The lease ends by itself if this goes on.
+                continue
+            await then()
+
+    async def _beat(self) -> None:
+        if not self._ready:
+            return
+        sent_at, applied = self._node.clock.monotonic(), self.applied
+        if await self._table.update(
+            KIND_NODE,
+            self.id,
+            "SET applied = :applied ADD beat :one",
+            "attribute_exists(beat)",
+            applied=applied,
+            one=1,
+        ):
+            # What counts is when it was sent: others wait from when they saw it, which is later.
+            self._beaten(sent_at)
+            self._reported = max(self._reported, applied)
+        elif self._ready:
+            self._lapse()
+
+    def _beaten(self, sent_at: float | None = None) -> None:
+        clock, limits, loop = self._node.clock, self._node.limits, self._node.loop
+        self._beaten_at = clock.monotonic() if sent_at is None else sent_at
+        if self._lapsing is not None:
+            self._lapsing.cancel()
+        left = self._beaten_at + limits.lease_seconds - clock.monotonic()
+        self._lapsing = loop.call_later(left, self._lapse)
+
+    def _lapse(self) -> None:
+        if self._ready:
+            self._ready = False
+            self.on_lapse()
+
+    async def _put(self, *, ready: bool) -> None:
+        sent_at = self._node.clock.monotonic()
+        item = {
+            **item_key(KIND_NODE, self.id),
+            "beat": {"N": "2" if ready else "1"},
+            "applied": {"N": str(self.applied)},
+            "ready": {"BOOL": ready},
+        }
+        condition = "attribute_exists(beat)" if ready else ""
+        if not await self._table.put(item, condition):
+            raise AwsError(
+                "PutItem", 0, "", "the other nodes took this one for dead while it joined"
+            )
+        self._beaten_at = sent_at
+
+    # -- the others
+
+    async def look(self) -> list[Peer]:
+        """Read who is there, and bury who has stopped."""
+        # One after the other, so that what is known never gets older.
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> list[Peer]:
+        items = await self._table.after(KIND_NODE, "")
+        peers = [_peer(item) for item in items]
+        now = self._node.clock.monotonic()
+        for peer in peers:
+            beat, since = self._seen.get(peer.id, (-1, now))
+            if beat != peer.beat:
+                self._seen[peer.id] = (peer.beat, now)
+            elif peer.id != self.id and now - since >= self._node.limits.lease_seconds:
+                await self._bury(peer)
+        present = {peer.id: peer for peer in peers if peer.id in self._seen}
+        gone = [each for each in self._seen if each not in present]
+        self.peers = present
+        for each in gone:
+            del self._seen[each]
+            self.on_gone(each)
+        return list(present.values())
+
+    async def _bury(self, peer: Peer) -> None:
+        """Delete the item of a node, unless it beats after all."""
+        if await self._table.delete(KIND_NODE, peer.id, "beat = :beat", beat=peer.beat):
+            del self._seen[peer.id]
+            self.on_gone(peer.id)
+
+    async def is_live(self, node_id: str) -> bool:
+        """Whether a node has its place still; asks the table where that is not known."""
+        if node_id in self.peers:
+            return True
+        return any(each.id == node_id for each in await self.look())
+
+    @property
+    def applied_everywhere(self) -> int:
+        """The version that all nodes have, those that join included, as far as it was seen."""
+        return min([self.applied, *[each.applied for each in self.peers.values()]])
+
+    # -- agreement
+
+    async def agreed(self, version: int) -> None:
+        """Return once every live node has applied `version`, or after a bounded time: the change
+        is stored then, and a node that is late applies it before it does anything new.
+        """
+        done: asyncio.Future[None] = self._node.loop.create_future()
+        self._waiting.append((version, done))
+        if not self._asking:
+            self._asking = True
+            self._node.tasks.spawn(self._ask())
+        try:
+            async with asyncio.timeout(self._node.limits.agree_seconds_max):
+                await done
+        except TimeoutError:
+            return
+
+    async def _ask(self) -> None:
+        limits = self._node.limits
+        pause = limits.agree_poll_seconds
+        try:
+            while self._waiting:
+                # Who joined before a version was committed is in an answer asked for afterwards.
+                asked, self._waiting = self._waiting, []
+                left = asked
+                try:
+                    await self.look()
+                    left = self._unanswered(asked)
+                finally:
+                    self._waiting = [*left, *self._waiting]
+                if left:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, limits.follow_seconds)
+        except AwsError:
+            # They wait as long as they may.
+            return
+        finally:
+            self._asking = False
+
+    def _unanswered(
+        self, asked: Iterable[tuple[int, asyncio.Future[None]]]
+    ) -> list[tuple[int, asyncio.Future[None]]]:
+        others = [each for each in self.peers.values() if each.ready and each.id != self.id]
+        reached = min((each.applied for each in others), default=None)
+        left: list[tuple[int, asyncio.Future[None]]] = []
+        for version, done in asked:
+            if reached is not None and reached < version:
+                left.append((version, done))
+            elif not done.done():
+                done.set_result(None)
+        return [(version, done) for version, done in left if not done.done()]
+
+    def report(self, applied: int) -> None:
+        """This node has applied a version for which others may wait."""
+        self.applied = applied
+        if self._ready and not self._reporting:
+            self._reporting = True
+            self._node.tasks.spawn(self._report())
+
+    async def _report(self) -> None:
+        try:
+            while self._ready and self._reported < self.applied:
+                await self._beat()
+        except AwsError:
+            # The next beat says it.
+            return
+        finally:
+            self._reporting = False
+
+
+def _peer(item: dict[str, Any]) -> Peer:
+    return Peer(
+        item["key"]["S"],
+        int(item["beat"]["N"]),
+        int(item["applied"]["N"]),
+        item["ready"]["BOOL"],
+    )

@@ -1,0 +1,171 @@
+"""The shared kinds of the state: written through the log, and followed from there.
+
+A write that finds its version taken first applies what the others wrote, then decides: where it has
+to be agreed and one of its keys changed, it is refused with `StateConflict`, unless it says the
+same; any other change is made on top, so that the last one stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from bridge.backends.aws.changelog import ChangeLog, LogEntry
+from bridge.backends.aws.entries import Entries, Write
+from bridge.backends.aws.errors import AwsError
+from bridge.backends.aws.lanes import Lane, Numbered
+from bridge.backends.aws.membership import Membership
+from bridge.backends.aws.node import Node
+from bridge.messaging.clock import MessageIds
+from bridge.messaging.errors import StateConflict, StoreUnavailable
+from bridge.messaging.model import StateChange
+
+LOST: Final = "this node has lost its lease on the state table"
+
+
+class SharedLane(Lane):
+    """Writes and follows. `applied` is the version that readers of this node see."""
+
+    def __init__(
+        self, node: Node, entries: Entries, log: ChangeLog, membership: Membership
+    ) -> None:
+        super().__init__(node, entries)
+        self._log = log
+        self._membership = membership
+        self._writer = MessageIds().next()
+        self._number = 0
+        self._under_way: dict[int, list[Numbered]] = {}
+        self._following = asyncio.Lock()
+        self._changed_at = 0.0
+        self._opened = False
+        self.applied = 0
+
+    # -- writing
+
+    async def _store(self, group: list[Write]) -> None:
+        while True:
+            self._refuse_conflicts(group)
+            changes = self._outstanding(group)
+            if not changes:
+                break
+            await self._append(changes)
+        for write in group:
+            write.version = self.applied
+        if any(write.agreed for write in group):
+            # Who made the same change waits for this one.
+            self._membership.report(self.applied)
+
+    async def _append(self, changes: list[Numbered]) -> None:
+        """Write the next version, or apply the one that another node has written meanwhile."""
+        if not self._membership.held:
+            raise StoreUnavailable(LOST)
+        self._number += 1
+        number, version = self._number, self.applied + 1
+        self._under_way[number] = changes
+        entry = LogEntry(version, self._writer, number, [change for change, _ in changes])
+        try:
+            written = await self._log.append(entry)
+            if not self._membership.held:
+                # The others may have gone on without this node and deleted that version already.
+                raise StoreUnavailable(LOST)
+            if written:
+                self._apply(entry)
+            else:
+                # It may be this very entry: the answer to an earlier try got lost.
+                await self.catch_up()
+        finally:
+            self._under_way.pop(number, None)
+
+    def _refuse_conflicts(self, group: list[Write]) -> None:
+        for write in group:
+            if not write.agreed or write.done.done():
+                continue
+            behind = [
+                (change, number, entry)
+                for change, number in write.changes
+                if (entry := self._entries.find(change.kind, change.key)) is not None
+                and entry.elsewhere > write.base
+            ]
+            if all(entry.stored == change.value for change, _, entry in behind):
+                for change, number, _ in behind:
+                    self._entries.settle(change, number)
+                continue
+            self._entries.tell(self._entries.revert(write.changes))
+            first = behind[0][0]
+            error = f"{first.kind} {first.key!r} was changed at another node first"
+            self._answer(write, StateConflict(error))
+
+    # -- following
+
+    async def follow(self) -> None:
+        """Apply what other nodes write, soon after they did; until cancelled."""
+        limits, clock = self._node.limits, self._node.clock
+        while True:
+            # Where something changed, more is about to: a client that declares its topology.
+            lately = clock.monotonic() - self._changed_at < limits.follow_closely_seconds_max
+            await asyncio.sleep(limits.follow_closely_seconds if lately else limits.follow_seconds)
+            if not self._membership.held:
+                continue
+            try:
+                await self.catch_up()
+            except AwsError:
+                # Tried again for a while already; the node's lease ends if this goes on.
+                continue
+
+    async def catch_up(self) -> None:
+        """Apply all that was written before this was called. Raises `AwsError`."""
+        async with self._following:
+            before = self.applied
+            for entry in await self._log.after(self.applied):
+                if entry.version == self.applied + 1:
+                    self._apply(entry)
+            if self.applied > before:
+                self._changed_at = self._node.clock.monotonic()
+                self._membership.report(self.applied)
+
+    def _apply(self, entry: LogEntry) -> None:
+        if entry.version != self.applied + 1:
+            return
+        self.applied = entry.version
+        own = None
+        if entry.writer == self._writer:
+            own = self._under_way.pop(entry.number, None)
+        if own is not None:
+            for change, number in own:
+                self._entries.settle(change, number)
+            self._membership.applied = self.applied
+        else:
+            self._entries.tell(self._entries.adopt(entry.changes, entry.version))
+
+    # -- opening
+
+    async def read(self, stored: list[StateChange], checkpoint: int, kinds: Iterable[str]) -> None:
+        """Begin with the entries of the table and the log behind `checkpoint`, which was read
+        before them; entries of `kinds` that are nowhere any more are gone. Watchers are told of
+        what is not as it was, but not the first time. Raises `AwsError`.
+        """
+        async with self._following:
+            now = {(each.kind, each.key): each for each in stored}
+            version = checkpoint
+            for entry in await self._log.after(checkpoint):
+                now |= {(each.kind, each.key): each for each in entry.changes}
+                version = entry.version
+            gone = [
+                StateChange(kind, key, None)
+                for kind in kinds
+                for key in self._entries.of(kind)
+                if (kind, key) not in now
+            ]
+            self.applied = version
+            changes = [
+                each
+                for each in [*now.values(), *gone]
+                if (found := self._entries.find(each.kind, each.key)) is None
+                or found.stored != each.value
+            ]
+            seen = self._entries.adopt(changes, version)
+            self._membership.applied = version
+            if self._opened:
+                self._entries.tell(seen)
+            self._opened = True

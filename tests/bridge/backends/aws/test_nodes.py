@@ -1,0 +1,183 @@
+"""Several nodes on one table: who counts, who is waited for, and what a dead one held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.backends.aws import AwsLimits
+from bridge.messaging.errors import StoreUnavailable
+from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
+from bridge.messaging.ports import Lease
+from tests.bridge.backends.aws.conftest import Opened, OpenNode, quiet
+from tests.bridge.backends.aws.test_state import put
+from tests.support.aws_stub import Answer, aws_error
+from tests.support.stores import commit, consume, make_queue, message, name, send
+
+QUICK = AwsLimits(lease_seconds=0.6, lease_beat_seconds=0.05)
+HANGING = AwsLimits(lease_seconds=0.6, lease_beat_seconds=1_000.0, follow_seconds=1_000.0)
+"""A node that does nothing by itself, as a process that hangs."""
+
+
+def unexpected(lease: Lease) -> None:
+    raise AssertionError(lease.name)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_queue_made_at_one_node_is_there_at_the_others(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    settings = QueueSettings(message_ttl_ms=5_000, arguments={"x-message-ttl": 5_000})
+    queue = await first.store.create_queue(name("orders"), settings)
+    there = second.store.queue(name("orders"))
+    assert there is not None
+    assert there.settings == settings
+    assert there.created_at == queue.created_at
+    await first.store.change_queue(queue, QueueSettings(message_ttl_ms=7_000))
+    assert there.settings.message_ttl_ms == 7_000
+    consumer = await consume(second.store, there)
+    await first.store.delete_queue(queue)
+    assert there.deleted
+    assert consumer.was_cancelled
+    assert second.store.queue(name("orders")) is None
+
+
+async def test_two_nodes_make_the_same_queue_at_once(node: OpenNode) -> None:
+    nodes = [await node(), await node()]
+    settings = QueueSettings(message_ttl_ms=5_000)
+    made = await asyncio.gather(
+        *[each.store.create_queue(name("orders"), settings) for each in nodes]
+    )
+    assert [each.settings for each in made] == [settings, settings]
+    assert made[0].created_at == made[1].created_at
+    await send(nodes[0].store, made[0], message("x"))
+    consumer = await consume(nodes[1].store, made[1])
+    assert (await consumer.expect(1))[0].message.body == b"x"
+
+
+async def test_a_queue_that_was_in_sqs_before_is_known_everywhere(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    await first._store.directory.control.create(  # type: ignore[union-attr]
+        f"{first._options.prefix}found", {"VisibilityTimeout": "77"}, {}
+    )
+    queue = await first.store.create_queue(name("found"), QueueSettings())
+    there = second.store.queue(name("found"))
+    assert there is not None
+    assert there.settings.visibility_timeout_seconds == 77
+    await first.store.delete_queue(queue)
+    assert there.deleted
+
+
+async def test_a_node_that_hangs_is_waited_for_until_its_lease_ends(node: OpenNode) -> None:
+    first = await node(QUICK)
+    await node(HANGING)
+    started = asyncio.get_running_loop().time()
+    await put(first, ("k", "a", b"1"), agreed=True)
+    waited = asyncio.get_running_loop().time() - started
+    assert 0.3 < waited < 5
+
+
+async def test_a_node_without_its_lease_takes_nothing(node: OpenNode) -> None:
+    hanging = await node(HANGING)
+    queue = await make_queue(hanging.store)
+    first = await node(QUICK)
+    await until(lambda: not hanging.healthy)
+    unit = UnitOfWork()
+    unit.sends.append((queue, message("x")))
+    unit.state.append(StateChange("k", "a", b"1"))
+    with pytest.raises(StoreUnavailable, match="lost its lease"):
+        await commit(hanging.store, unit)
+    there = first.store.queue(queue.name)
+    assert there is not None
+    assert (await first.store.counts(there)).visible == 0
+
+
+async def test_a_node_that_was_given_up_comes_back_with_what_it_missed(node: OpenNode) -> None:
+    first = await node(QUICK)
+    hanging = await node(HANGING)
+    told: list[StateChange] = []
+    hanging.state.watch(["k"], told.extend)
+    await put(hanging, ("k", "gone", b"x"))
+    await first.state.refresh("k")
+    await put(first, ("k", "gone", None), ("k", "a", b"1"), agreed=True)
+    # Its timer says so, and it joins again by itself.
+    await until(lambda: hanging.healthy)
+    assert sorted(told) == [StateChange("k", "a", b"1"), StateChange("k", "gone", None)]
+    assert list(hanging.state.scan("k")) == [("a", b"1")]
+
+
+async def test_leases_of_a_dead_node_are_free(node: OpenNode) -> None:
+    hanging, second = await node(HANGING), await node(QUICK)
+    lost: list[Lease] = []
+    lease = await hanging.leases.acquire("duty", on_lost=lost.append)
+    assert lease is not None
+    assert await second.leases.acquire("duty", on_lost=unexpected) is None
+    taken = await asyncio.wait_for(
+        second.leases.acquire("duty", on_lost=unexpected, wait_seconds=None), 10
+    )
+    assert taken is not None
+    assert taken.epoch > lease.epoch
+    assert lost == [lease]
+    assert [lease.held, taken.held] == [False, True]
+
+
+async def test_a_lease_goes_from_node_to_node(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    asked = asyncio.Event()
+    lease = await first.leases.acquire(
+        "session", on_lost=unexpected, on_wanted=lambda _: asked.set()
+    )
+    assert lease is not None
+    async with asyncio.TaskGroup() as group:
+        getting = group.create_task(
+            second.leases.acquire("session", on_lost=unexpected, wait_seconds=10)
+        )
+        await asyncio.wait_for(asked.wait(), 5)
+        assert second.leases.holder("session") == first.leases.node_id
+        await first.leases.release(lease)
+    got = getting.result()
+    assert got is not None
+    await first.state.refresh("lease")
+    assert first.leases.holder("session") == second.leases.node_id
+
+
+async def test_a_node_that_leaves_is_followed_at_once(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    await first.leases.acquire("duty", on_lost=unexpected)
+    async with asyncio.TaskGroup() as group:
+        getting = group.create_task(
+            second.leases.acquire("duty", on_lost=unexpected, wait_seconds=5)
+        )
+        await first.close()
+    assert getting.result() is not None
+    started = asyncio.get_running_loop().time()
+    await put(second, ("k", "a", b"1"), agreed=True)
+    assert asyncio.get_running_loop().time() - started < 2
+
+
+async def test_a_node_that_cannot_beat_takes_nothing_until_it_can(opened: Opened) -> None:
+    down: list[bool] = []
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action in {"PutItem", "UpdateItem"} and down:
+            return aws_error("ServiceUnavailable")
+        return quiet(action, request)
+
+    backend, _ = await opened(answer, lease_seconds=0.2, lease_beat_seconds=0.02)
+    queue = await make_queue(backend.store)
+    down.append(True)
+    fenced = backend._store.fenced  # type: ignore[union-attr]
+    await until(fenced)
+    assert not backend.healthy
+    with pytest.raises(StoreUnavailable):
+        await send(backend.store, queue, message("x"))
+    down.clear()
+    await until(lambda: backend.healthy)
+    await put(backend, ("k", "a", b"1"))
