@@ -17,6 +17,7 @@ from bridge.messaging.model import Message, StateChange
 from bridge.messaging.ports import StateStore
 from bridge.messaging.subjects import subject_from_slashed
 from mappings.mqtt.addresses import pattern_from_filter
+from mappings.mqtt.filters import covers
 
 KIND_RETAINED: Final = "retained"
 DEPTH_MAX: Final = 32
@@ -152,6 +153,19 @@ def _tails(node: Any, levels: list[str], prefix: str) -> Iterator[str]:
             yield f"{prefix}/{rest}"[1:]
 
 
+class Arrivals:
+    """The topics whose retained message a new subscription gets as it is published, while what was
+    retained before is still to be sent: it is not sent those again.
+    """
+
+    __slots__ = ("namespace", "pattern", "topics")
+
+    def __init__(self, namespace: str, pattern: str) -> None:
+        self.namespace = namespace
+        self.pattern = pattern
+        self.topics: set[str] = set()
+
+
 class RetainedMessages:
     """The retained messages of all namespaces."""
 
@@ -159,6 +173,7 @@ class RetainedMessages:
         self._state = state
         self._max = retained_max
         self._trees: dict[str, TopicTree] = {}
+        self._arrivals: set[Arrivals] = set()
 
     def load(self) -> None:
         for key, _ in self._state.scan(KIND_RETAINED):
@@ -180,6 +195,9 @@ class RetainedMessages:
 
         None where nothing has to be stored: nothing was there, or there is no room for more.
         """
+        for arrivals in self._arrivals:
+            if arrivals.namespace == namespace and covers(arrivals.pattern, message.subject or ""):
+                arrivals.topics.add(topic)
         tree = self._tree(namespace)
         key = _key(namespace, topic)
         if not message.body:
@@ -188,6 +206,16 @@ class RetainedMessages:
             tree.remove(topic)
             return None
         return StateChange(KIND_RETAINED, key, _value_from(message))
+
+    def expect(self, namespace: str, pattern: str) -> Arrivals:
+        """A subscription is routed to from now on; until `sent` note what it gets."""
+        arrivals = Arrivals(namespace, pattern)
+        self._arrivals.add(arrivals)
+        return arrivals
+
+    def sent(self, arrivals: Arrivals) -> None:
+        """Nothing retained is to be sent any more."""
+        self._arrivals.discard(arrivals)
 
     def topics(self, namespace: str, pattern: str) -> Iterator[str]:
         """The topics with a retained message that a filter covers."""

@@ -7,7 +7,7 @@ the process stands in the catalogue with its options, from where it is read at a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ from bridge.routing.catalogue import Subscription
 from mappings.mqtt.addresses import SYS_PREFIX, digest_of, pattern_from_filter
 from mappings.mqtt.filters import Filter
 from mappings.mqtt.messages import QOS, fixed, flags_of
+from mappings.mqtt.retained import Arrivals
 from mappings.mqtt.session import Session
 
 if TYPE_CHECKING:
@@ -51,31 +52,49 @@ async def subscribe(gateway: MqttGateway, packet: Subscribe) -> None:
     results = await asyncio.gather(
         *(_subscribe_one(gateway, each) for each in wanted), return_exceptions=True
     )
+    try:
+        await _answer(gateway, packet, wanted, results, existed)
+    except BaseException:
+        for each in results:
+            if isinstance(each, Arrivals):
+                gateway.sessions.retained.sent(each)
+        raise
+
+
+async def _answer(
+    gateway: MqttGateway,
+    packet: Subscribe,
+    wanted: list[Filter],
+    results: Sequence[Arrivals | BaseException | None],
+    existed: set[str],
+) -> None:
+    """SUBACK, and what follows it."""
+    session = gateway.session
     codes: list[int] = []
     reason = None
     for each, result in zip(wanted, results, strict=True):
-        if result is None:
-            codes.append(each.qos)
-        elif isinstance(result, MessagingError):
+        if isinstance(result, MessagingError):
             codes.append(gateway.filter_code(result))
             reason = str(result)
-        else:
+        elif isinstance(result, BaseException):
             raise result
+        else:
+            codes.append(each.qos)
     if session.shared and session.outlives_process:
         await gateway.stored(session.record())
     gateway.connection.answer_subscribe(packet.packet_id, codes, reason_string=reason)
     gateway.flush()
-    granted = [
-        each for each, code in zip(wanted, codes, strict=True) if code <= ReasonCode.GRANTED_QOS_2
-    ]
-    for each in granted:
-        known = each.text in existed
-        if not each.share_name and each.retain_handling <= (0 if known else 1):
-            _send_retained(gateway, each)
+    for each, arrivals in zip(wanted, results, strict=True):
+        if not isinstance(arrivals, Arrivals):
+            continue
+        if each.retain_handling <= (0 if each.text in existed else 1):
+            _send_retained(gateway, each, arrivals)
+        else:
+            gateway.sessions.retained.sent(arrivals)
     if session.queue is not None:
         await gateway.outbound.consume(session.queue)
-    for each in granted:
-        if each.share_name:
+    for each, code in zip(wanted, codes, strict=True):
+        if each.share_name and code <= ReasonCode.GRANTED_QOS_2:
             queue = gateway.sessions.shared.queue(session, each)
             if queue is not None:
                 await gateway.outbound.consume(queue, each)
@@ -97,7 +116,8 @@ def _filter(gateway: MqttGateway, wanted: MqttSubscription, identifier: int) -> 
     )
 
 
-async def _subscribe_one(gateway: MqttGateway, wanted: Filter) -> None:
+async def _subscribe_one(gateway: MqttGateway, wanted: Filter) -> Arrivals | None:
+    """What arrives from now on; None for a shared subscription, which gets nothing retained."""
     session, limits = gateway.session, gateway.services.limits
     known = wanted.text in session.filters.by_text or wanted.text in session.shared
     if not gateway.may_subscribe(wanted.text):
@@ -110,19 +130,22 @@ async def _subscribe_one(gateway: MqttGateway, wanted: Filter) -> None:
     queue = await gateway.sessions.queue_of(session)
     if wanted.share_name:
         await _subscribe_shared(gateway, wanted)
-        return
+        return None
     old = session.filters.put(wanted)
     gateway.sessions.fanout.changed()
     if wanted.text.startswith(SYS_PREFIX):
         gateway.sessions.figures.wanted()
+    arrivals = gateway.sessions.retained.expect(session.namespace, wanted.pattern)
     try:
         await _bind(gateway, queue, wanted)
     except MessagingError:
+        gateway.sessions.retained.sent(arrivals)
         session.filters.remove(wanted.text)
         if old is not None:
             session.filters.put(old)
         gateway.sessions.fanout.changed()
         raise
+    return arrivals
 
 
 async def _subscribe_shared(gateway: MqttGateway, wanted: Filter) -> None:
@@ -180,7 +203,7 @@ async def unsubscribe(gateway: MqttGateway, packet: Unsubscribe) -> None:
 # -- retained messages
 
 
-def _send_retained(gateway: MqttGateway, wanted: Filter) -> None:
+def _send_retained(gateway: MqttGateway, wanted: Filter, arrivals: Arrivals) -> None:
     """Put what is retained for a new subscription into the session's queue, part by part.
 
     There it waits for the client's quota like everything else, and survives like it. The first part
@@ -191,36 +214,46 @@ def _send_retained(gateway: MqttGateway, wanted: Filter) -> None:
         sessions.figures.send_current(gateway, wanted)
     topics = sessions.retained.topics(session.namespace, wanted.text)
     part = list(islice(topics, RETAINED_BATCH))
+    if len(part) < RETAINED_BATCH:
+        sessions.retained.sent(arrivals)
     if not part:
         return
 
     def stored(unit: UnitOfWork) -> None:
         if unit.error is not None:
+            sessions.retained.sent(arrivals)
             gateway.fail_store(unit.error)
         elif len(part) == RETAINED_BATCH:
-            gateway.services.spawn(_send_more_retained(gateway, wanted, topics))
+            gateway.services.spawn(_send_more_retained(gateway, wanted, topics, arrivals))
 
     unit = UnitOfWork(stored, answered=True)
-    _take_retained(gateway, wanted, part, unit)
+    _take_retained(gateway, wanted, part, arrivals, unit)
     gateway.services.store.submit(unit)
 
 
-async def _send_more_retained(gateway: MqttGateway, wanted: Filter, topics: Iterator[str]) -> None:
+async def _send_more_retained(
+    gateway: MqttGateway, wanted: Filter, topics: Iterator[str], arrivals: Arrivals
+) -> None:
     session = gateway.session
-    while not gateway.lost and not session.ended:
-        part = list(islice(topics, RETAINED_BATCH))
-        if not part:
-            return
-        unit = UnitOfWork()
-        _take_retained(gateway, wanted, part, unit)
-        if unit.sends or unit.state:
-            await gateway.committed(unit)
-        if len(part) < RETAINED_BATCH:
-            return
+    try:
+        while not gateway.lost and not session.ended:
+            part = list(islice(topics, RETAINED_BATCH))
+            unit = UnitOfWork()
+            _take_retained(gateway, wanted, part, arrivals, unit)
+            if unit.sends or unit.state:
+                await gateway.committed(unit)
+            if len(part) < RETAINED_BATCH:
+                return
+    finally:
+        gateway.sessions.retained.sent(arrivals)
 
 
 def _take_retained(
-    gateway: MqttGateway, wanted: Filter, topics: Iterable[str], unit: UnitOfWork
+    gateway: MqttGateway,
+    wanted: Filter,
+    topics: Iterable[str],
+    arrivals: Arrivals,
+    unit: UnitOfWork,
 ) -> None:
     sessions, session, services = gateway.sessions, gateway.session, gateway.services
     queue = session.queue
@@ -229,6 +262,8 @@ def _take_retained(
     now_ms = services.clock.epoch_ms()
     identifiers = (wanted.identifier,) if wanted.identifier else ()
     for topic in topics:
+        if topic in arrivals.topics:
+            continue
         message = sessions.retained.message(session.namespace, topic, now_ms)
         if message is None:
             change = sessions.retained.forget_expired(session.namespace, topic, now_ms)

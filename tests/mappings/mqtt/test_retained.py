@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.mqtt.events import SubscribeAnswered
 from adapters.mqtt.packets import ProtocolVersion, Subscription
 from adapters.mqtt.topic_filters import parse_topic_filter
 from bridge.messaging.limits import Limits
@@ -12,6 +15,7 @@ from bridge.messaging.matcher import matches
 from mappings.mqtt.addresses import pattern_from_filter, subject_from_topic
 from mappings.mqtt.filters import covers
 from mappings.mqtt.retained import TopicTree
+from mappings.mqtt.subscribing import RETAINED_BATCH
 from tests.mappings.mqtt.broker import Broker
 from tests.support.mqtt_client import texts
 
@@ -170,3 +174,37 @@ async def test_the_number_of_retained_messages_is_bounded(broker: Broker) -> Non
         await client.publish(topic, "m", qos=1, retain=True)
     assert broker.sessions.retained.count == 2
     assert Limits().mqtt_retained_max > 1_000_000
+
+
+async def test_what_is_retained_while_one_subscribes_comes_once(broker: Broker) -> None:
+    publisher = await broker.client("p")
+    await publisher.publish("t/old", "old", qos=1, retain=True)
+    await publisher.publish("t/new", "before", qos=1, retain=True)
+    client = await broker.client("c", session_expiry_interval=60)
+    client.connection.subscribe([Subscription(parse_topic_filter("t/#"), 1)])
+    client.flush()
+    while not any(broker.topology.subscriptions_to(each.name) for each in broker.store.queues()):
+        await asyncio.sleep(0)
+    assert not any(isinstance(event, SubscribeAnswered) for event in client.events)
+    await publisher.publish("t/new", "now", qos=1, retain=True)
+    assert sorted(texts(await client.publishes(2))) == ["t/new now", "t/old old"]
+    assert await client.quiet()
+
+
+async def test_what_is_retained_while_much_is_sent_comes_once(broker: Broker) -> None:
+    publisher = await broker.client("p")
+    names = [f"t/{number}" for number in range(RETAINED_BATCH * 2)]
+    for name in names:
+        publisher.send(name, "before", qos=1, retain=True, token=name)
+    await publisher.until(lambda: len(publisher.acknowledged) == len(names))
+    client = await broker.client("c")
+    await client.subscribe("t/#", qos=1)
+    for name in names:
+        publisher.send(name, "now", qos=1, retain=True, token=name)
+    await publisher.until(lambda: len(publisher.acknowledged) == 2 * len(names))
+    seen: dict[str, list[bytes]] = {}
+    while len(seen) < len(names) or any(each[-1] != b"now" for each in seen.values()):
+        (publish,) = await client.publishes(1)
+        seen.setdefault(publish.topic, []).append(publish.payload)
+    assert await client.quiet()
+    assert all(each in ([b"before", b"now"], [b"now"]) for each in seen.values())
