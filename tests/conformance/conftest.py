@@ -48,8 +48,8 @@ async def backend(
 
 
 @pytest.fixture
-def store(backend: Backend) -> Store:
-    return backend.store
+def store(request: pytest.FixtureRequest, backend: Backend) -> Store:
+    return SUBJECTS[request.node.callspec.params["backend"]].store_of(backend)
 
 
 @pytest.fixture

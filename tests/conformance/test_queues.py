@@ -25,6 +25,7 @@ from tests.support.stores import (
 )
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_what_was_sent_is_received(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, *[message(str(number)) for number in range(25)])
@@ -36,6 +37,30 @@ async def test_what_was_sent_is_received_in_order(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, *[message(str(number)) for number in range(25)])
     assert await drain(store, queue) == [str(number) for number in range(25)]
+
+
+async def test_what_was_sent_is_received_at_least_once(store: Store) -> None:
+    queue = await make_queue(store)
+    sent = {str(number) for number in range(200)}
+    for start in range(0, 200, 50):
+        unit = await send(store, queue, *[message(str(start + each)) for each in range(50)])
+        assert not unit.failures
+    collector = await consume(store, queue, credit=50)
+    seen: set[str] = set()
+    first_times: list[str] = []
+    at = 0
+    async with asyncio.timeout(30):
+        while seen < sent:
+            taken = (await collector.expect(at + 1))[at:]
+            at += len(taken)
+            seen |= {each.message.body.decode() for each in taken}
+            first_times += [each.message.message_id for each in taken if not each.redelivered]
+            await delete(store, *taken)
+            assert collector.subscription is not None
+            collector.subscription.add_credit(len(taken))
+    assert seen == sent
+    # What comes again is marked; a send that was tried again has an id of its own.
+    assert len(set(first_times)) == len(first_times)
 
 
 async def test_a_message_keeps_all_that_it_has(store: Store) -> None:
@@ -62,6 +87,7 @@ async def test_a_message_keeps_its_id_and_its_time(store: Store) -> None:
     assert received.message == sent
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_received_message_is_hidden_until_its_timeout_ends(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, message("x"))
@@ -81,6 +107,7 @@ async def test_visibility_zero_gives_the_message_back_at_once(store: Store) -> N
     assert again.receive_count == 2
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_visibility_can_be_extended(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, message("x"))
@@ -89,6 +116,7 @@ async def test_visibility_can_be_extended(store: Store) -> None:
     assert await store.receive(queue, count=1, wait_seconds=2) == []
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_deleted_message_is_gone(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, message("x"))
@@ -97,6 +125,7 @@ async def test_a_deleted_message_is_gone(store: Store) -> None:
     assert await store.receive(queue, count=1, wait_seconds=2) == []
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_handle_stands_for_its_message(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, message("x"))
@@ -118,6 +147,7 @@ async def test_a_handle_tells_that_its_message_is_gone(store: Store) -> None:
     assert store.delivery_of(queue, handle) is None
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_an_old_handle_still_deletes(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, message("x"))
@@ -158,6 +188,7 @@ async def test_a_cancelled_long_poll_loses_nothing(store: Store) -> None:
     ]
 
 
+@pytest.mark.needs(Capability.COUNTS)
 async def test_a_delayed_message_comes_later(store: Store) -> None:
     queue = await make_queue(store)
     late = message("late")
@@ -169,6 +200,7 @@ async def test_a_delayed_message_comes_later(store: Store) -> None:
     assert received.message.body == b"late"
 
 
+@pytest.mark.needs(Capability.COUNTS, Capability.ONCE)
 async def test_the_delay_of_a_queue_applies_to_messages_without_one(store: Store) -> None:
     queue = await make_queue(store, delay_seconds=900)
     at_once = message("now")
@@ -178,6 +210,7 @@ async def test_the_delay_of_a_queue_applies_to_messages_without_one(store: Store
     assert (await store.counts(queue)).delayed == 1
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_redrive_moves_on_the_receive_after_the_last(store: Store) -> None:
     dead = await make_queue(store, "dead")
     queue = await make_queue(store, redrive=RedrivePolicy("dead", 2))
@@ -190,7 +223,7 @@ async def test_redrive_moves_on_the_receive_after_the_last(store: Store) -> None
     assert moved.receive_count == 3
 
 
-@pytest.mark.needs(Capability.SOURCE)
+@pytest.mark.needs(Capability.SOURCE, Capability.ONCE)
 async def test_what_was_redriven_tells_where_it_came_from(store: Store) -> None:
     dead = await make_queue(store, "dead")
     queue = await make_queue(store, redrive=RedrivePolicy("dead", 1))
@@ -201,6 +234,7 @@ async def test_what_was_redriven_tells_where_it_came_from(store: Store) -> None:
     assert moved.message.dead_letter_source == "orders"
 
 
+@pytest.mark.needs(Capability.COUNTS)
 async def test_counts_tell_waiting_held_and_delayed(store: Store) -> None:
     queue = await make_queue(store)
     late = message("late")
@@ -210,6 +244,7 @@ async def test_counts_tell_waiting_held_and_delayed(store: Store) -> None:
     assert await store.counts(queue) == (2, 1, 1)
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_purge_takes_what_is_visible(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, *[message("x") for _ in range(12)])
@@ -231,6 +266,7 @@ async def test_a_purge_leaves_nothing(store: Store) -> None:
     assert await drain(store, queue) == ["after"]
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_purge_leaves_connections_what_they_hold(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)
@@ -243,6 +279,7 @@ async def test_a_purge_leaves_connections_what_they_hold(store: Store) -> None:
     assert await drain(store, queue) == ["held"]
 
 
+@pytest.mark.needs(Capability.COUNTS)
 async def test_a_deleted_queue_refuses_and_a_new_one_is_empty(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=0)
@@ -264,6 +301,7 @@ async def test_creating_a_queue_twice_gives_the_same(store: Store) -> None:
 # -- pushing
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_consumer_gets_no_more_than_its_credit(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=2)
@@ -299,6 +337,7 @@ async def test_what_is_released_goes_back_to_its_place(store: Store) -> None:
     assert await drain(store, queue) == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_release_marks_the_next_delivery(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)
@@ -313,6 +352,7 @@ async def test_a_release_marks_the_next_delivery(store: Store) -> None:
     assert again.return_count == 0
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_an_explicit_return_is_counted(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)
@@ -324,6 +364,7 @@ async def test_an_explicit_return_is_counted(store: Store) -> None:
     assert again.return_count == 1
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_competing_consumers_get_equal_shares(store: Store) -> None:
     queue = await make_queue(store)
     collectors = [await consume(store, queue, credit=10_000) for _ in range(4)]
@@ -333,6 +374,7 @@ async def test_competing_consumers_get_equal_shares(store: Store) -> None:
     assert all(90 <= share <= 110 for share in shares), shares
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_backlog_is_shared_equally_too(store: Store) -> None:
     queue = await make_queue(store)
     await send(store, queue, *[message("x") for _ in range(400)])
@@ -351,6 +393,7 @@ async def test_an_exclusive_consumer_is_alone(store: Store) -> None:
         await consume(store, queue)
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_higher_consumer_priority_comes_first(store: Store) -> None:
     queue = await make_queue(store)
     low = await consume(store, queue, credit=10, priority=0)
@@ -361,6 +404,7 @@ async def test_higher_consumer_priority_comes_first(store: Store) -> None:
     assert low.bodies == ["2", "3"]
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_a_single_active_consumer_is_followed_by_the_next(store: Store) -> None:
     queue = await make_queue(store, single_active_consumer=True)
     first = await consume(store, queue, credit=100)
@@ -374,6 +418,7 @@ async def test_a_single_active_consumer_is_followed_by_the_next(store: Store) ->
     await second.expect(1)
 
 
+@pytest.mark.needs(Capability.ONCE)
 async def test_pushed_and_pulled_share_the_queue(store: Store) -> None:
     queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)

@@ -181,12 +181,13 @@ class Batcher(Generic[ItemT]):
         late = self._node.clock.monotonic() >= deadline
         for refused in reply.failed:
             item = batch[int(refused.id)]
-            if late or not _is_worth_another_try(refused):
+            if late or not is_worth_another_try(refused):
                 self.failed(item, AwsError(self.action, 400, refused.code, refused.message))
             else:
                 again.append(item)
         return again
 
 
-def _is_worth_another_try(refused: Refused) -> bool:
+def is_worth_another_try(refused: Refused) -> bool:
+    """Whether an entry that failed by itself may succeed a little later."""
     return not refused.sender_fault or refused.code in THROTTLING

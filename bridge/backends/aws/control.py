@@ -10,6 +10,7 @@ import msgspec
 
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.node import Node
+from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.model import QueueCounts
 
 _PAGE_MAX = 1_000
@@ -91,8 +92,14 @@ class SqsControl:
             await self._call("TagQueue", {"QueueUrl": url, "Tags": added})
 
     async def change_visibility(self, url: str, handle: str, seconds: int) -> None:
+        """Raises `InvalidParameter` for what is not in flight, unless it is to be given back."""
         request = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": seconds}
-        await self._call("ChangeMessageVisibility", request)
+        try:
+            await self._call("ChangeMessageVisibility", request)
+        except InvalidParameter:
+            # A try whose answer was lost may have given it back.
+            if seconds:
+                raise
 
     async def delete(self, url: str) -> None:
         await self._call("DeleteQueue", {"QueueUrl": url})

@@ -119,6 +119,10 @@ class Directory:
             return self._options.queues[name.name]
         return sqs_name(name, fifo=fifo, prefix=self._options.prefix)
 
+    def by_sqs_name(self, sqs: str) -> AwsQueue | None:
+        """The known queue that SQS calls `sqs`."""
+        return self._by_sqs_name.get(sqs)
+
     def drop(self, queue: AwsQueue) -> None:
         """A queue is gone."""
         if self.queues.get(queue.name) is queue:

@@ -52,6 +52,8 @@ class AwsLimits:
     retry_delay_seconds_max: float = 5.0
     name_reuse_seconds_max: float = 70.0
     """How long creating a queue waits for SQS to let go of its name (60 s after a delete)."""
+    new_queue_seconds: float = 5.0
+    """Age up to which a queue that does not exist is taken for one that SQS does not know yet."""
     idle_connection_seconds_max: float = 15.0
     """Age at which an unused connection is not trusted any more."""
     close_seconds_max: float = 10.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.backends.aws.batches import BATCH_MAX, IDS
+from bridge.backends.aws.batches import BATCH_MAX, IDS, is_worth_another_try
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.payloads import is_claim, pointer_from_body
@@ -18,6 +18,7 @@ from bridge.backends.aws.wire import (
     HandleEntry,
     Receive,
     Received,
+    decode_batch_reply,
     decode_receive_reply,
     encode,
 )
@@ -43,15 +44,7 @@ async def purge(node: Node, queue: AwsQueue) -> int:
 async def _purge_lane(node: Node, queue: AwsQueue) -> int:
     count = 0
     while messages := await _receive(node, queue):
-        entries = [
-            HandleEntry(number, message.receipt_handle)
-            for number, message in zip(IDS, messages, strict=False)
-        ]
-        await node.sqs.call(
-            "DeleteMessageBatch",
-            encode(HandleBatch(queue.url, entries)),
-            deadline=node.sqs.deadline_in(node.limits.settle_seconds_max),
-        )
+        await _delete(node, queue, messages)
         count += len(messages)
         for message in messages:
             pointer = pointer_from_body(message.body)
@@ -60,9 +53,29 @@ async def _purge_lane(node: Node, queue: AwsQueue) -> int:
     return count
 
 
+async def _delete(node: Node, queue: AwsQueue, messages: list[Received]) -> None:
+    """Delete all of them: what SQS leaves would be back in a minute. Raises `AwsError`."""
+    deadline = node.sqs.deadline_in(node.limits.settle_seconds_max)
+    backoff = node.sqs.backoff()
+    handles = [each.receipt_handle for each in messages]
+    while handles:
+        entries = [HandleEntry(*pair) for pair in zip(IDS, handles, strict=False)]
+        request = encode(HandleBatch(queue.url, entries))
+        body = await node.sqs.call("DeleteMessageBatch", request, deadline=deadline)
+        failed = decode_batch_reply(body).failed
+        handles = [handles[int(each.id)] for each in failed if is_worth_another_try(each)]
+        if handles:
+            if node.clock.monotonic() >= deadline:
+                first = failed[0]
+                raise AwsError("DeleteMessageBatch", 500, first.code, first.message)
+            await asyncio.sleep(backoff.next_seconds())
+
+
 async def _receive(node: Node, queue: AwsQueue) -> list[Received]:
     # One second of waiting makes SQS ask all of its servers; a short poll may miss messages.
     request = Receive(
         queue.url, BATCH_MAX, wait_time_seconds=1, visibility_timeout=node.limits.hold_seconds
     )
-    return decode_receive_reply(await node.sqs.poll("ReceiveMessage", encode(request), 1)).messages
+    deadline = node.sqs.deadline_in(node.limits.settle_seconds_max)
+    body = await node.sqs.poll("ReceiveMessage", encode(request), 1, deadline=deadline)
+    return decode_receive_reply(body).messages

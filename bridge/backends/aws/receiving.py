@@ -21,6 +21,7 @@ from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.single_active import ExclusiveUse, Turn
 from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
+from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import ResourceLocked
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Intake:
         self._backoff: Backoff | None = None
         self._turn_of_node = Turn(node, leases, queue.sqs_name, self.consider)
         self._use = ExclusiveUse(node, leases, queue.sqs_name, self._evict_all)
+        self._attempt_ids = MessageIds() if queue.fifo else None
+        self._lost_attempts: deque[tuple[float, str]] = deque()
+        """Receives from a first-in-first-out queue without an answer, with the time of each."""
 
     async def join(
         self, consumer: Consumer, credit: int, priority: int, *, exclusive: bool
@@ -166,11 +170,13 @@ class Intake:
     # -- polling
 
     async def _poll(self, count: int, wait_seconds: int) -> None:
+        attempt = self._next_attempt()
         request = Receive(
             self._queue.url,
             count,
             wait_time_seconds=wait_seconds,
             visibility_timeout=self._node.limits.hold_seconds,
+            receive_request_attempt_id=attempt,
         )
         pause = 0.0
         messages: list[Received] = []
@@ -181,6 +187,8 @@ class Intake:
             self._scale(len(messages), count)
         except AwsError as error:
             pause = self._refused(error)
+            if attempt is not None and (error.status == 0 or error.status >= 500):
+                self._lost_attempts.append((self._node.clock.monotonic(), attempt))
         except msgspec.MsgspecError as error:
             pause = self._refused(AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}"))
         finally:
@@ -196,6 +204,20 @@ class Intake:
         if messages:
             self._arrived(await deliveries_from(self._node, self._queue, messages))
         self.consider()
+
+    def _next_attempt(self) -> str | None:
+        """The id of a receive from a first-in-first-out queue.
+
+        One without an answer may have locked groups: under the same id, what it received comes.
+        """
+        if self._attempt_ids is None:
+            return None
+        oldest = self._node.clock.monotonic() - self._node.limits.hold_seconds
+        while self._lost_attempts:
+            at, attempt = self._lost_attempts.popleft()
+            if at >= oldest:
+                return attempt
+        return self._attempt_ids.next()
 
     def _refused(self, error: AwsError) -> float:
         """What a failed poll means; returns how long to wait before the next."""

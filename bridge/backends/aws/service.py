@@ -77,6 +77,8 @@ class Service:
         self._calls = Pool(endpoint, tls, limits, limits.connections_max)
         self._polls = Pool(endpoint, tls, limits, limits.polling_connections_max)
         self._failing = 0
+        self.not_known_yet: Callable[[bytes], bool] = lambda _: False
+        """Whether a request is for something so new that it may seem not to exist."""
 
     @property
     def failing(self) -> bool:
@@ -99,7 +101,7 @@ class Service:
             try:
                 return await self._try(self._calls, action, body, self._limits.call_seconds_max)
             except AwsError as error:
-                if not error.retryable:
+                if not self._is_worth_another_try(error, body):
                     raise
                 backoff = backoff or self.backoff()
                 pause = backoff.next_seconds()
@@ -107,14 +109,37 @@ class Service:
                     raise
             await asyncio.sleep(pause)
 
-    async def poll(self, action: str, body: bytes, wait_seconds: int) -> bytes:
-        """Call once, giving the service `wait_seconds` more to answer. Raises `AwsError`."""
+    async def poll(
+        self, action: str, body: bytes, wait_seconds: int, *, deadline: float | None = None
+    ) -> bytes:
+        """Call once, giving the service `wait_seconds` more to answer; with `deadline`, as `call`.
+
+        What is not known yet is asked for again in any case. Raises `AwsError`.
+        """
         pool = self._polls if wait_seconds else self._calls
-        return await self._try(pool, action, body, self._limits.call_seconds_max + wait_seconds)
+        seconds_max = self._limits.call_seconds_max + wait_seconds
+        backoff: Backoff | None = None
+        while True:
+            try:
+                return await self._try(pool, action, body, seconds_max)
+            except AwsError as error:
+                again = error.queue_is_gone and self.not_known_yet(body)
+                backoff = backoff or self.backoff()
+                pause = backoff.next_seconds()
+                if not again and (
+                    deadline is None
+                    or not error.retryable
+                    or self._clock.monotonic() + pause >= deadline
+                ):
+                    raise
+            await asyncio.sleep(pause)
 
     def close(self) -> None:
         self._calls.close()
         self._polls.close()
+
+    def _is_worth_another_try(self, error: AwsError, body: bytes) -> bool:
+        return error.retryable or (error.queue_is_gone and self.not_known_yet(body))
 
     async def _try(self, pool: Pool, action: str, body: bytes, seconds_max: float) -> bytes:
         target = None if self._target is None else f"{self._target}.{action}"

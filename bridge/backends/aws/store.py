@@ -22,12 +22,14 @@ from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.handles import handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import AwsDelivery
+from bridge.backends.aws.newborn import Newborn
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
 from bridge.backends.aws.state import AwsState, Submission
 from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
+from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import (
     MessagingError,
     QueueDoesNotExist,
@@ -78,11 +80,14 @@ class AwsStore:
         most = node.limits.return_counts_max
         self._seen = Seen(Returns(most), Returns(most))
         self._dead_letterer: DeadLetterer | None = None
+        self._attempt_ids = MessageIds()
+        """For receives from first-in-first-out queues: tried again, they get the same messages."""
         self._steps: set[asyncio.Task[None]] = set()
         self.fenced: Callable[[], bool] = lambda: False
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
         self.duties = Duties(node, state, leases, self.submit)
+        node.sqs.not_known_yet = Newborn(node, self.directory.by_sqs_name)
         self._surroundings = Surroundings(
             self.directory.name_of_sqs_name,
             self.directory.drop,
@@ -320,6 +325,8 @@ class AwsStore:
                 attempt_id=attempt_id,
             )
         wait = queue.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+        if queue.fifo and attempt_id is None:
+            attempt_id = self._attempt_ids.next()
         request = Receive(
             queue.url,
             min(count, BATCH_MAX),
@@ -332,11 +339,13 @@ class AwsStore:
     async def take(self, queue: Queue) -> Delivery | None:
         if not isinstance(queue, AwsQueue):
             return await self._local.take(queue)
+        # One second of waiting makes SQS ask all of its servers; a short poll may miss messages.
         request = Receive(
             queue.url,
             1,
-            wait_time_seconds=0,
+            wait_time_seconds=1,
             visibility_timeout=self._node.limits.hold_seconds,
+            receive_request_attempt_id=self._attempt_ids.next() if queue.fifo else None,
         )
         for delivery in await self._pull(queue, request):
             self._holder.hold(delivery)
@@ -362,8 +371,10 @@ class AwsStore:
         deliveries: list[AwsDelivery] = []
         error: MessagingError = StoreUnavailable("the broker stops")
         try:
+            wait = request.wait_time_seconds or 0
+            deadline = self._node.sqs.deadline_in(wait + self._node.limits.call_seconds_max)
             body = await self._node.sqs.poll(
-                "ReceiveMessage", encode(request), request.wait_time_seconds or 0
+                "ReceiveMessage", encode(request), wait, deadline=deadline
             )
             received = decode_receive_reply(body).messages
             queue.counted = None

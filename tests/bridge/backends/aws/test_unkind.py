@@ -1,0 +1,128 @@
+"""What a kind endpoint never does: new queues unknown, receives unanswered, deletes left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from bridge.messaging.errors import InvalidParameter, QueueDoesNotExist
+from tests.bridge.backends.aws.conftest import Opened, quiet, received
+from tests.support.aws_stub import Answer, Answerer, aws_error
+from tests.support.stores import consume, make_queue, message, send
+
+
+def unknown_at_first(action: str, times: int) -> Answerer:
+    """A queue is not found by the first calls of an action, and by GetQueueUrl."""
+    left = count(times, -1)
+
+    def answer(called: str, request: dict[str, Any]) -> Answer:
+        if called == "CreateQueue":
+            return 200, {"QueueUrl": f"http://aws/000000000000/{request['QueueName']}"}
+        if called == "GetQueueUrl" or (called == action and next(left) > 0):
+            return aws_error("QueueDoesNotExist")
+        if called == "ReceiveMessage":
+            return received("x")
+        return quiet(called, request)
+
+    return answer
+
+
+@pytest.mark.parametrize("action", ["SendMessageBatch", "ReceiveMessage", "GetQueueAttributes"])
+async def test_a_new_queue_that_is_not_known_yet_is_asked_again(
+    opened: Opened, action: str
+) -> None:
+    backend, stub = await opened(unknown_at_first(action, 3))
+    queue = await make_queue(backend.store)
+    unit = await send(backend.store, queue, message("x"))
+    assert not unit.failures
+    assert len(await backend.store.receive(queue, count=1, wait_seconds=1)) == 1
+    assert (await backend.store.counts(queue)).visible == 0
+    assert not queue.deleted
+    assert len(stub.requests(action)) == 4
+
+
+async def test_an_old_queue_that_is_not_known_is_gone(opened: Opened) -> None:
+    backend, _ = await opened(unknown_at_first("SendMessageBatch", 1_000), new_queue_seconds=0.0)
+    queue = await make_queue(backend.store)
+    unit = await send(backend.store, queue, message("x"))
+    assert isinstance(unit.failures[0], QueueDoesNotExist)
+    assert queue.deleted
+
+
+async def test_a_fifo_receive_without_an_answer_is_asked_for_again_by_its_id(
+    opened: Opened,
+) -> None:
+    lost: Iterator[Answer] = iter([None, (503, {})])
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action != "ReceiveMessage":
+            return quiet(action, request)
+        return next(lost, received("x"))
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store, "orders.fifo", fifo=True)
+    collector = await consume(backend.store, queue, credit=1)
+    await collector.expect(1)
+    assert collector.subscription is not None
+    collector.subscription.add_credit(1)
+    await collector.expect(2)
+    ids = [each["ReceiveRequestAttemptId"] for each in stub.requests("ReceiveMessage")]
+    assert ids[0] == ids[1] == ids[2]
+    assert ids[3] != ids[0]
+
+
+async def test_taking_one_asks_all_servers_and_again_when_it_is_refused(opened: Opened) -> None:
+    refusals = iter([aws_error("RequestThrottled"), None])
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action != "ReceiveMessage":
+            return quiet(action, request)
+        return next(refusals, received("x"))
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store)
+    taken = await backend.store.take(queue)
+    assert taken is not None
+    assert taken.message.body == b"x"
+    assert [each["WaitTimeSeconds"] for each in stub.requests("ReceiveMessage")] == [1, 1, 1]
+
+
+async def test_a_purge_deletes_what_was_left_over(opened: Opened) -> None:
+    waiting = ["a", "b", "c"]
+    deleted: list[str] = []
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        nonlocal waiting
+        if action == "ReceiveMessage":
+            some, waiting = waiting, []
+            return received(*some)
+        if action == "DeleteMessageBatch":
+            first, *rest = request["Entries"]
+            deleted.append(first["ReceiptHandle"])
+            failed = [{"Id": each["Id"], "SenderFault": False} for each in rest]
+            return 200, {"Successful": [{"Id": first["Id"]}], "Failed": failed}
+        return quiet(action, request)
+
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    assert await backend.store.purge_queue(queue) == 3
+    assert deleted == ["handle-a", "handle-b", "handle-c"]
+
+
+async def test_what_is_given_back_already_is_given_back(opened: Opened) -> None:
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action == "ReceiveMessage":
+            return received("x")
+        if action == "ChangeMessageVisibility":
+            return aws_error("InvalidParameterValueException", "The receipt handle has expired.")
+        return quiet(action, request)
+
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    (delivery,) = await backend.store.receive(queue, count=1)
+    await backend.store.change_visibility(delivery, 0)
+    with pytest.raises(InvalidParameter):
+        await backend.store.change_visibility(delivery, 30)
