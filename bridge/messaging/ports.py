@@ -216,6 +216,12 @@ class StateStore(Protocol):
         """All (key, value) of a kind whose key starts with `prefix`."""
         ...
 
+    def keys(self, kind: str) -> Iterable[str]:
+        """All keys of a kind, in any order, without memory for all of them at once; what changes
+        while this runs may or may not be among them.
+        """
+        ...
+
     def watch(
         self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
     ) -> None:

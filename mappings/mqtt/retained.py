@@ -176,7 +176,7 @@ class RetainedMessages:
         self._arrivals: set[Arrivals] = set()
 
     def load(self) -> None:
-        for key, _ in self._state.scan(KIND_RETAINED):
+        for key in self._state.keys(KIND_RETAINED):
             namespace, topic = _split(key)
             self._tree(namespace).add(topic)
 

@@ -308,6 +308,9 @@ class MemoryStore:
             if each == kind and key.startswith(prefix):
                 yield key, value
 
+    def keys(self, kind: str) -> list[str]:
+        return [key for each, key in self.state if each == kind]
+
     def watch(
         self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]
     ) -> None:

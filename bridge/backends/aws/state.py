@@ -54,6 +54,11 @@ class AwsState:
             if entry.value is not None and key.startswith(prefix)
         ]
 
+    def keys(self, kind: str) -> Iterable[str]:
+        # A list, as others come and go while the caller reads.
+        entries = self._entries.of(kind).items()
+        return [key for key, entry in entries if entry.value is not None]
+
     def watch(self, kinds: Iterable[str], on_changes: Watcher) -> None:
         self._entries.watch(kinds, on_changes)
 

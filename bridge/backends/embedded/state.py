@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from bridge.messaging.model import StateChange
     from bridge.storage import Database
 
+KEYS_AT_ONCE = 1_000
+"""Keys that are read from the file together."""
 PREFIX_END = "\U0010ffff"
 """Sorts behind every character that keys have."""
 
@@ -45,6 +47,17 @@ class EmbeddedState:
             else:
                 rows[key] = value
         return sorted(rows.items())
+
+    def keys(self, kind: str) -> Iterable[str]:
+        uncommitted = self._committer.uncommitted(kind)
+        yield from [key for key, value in uncommitted.items() if value is not None]
+        last, after = "", ">="
+        while rows := self._database.query_now(
+            f"SELECT key FROM state WHERE kind = ? AND key {after} ? ORDER BY key LIMIT ?",
+            (kind, last, KEYS_AT_ONCE),
+        ):
+            yield from [key for (key,) in rows if key not in uncommitted]
+            last, after = rows[-1][0], ">"
 
     def watch(
         self, kinds: Iterable[str], on_changes: Callable[[Sequence[StateChange]], None]

@@ -43,6 +43,7 @@ async def test_state_is_found_again_by_another_node(node: OpenNode) -> None:
     expected = [(key, key.encode() + b"!") for key in sorted(KEYS)]
     assert list(first.state.scan("k")) == expected
     assert list(second.state.scan("k")) == expected
+    assert sorted(second.state.keys("k")) == [key for key, _ in expected]
     assert second.state.get("k", "gone") is None
     assert second.state.get("other", "b") == b"y"
     assert list(second.state.scan("k", "a")) == [("a" * 2_000, b"a" * 2_000 + b"!")]

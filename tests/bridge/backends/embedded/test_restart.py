@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.backends.embedded import EmbeddedBackend
+from bridge.backends.embedded.state import KEYS_AT_ONCE
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
@@ -139,6 +140,21 @@ async def test_state_is_read_back_and_overlaid(reopen: Reopen) -> None:
     unit.state.append(StateChange("k", "a", None))
     await commit(backend.store, unit)
     assert backend.state.get("k", "a") is None
+
+
+async def test_all_keys_of_a_kind_are_read_in_parts(reopen: Reopen) -> None:
+    backend = await reopen()
+    keys = {"", *(f"{number:06}" for number in range(2 * KEYS_AT_ONCE))}
+    unit = UnitOfWork()
+    unit.state += [StateChange("k", key, b"x") for key in keys]
+    unit.state += [StateChange("j", "j", b"x"), StateChange("l", "l", b"x")]
+    await commit(backend.store, unit)
+    assert sorted(backend.state.keys("k")) == sorted(keys)
+    later = UnitOfWork()
+    later.state += [StateChange("k", "000001", None), StateChange("k", "new", b"x")]
+    later.state.append(StateChange("k", "000002", b"y"))
+    backend.store.submit(later)
+    assert sorted(backend.state.keys("k")) == sorted(keys - {"000001"} | {"new"})
 
 
 async def test_durability_memory_forgets(reopen: Reopen) -> None:
