@@ -8,6 +8,7 @@ caller's thread.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -28,8 +29,12 @@ CHECKPOINT_COMMITS = 200
 """Commits after which the checkpointer runs."""
 CHECKPOINT_SECONDS = 1.0
 """How long after a commit the checkpointer runs in any case: few commits can be large."""
-WAL_PAGES_MAX = 16 * 1024
+WAL_PAGES_MAX = 4 * 1024
 """Pages in the WAL (4 KiB each) from which the writer itself waits for a full checkpoint."""
+WAL_RESERVED_BYTES = WAL_PAGES_MAX * (4096 + 24)
+"""The WAL has this size from the start: to sync what overwrites it takes half of the time of what
+makes a file longer (ext4, 4 to 40 KiB: 0.11 against 0.24 ms).
+"""
 
 ReadDone = Callable[[list[Any], Exception | None], None]
 _Read = tuple[str, Sequence[Any], ReadDone, int | None]
@@ -82,6 +87,8 @@ class Database:
                     pass
             connection.close()
             self._state = self._connect()
+            if self._durability is Durability.FSYNC:
+                self._reserve_wal()
         except (sqlite3.Error, OSError, StorageError) as error:
             self._lock.release()
             if isinstance(error, StorageError):
@@ -95,6 +102,15 @@ class Database:
     def _forget(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _reserve_wal(self) -> None:
+        """Lengthen the WAL by zeros, which end it for whoever reads it (file format, 4.3)."""
+        with self.path.with_name(self.path.name + "-wal").open("ab") as wal:
+            missing = WAL_RESERVED_BYTES - wal.tell()
+            if missing > 0:
+                wal.write(bytes(missing))
+                wal.flush()
+                os.fdatasync(wal.fileno())
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
