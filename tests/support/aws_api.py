@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from bridge.api import ApiOptions, AwsApi
+from bridge.api.simulation import Faults
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
@@ -70,6 +71,9 @@ class RunningApi:
         self.topology: Topology
         self.router: Router
         self.api: AwsApi
+        self._listener: Listener
+        self._network: Network
+        self._port = 0
         self._path = path
         self._options = options
         self._durability = durability
@@ -95,6 +99,25 @@ class RunningApi:
 
     def run(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(20)
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Nobody answers at its port for a while; who is connected is cut off."""
+        self.run(self._listener.close)
+        try:
+            yield
+        finally:
+            self.run(self._listen)
+
+    def use(self, **faults: Any) -> None:
+        """Have other faults from now on; for an API that was started with some."""
+        self.api.simulation.faults = Faults(**faults)
+
+    async def _listen(self) -> None:
+        service = HttpService(self.api.handle, 8 * 1024 * 1024)
+        self._listener = Listener("aws", "aws", "127.0.0.1", self._port, service, self._network)
+        await self._listener.start()
+        self._port = self._listener.port
 
     def _run(self) -> None:
         try:
@@ -128,15 +151,13 @@ class RunningApi:
                 self._options,
             )
             api.start()
-            network = Network(clock, self.log, limits, tasks)
-            service = HttpService(api.handle, 8 * 1024 * 1024)
-            listener = Listener("aws", "aws", "127.0.0.1", 0, service, network)
-            await listener.start()
-            self.url = f"http://127.0.0.1:{listener.port}"
+            self._network = Network(clock, self.log, limits, tasks)
+            await self._listen()
+            self.url = f"http://127.0.0.1:{self._port}"
             self._started.set()
             await self._stop.wait()
-            await listener.stop_accepting()
-            await listener.close()
+            await self._listener.stop_accepting()
+            await self._listener.close()
         await backend.close()
 
 

@@ -64,7 +64,7 @@ class Endpoint:
 
     def use(self, **faults: Any) -> None:
         """Have other faults from now on."""
-        self.api.api.simulation.faults = Faults(**faults)
+        self.api.use(**faults)
 
 
 @pytest.fixture
