@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.auth import Accounts
     from bridge.messaging.clock import Clock, MessageIds
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import StateStore, Store
+    from bridge.messaging.ports import Leases, StateStore, Store
     from bridge.routing.dead_letters import DeadLetters
     from bridge.routing.router import Router
     from bridge.routing.topology import Topology
@@ -153,6 +153,8 @@ class Services:
     """False while the store takes nothing."""
     connections: Connections = field(default_factory=Connections)
     """Those that are open, for management."""
+    leases: Leases | None = None
+    """What several nodes share out by; None where this process has the store to itself."""
     shared: dict[str, object] = field(default_factory=dict)
     """What the gateways of one protocol share, by protocol; the same for all listeners."""
 

@@ -82,7 +82,7 @@ async def _store(gateway: MqttGateway, session: Session, packet: Connect) -> Non
     session.will_at = 0
     session.disconnected_at = 0
     if session.outlives_process:
-        await gateway.stored(session.record())
+        await gateway.stored(*session.entered())
         state = gateway.services.state
         session.settle_received(lambda key: state.get(KIND_RECEIVED, key))
 

@@ -20,6 +20,7 @@ from mappings.mqtt.addresses import digest_of
 from mappings.mqtt.filters import Filter, SessionFilters
 
 if TYPE_CHECKING:
+    from bridge.messaging.ports import Lease
     from mappings.mqtt.gateway import MqttGateway
 
 KIND_SESSION: Final = "mqtt-session"
@@ -64,6 +65,8 @@ class SessionRecord(msgspec.Struct, omit_defaults=True):
     will: WillRecord | None = None
     will_at: int = 0
     shared: list[Filter] = []
+    epoch: int = 0
+    """Of the lease by which the session was owned; rows of packet ids stand under it."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -78,11 +81,15 @@ class Session:
         "client_id",
         "discarded",
         "disconnected_at",
+        "disowned",
         "ended",
+        "epoch",
         "expiry_seconds",
         "filters",
         "gateway",
         "given",
+        "lease",
+        "leftover",
         "namespace",
         "outlives_process",
         "queue",
@@ -121,6 +128,13 @@ class Session:
         self.will_at = 0
         self.disconnected_at = 0
         self.ended = False
+        self.epoch = 0
+        self.lease: Lease | None = None
+        """By which the session is this node's, where there are several."""
+        self.disowned = False
+        """It may be another node's by now: nothing is to be done for it."""
+        self.leftover: list[tuple[str, str]] = []
+        """Rows of former owners, by kind and key."""
 
     @property
     def expires_at(self) -> int | None:
@@ -128,6 +142,13 @@ class Session:
         if self.gateway is not None or self.expiry_seconds == NEVER_SECONDS:
             return None
         return self.disconnected_at + self.expiry_seconds * 1000
+
+    def lost_at(self, now_ms: int) -> None:
+        """The node to which the client was connected is gone since then."""
+        if not self.disconnected_at:
+            self.disconnected_at = now_ms
+            if self.will is not None:
+                self.will_at = now_ms + self.will.delay_seconds * 1000
 
     # -- stored
 
@@ -142,8 +163,33 @@ class Session:
             self.will,
             self.will_at,
             list(self.shared.values()),
+            self.epoch,
         )
         return StateChange(KIND_SESSION, self.state_key, _encoder.encode(record))
+
+    def entered(self) -> list[StateChange]:
+        """The changes that store that somebody is connected, under the epoch of the lease."""
+        changes = [StateChange(kind, key, None) for kind, key in self.leftover]
+        self.leftover = []
+        if self.lease is not None and self.epoch != self.lease.epoch:
+            changes += self._rows_forgotten()
+            self.epoch = self.lease.epoch
+            changes += [self._taken_change(row) for row in self.taken]
+            changes += self._given_changes(list(self.given))
+        return [self.record(), *changes]
+
+    def _row_key(self, row: int) -> str:
+        return f"{self.state_key}/{self.epoch}/{row}" if self.epoch else f"{self.state_key}/{row}"
+
+    def _taken_change(self, row: int) -> StateChange:
+        value = self.taken[row].to_bytes(_RECEIVED_BYTES, "big")
+        return StateChange(KIND_RECEIVED, self._row_key(row), value)
+
+    def _rows_forgotten(self) -> list[StateChange]:
+        return [
+            *(StateChange(KIND_RECEIVED, self._row_key(row), None) for row in self.taken),
+            *(StateChange(KIND_SENT, self._row_key(row), None) for row in self.given),
+        ]
 
     def received(self, packet_ids: Iterable[int], *, free: bool = False) -> list[StateChange]:
         """The changes that store inbound packet ids, or that they are free again."""
@@ -157,10 +203,11 @@ class Session:
             rows.add(row)
         changes = []
         for row in rows:
-            value = taken[row].to_bytes(_RECEIVED_BYTES, "big") if taken[row] else None
-            if value is None:
+            if taken[row]:
+                changes.append(self._taken_change(row))
+            else:
                 del taken[row]
-            changes.append(StateChange(KIND_RECEIVED, f"{self.state_key}/{row}", value))
+                changes.append(StateChange(KIND_RECEIVED, self._row_key(row), None))
         return changes
 
     def sent(self, ids: Iterable[tuple[int, int, str]]) -> list[StateChange]:
@@ -188,17 +235,27 @@ class Session:
             value = _encoder.encode(held) if held else None
             if value is None:
                 del self.given[row]
-            changes.append(StateChange(KIND_SENT, f"{self.state_key}/{row}", value))
+            changes.append(StateChange(KIND_SENT, self._row_key(row), value))
         return changes
 
     def forgetting(self) -> list[StateChange]:
         """The changes that remove all that is stored under this session."""
-        key = self.state_key
         return [
-            StateChange(KIND_SESSION, key, None),
-            *(StateChange(KIND_RECEIVED, f"{key}/{row}", None) for row in self.taken),
-            *(StateChange(KIND_SENT, f"{key}/{row}", None) for row in self.given),
+            StateChange(KIND_SESSION, self.state_key, None),
+            *(StateChange(kind, key, None) for kind, key in self.leftover),
+            *self._rows_forgotten(),
         ]
+
+    def restore(self, kind: str, key: str, value: bytes) -> None:
+        """Take up a stored row; one of another epoch was written by who was no longer the owner."""
+        where, _, row = key.rpartition("/")
+        _, _, epoch = where.partition("/")
+        if int(epoch or 0) != self.epoch:
+            self.leftover.append((kind, key))
+        elif kind == KIND_RECEIVED:
+            self.restore_received(int(row), value)
+        else:
+            self.restore_sent(int(row), value)
 
     def restore_received(self, row: int, value: bytes) -> None:
         """Take up a stored row of inbound packet ids."""
@@ -229,7 +286,7 @@ class Session:
         self.state.received.clear()
         self.taken.clear()
         for row in sorted(rows):
-            value = stored(f"{self.state_key}/{row}")
+            value = stored(self._row_key(row))
             if value is not None:
                 self.restore_received(row, value)
 
@@ -247,5 +304,6 @@ def session_from_record(value: bytes) -> Session:
     session.disconnected_at = record.disconnected_at
     session.will = record.will
     session.will_at = record.will_at
+    session.epoch = record.epoch
     session.shared = {each.text: each for each in record.shared}
     return session

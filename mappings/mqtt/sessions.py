@@ -25,6 +25,8 @@ from mappings.gateway import Services
 from mappings.mqtt.addresses import SHARED_QUEUE, session_queue_name, transient_queue_name
 from mappings.mqtt.fanout import Fanout
 from mappings.mqtt.figures import Figures
+from mappings.mqtt.orphans import Orphans
+from mappings.mqtt.ownership import Ownership
 from mappings.mqtt.retained import RetainedMessages
 from mappings.mqtt.session import (
     KIND_RECEIVED,
@@ -38,6 +40,7 @@ from mappings.mqtt.subscribing import filter_from_subscription
 from mappings.mqtt.wills import publish_will
 
 if TYPE_CHECKING:
+    from bridge.messaging.ports import Lease
     from mappings.mqtt.gateway import MqttGateway
 
 _SHARED: Final = "mqtt"
@@ -70,6 +73,9 @@ class Sessions:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         services.dead_letters.watch(self._count_overflow)
+        self.ownership = None if services.leases is None else Ownership(self, services.leases)
+        """None where this process has the store to itself."""
+        self.orphans: Orphans | None = None
 
     # -- at a start
 
@@ -77,25 +83,28 @@ class Sessions:
         """Read what is stored. Whoever was connected then has lost its connection now."""
         state, now = self.services.state, self.services.clock.epoch_ms()
         self.retained.load()
+        if self.ownership is not None:
+            # Sessions are read when they become this node's.
+            self.orphans = Orphans(self, self.ownership)
+            self.services.spawn(self.orphans.keep_looking())
+            return
         by_key: dict[str, Session] = {}
         for key, value in state.scan(KIND_SESSION):
             session = by_key[key] = session_from_record(value)
-            self.by_client[session.namespace, session.client_id] = session
-            self._restore_subscriptions(session)
-            if not session.disconnected_at:
-                session.disconnected_at = now
-                if session.will is not None:
-                    session.will_at = now + session.will.delay_seconds * 1000
+            self.take_up(session)
+            session.lost_at(now)
             self.schedule(session)
-        for key, value in state.scan(KIND_RECEIVED):
-            owner, _, row = key.rpartition("/")
-            if owner in by_key:
-                by_key[owner].restore_received(int(row), value)
-        for key, value in state.scan(KIND_SENT):
-            owner, _, row = key.rpartition("/")
-            if owner in by_key:
-                by_key[owner].restore_sent(int(row), value)
+        for kind in (KIND_RECEIVED, KIND_SENT):
+            for key, value in state.scan(kind):
+                owner = by_key.get(key.partition("/")[0])
+                if owner is not None:
+                    owner.restore(kind, key, value)
         self._forget_orphans()
+
+    def take_up(self, session: Session) -> None:
+        """Have a session that was stored."""
+        self.by_client[session.namespace, session.client_id] = session
+        self._restore_subscriptions(session)
 
     def _restore_subscriptions(self, session: Session) -> None:
         name = session_queue_name(session.namespace, session.client_id)
@@ -126,6 +135,7 @@ class Sessions:
         Returns whether it was there before (MQTT 5, 3.1.2.4 and 3.1.4).
         """
         key = (gateway.namespace, client_id)
+        lease: Lease | None = None
         while True:
             ending = self._ending.get(key)
             if ending is not None:
@@ -133,7 +143,10 @@ class Sessions:
                 continue
             session = self.by_client.get(key)
             if session is None:
-                break
+                if self.ownership is None or lease is not None:
+                    break
+                lease = await self.ownership.claim(*key)
+                continue
             if session.gateway is not None:
                 session.gateway.taken_over()
                 continue
@@ -141,15 +154,21 @@ class Sessions:
                 session.gateway = gateway
                 session.expiry_seconds = expiry_seconds
                 return session, True
+            if self.ownership is not None:
+                lease = self.ownership.detach(session)
             await self.end(session)
         session = Session(gateway.namespace, client_id, expiry_seconds)
         session.gateway = gateway
         self.by_client[key] = session
+        if self.ownership is not None and lease is not None:
+            self.ownership.belongs(session, lease)
         return session, False
 
     def left(self, session: Session, *, will: bool) -> None:
         """A connection has gone: the session waits for the next one, or ends."""
         session.gateway = None
+        if session.disowned:
+            return
         now = self.services.clock.epoch_ms()
         session.disconnected_at = now
         if not will:
@@ -184,9 +203,22 @@ class Sessions:
                 await self.shared.leave(session, each)
             if session.queue is not None:
                 await self.remove_queue(session.queue)
+            if self.ownership is not None:
+                await self.ownership.let_go(session)
         finally:
             del self._ending[key]
             done.set_result(None)
+
+    def drop(self, session: Session) -> None:
+        """A session goes on at another node."""
+        key = (session.namespace, session.client_id)
+        if self.by_client.get(key) is session:
+            del self.by_client[key]
+        if session.queue is not None:
+            self.by_queue.pop(session.queue, None)
+        for each in session.shared.values():
+            self.shared.forget(session, each)
+        self.fanout.changed()
 
     # -- queues
 
@@ -238,6 +270,24 @@ class Sessions:
         unit.state += changes
         self.services.store.submit(unit)
 
+    async def committed(self, *changes: StateChange, agreed: bool = False) -> None:
+        """Submit state changes and wait for the store. Raises its error."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(unit: UnitOfWork) -> None:
+            if answered.done():
+                return
+            if unit.error is None:
+                answered.set_result(None)
+            else:
+                answered.set_exception(unit.error)
+
+        unit = UnitOfWork(done)
+        unit.agreed = agreed
+        unit.state += changes
+        self.services.store.submit(unit)
+        await answered
+
     # -- time
 
     def schedule(self, session: Session) -> None:
@@ -270,7 +320,9 @@ class Sessions:
         """Publish the wills and end the sessions that are due."""
         while self._due and self._due[0][0] <= now_ms:
             _, _, session = heapq.heappop(self._due)
-            if session.ended or session.gateway is not None:
+            if session.ended or session.disowned or session.gateway is not None:
+                continue
+            if self.by_client.get((session.namespace, session.client_id)) is not session:
                 continue
             expires_at = session.expires_at
             if session.will_at and session.will_at <= now_ms:
