@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
 
@@ -32,8 +31,8 @@ from bridge.api.simulation import Faults
 from bridge.auth import Account, Accounts
 from bridge.auth.stored import stored_accounts, stored_namespaces
 from bridge.backends.embedded import EmbeddedBackend
+from bridge.chosen_backend import StartRefused, backend_of
 from bridge.config import (
-    BackendSection,
     Config,
     ConfigInvalid,
     ListenerOptions,
@@ -45,9 +44,9 @@ from bridge.config import (
     load,
     tls_files,
 )
-from bridge.messaging.clock import Clock, MessageIds, SystemClock
+from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.errors import MessagingError, StoreUnavailable
-from bridge.messaging.limits import Limits
+from bridge.messaging.faces import TopicFaces
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
     DeadLetterTarget,
@@ -66,25 +65,19 @@ from bridge.net.tls import ServerTls, TlsError
 from bridge.protocols import AWS, LEGACY, MANAGEMENT, METRICS
 from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.explain import Explanation, explain
+from bridge.routing.faces import FaceRouting, RoutedUses
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
 from mappings.gateway import Services
 
-if TYPE_CHECKING:
-    from bridge.backends.aws import AwsOptions
-
 GARBAGE_THRESHOLDS: Final = (2_000, 20, 50)
-"""Messages are untracked, and what a busy loop allocates dies young: few objects in each pass, since
-everybody waits for it, and few passes over those that stayed.
+"""Messages are untracked, and what a busy loop allocates dies young: few objects in each pass,
+since everybody waits for it, and few passes over those that stayed.
 """
 API_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """A legal batch of 1 MiB is up to six times that where an SDK escapes all but ASCII in JSON."""
 NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "limits")
 """Sections that a reload cannot change."""
-
-
-class StartRefused(Exception):
-    """The broker cannot start; says why, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +183,7 @@ class Broker:
             limits=limits,
             dead_letter_queue=config.dead_letters.queue,
         )
+        self._follow_faces(backend)
         dead_letters = DeadLetters(router, clock, self._tasks.spawn)
         store.use_dead_letterer(dead_letters)
 
@@ -235,6 +229,14 @@ class Broker:
             listeners=self._network_listeners,
         )
         self._management = ManagementHandler(self._management_sources(backend, counters))
+
+    def _follow_faces(self, backend: Backend) -> None:
+        """Let topics have to do with what they are outside, where the backend knows such."""
+        faces: TopicFaces | None = getattr(backend, "faces", None)
+        if faces is not None:
+            self._topology.faces = faces
+            incoming = FaceRouting(self._router, self._tasks.spawn).incoming
+            faces.follow(RoutedUses(self._router), self._topology.faces_changed, incoming)
 
     def _management_sources(self, backend: Backend, counters: MessageCounters) -> ManagementSources:
         services = self._services
@@ -466,50 +468,6 @@ def log_of(config: Config, stream: TextIO) -> StructuredLog:
         json=config.log.format == "json",
         level=config.log.level,
         limits=limits_of(config),
-    )
-
-
-def backend_of(config: Config, clock: Clock, limits: Limits) -> Backend:
-    """The backend that the configuration asks for, not opened yet."""
-    section = config.backend
-    if section.kind == "embedded":
-        return EmbeddedBackend(
-            section.path, durability=section.durability, clock=clock, limits=limits
-        )
-    local = EmbeddedBackend(section.path, durability="memory", clock=clock, limits=limits)
-    return _aws_backend(section, local, clock)
-
-
-def _aws_backend(section: BackendSection, local: Backend, clock: Clock) -> Backend:
-    options = aws_options(section)
-    from bridge.backends.aws import AwsBackend
-
-    return AwsBackend(options, local=local, clock=clock, random=random.random)
-
-
-def aws_options(section: BackendSection) -> AwsOptions:
-    """What the section says to the AWS backend. Raises `StartRefused` where that is not there."""
-    try:
-        from bridge.backends.aws import AwsOptions, OrderingRule
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "botocore":
-            raise
-        raise StartRefused(
-            "the aws backend needs botocore, which is not installed: install landbridge[aws]"
-        ) from None
-    return AwsOptions(
-        region=section.region,
-        prefix=section.prefix,
-        endpoint_url=section.endpoint_url,
-        endpoints=section.endpoints.model_dump(exclude_none=True),
-        create=section.create == "always",
-        table=section.state_table,
-        queues=section.queues,
-        ordering=tuple(OrderingRule(each.queues, each.group) for each in section.ordering),
-        payload_bucket=section.payload_bucket,
-        payload_prefix=section.payload_prefix,
-        payload_bytes_max=section.payload_bytes_max,
-        legacy_payload_attribute=section.legacy_payload_attribute,
     )
 
 

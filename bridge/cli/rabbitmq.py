@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bridge.app import backend_of
+from bridge.chosen_backend import backend_of
 from bridge.config import Loaded, limits_of
 from bridge.imports import Imported, Importer, ImportRefused
 from bridge.messaging.clock import MessageIds, SystemClock

@@ -12,7 +12,8 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bridge.app import Broker, StartRefused, log_of
+from bridge.app import Broker, log_of
+from bridge.chosen_backend import StartRefused
 from bridge.cli.startup import report_start
 from bridge.config import Sources, load
 

@@ -19,6 +19,7 @@ def _endpoint(value: str) -> str:
     return value
 
 
+TopicMode = Literal["auto", "always", "never"]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 
 SERVICE: Final = ServiceLimits()
@@ -31,6 +32,11 @@ _ONLY_AWS: Final = (
     "create",
     "state_table",
     "queues",
+    "topics",
+    "publish",
+    "ingest",
+    "topic_rules",
+    "topic_check_seconds",
     "ordering",
     "payload_bucket",
     "payload_prefix",
@@ -43,6 +49,7 @@ class Endpoints(Section):
     """Addresses of single services of AWS, before `endpoint_url`."""
 
     sqs: EndpointUrl | None = Field(None, description="Where SQS is.")
+    sns: EndpointUrl | None = Field(None, description="Where SNS is.")
     dynamodb: EndpointUrl | None = Field(None, description="Where DynamoDB is.")
     s3: EndpointUrl | None = Field(None, description="Where S3 is.")
 
@@ -60,6 +67,14 @@ class Ordering(Section):
     )
 
 
+class TopicRule(Section):
+    """How some topics have to do with SNS, other than all others."""
+
+    topics: Name = Field(description="Their names; `*` and `?` stand for any characters.")
+    publish: TopicMode | None = Field(None, description="Instead of `backend.publish`.")
+    ingest: TopicMode | None = Field(None, description="Instead of `backend.ingest`.")
+
+
 class Backend(Section):
     """Where queues and messages are kept.
 
@@ -69,7 +84,7 @@ class Backend(Section):
     kind: Literal["embedded", "aws"] = Field(
         "embedded",
         description="`embedded` keeps everything in one data directory of this machine. `aws` keeps"
-        " queues in SQS, everything else in a DynamoDB table.",
+        " queues in SQS, gives topics a face in SNS, and has everything else in a DynamoDB table.",
     )
     path: FilePath = Field(
         Path("landbridge-data"),
@@ -88,7 +103,8 @@ class Backend(Section):
     prefix: str = Field(
         "",
         pattern="^[A-Za-z0-9_-]{0,40}$",
-        description="In front of the names of all queues in SQS; queues without it are not seen.",
+        description="In front of the names of all queues in SQS and topics in SNS; queues without"
+        " it are not seen.",
     )
     endpoint_url: EndpointUrl | None = Field(
         None,
@@ -98,8 +114,8 @@ class Backend(Section):
     endpoints: Endpoints = Field(Endpoints(), description="Addresses of single services.")
     create: Literal["always", "never"] = Field(
         "always",
-        description="Whether queues and the table are made on demand; `never` takes what there is"
-        " and refuses the rest.",
+        description="Whether queues, topics and the table are made on demand; `never` takes what"
+        " there is and refuses the rest.",
     )
     state_table: str = Field(
         "landbridge",
@@ -110,6 +126,33 @@ class Backend(Section):
         {},
         description="Names of legacy clients' queues, each with the SQS queue that it stands for,"
         " prefix and all.",
+    )
+    topics: dict[Name, Name] = Field(
+        {},
+        description="Names of topics and exchanges, each with the SNS topic that it is, by name,"
+        " prefix and all, or ARN.",
+    )
+    publish: TopicMode = Field(
+        "auto",
+        description="Whether what comes to a topic here is also published to its SNS topic. `auto`:"
+        " while anybody besides Landbridge is subscribed there. What routes send to `sns:` always"
+        " is.",
+    )
+    ingest: TopicMode = Field(
+        "auto",
+        description="Whether what others publish to a topic in SNS is taken in, through a queue in"
+        " SQS. `auto`: while anybody here is subscribed to the topic, or a route begins there.",
+    )
+    topic_rules: list[TopicRule] = Field(
+        [],
+        description="Topics for which something else holds; the first that matches and says"
+        " something counts.",
+    )
+    topic_check_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=3_600,
+        description="How often SNS is asked who is subscribed to a topic that is used here.",
     )
     ordering: list[Ordering] = Field(
         [],

@@ -7,10 +7,12 @@ comes in and is routed as any publish. A backend without faces has no such objec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from bridge.messaging.model import Delivery, QueueName, TopicName
 from bridge.messaging.ports import Queue
+
+_MARK: Final = "(topic)"
 
 
 class TopicUse(NamedTuple):
@@ -40,18 +42,38 @@ many are done with.
 
 def face_name(topic: TopicName) -> QueueName:
     """The name of a topic's face among queues."""
-    return QueueName(f"(topic){topic.namespace}", topic.name)
+    return QueueName(_MARK + topic.namespace, topic.name)
+
+
+def topic_of_face(name: QueueName) -> TopicName | None:
+    """The topic whose face has that name; None for names of queues."""
+    if not name.namespace.startswith(_MARK):
+        return None
+    return TopicName(name.namespace.removeprefix(_MARK), name.name)
+
+
+class Face(Queue, Protocol):
+    """One topic's face, sent to as queues are."""
+
+    @property
+    def known(self) -> bool:
+        """False until it was found out whether anybody outside wants it; `ready` waits for that."""
+        ...
 
 
 class TopicFaces(Protocol):
     """All faces."""
 
-    def face(self, topic: TopicName, *, fifo: bool = False, always: bool = False) -> Queue | None:
+    def face(self, topic: TopicName, *, fifo: bool = False, always: bool = False) -> Face | None:
         """What to send messages to the topic to, besides the queues bound to it; None: nothing.
 
         Its name is `face_name`. `always`: whether anybody outside wants
         it or not. A face that is not wanted any more is `deleted`; sends to it do nothing.
         """
+        ...
+
+    async def ready(self, topic: TopicName) -> Face:
+        """The face, once it is known; deleted where nobody wants it."""
         ...
 
     def follow(self, uses: TopicUses, changed: Callable[[], None], incoming: Incoming) -> None:

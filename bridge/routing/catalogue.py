@@ -64,6 +64,11 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def built_in(self) -> bool:
         return self.name.name in BUILT_IN
 
+    @property
+    def has_face(self) -> bool:
+        """Whether it may have a face outside: it is there to stay, and clients publish to it."""
+        return self.durable and not self.auto_delete and not self.internal
+
 
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a topic hands on, and to whom: to `queue`, to the topic `destination`, or elsewhere

@@ -9,8 +9,10 @@ this message only (`dynamic`).
 
 from __future__ import annotations
 
+from bridge.messaging.faces import Face
 from bridge.messaging.model import Message, QueueName, TopicName
 from bridge.messaging.ports import Queue, Store
+from bridge.routing.catalogue import Topic
 from bridge.routing.exchanges import Entry
 from bridge.routing.topology import Topology
 
@@ -19,12 +21,13 @@ class Resolution:
     """Where messages of one subject go.
 
     `queues` take every message. `conditions` have to be asked for each, with the queue of each if
-    it has one. `absent` are subscribed queues that do not exist; once one does, the resolution is
-    out of date. `only` is the queue where there is one, unconditional and for good: what the
-    router's fast path looks for. `delayed`: the topic delays.
+    it has one. `unknown` are faces of topics that may or may not be wanted. `absent` are subscribed
+    queues that do not exist; once one does, the resolution is out of date. `only` is the queue
+    where there is one, unconditional and for good: what the router's fast path looks for.
+    `delayed`: the topic delays.
     """
 
-    __slots__ = ("absent", "conditions", "delayed", "dynamic", "only", "queues")
+    __slots__ = ("absent", "conditions", "delayed", "dynamic", "only", "queues", "unknown")
 
     def __init__(
         self,
@@ -32,15 +35,17 @@ class Resolution:
         conditions: tuple[tuple[Entry, Queue | None], ...] = (),
         absent: tuple[QueueName, ...] = (),
         *,
+        unknown: tuple[Face, ...] = (),
         dynamic: bool = False,
         delayed: bool = False,
     ) -> None:
         self.queues = queues
         self.conditions = conditions
         self.absent = absent
-        self.dynamic = dynamic
+        self.unknown = unknown
+        self.dynamic = dynamic or bool(unknown)
         self.delayed = delayed
-        plain = len(queues) == 1 and not (conditions or absent or dynamic or delayed)
+        plain = len(queues) == 1 and not (conditions or absent or self.dynamic or delayed)
         self.only = queues[0] if plain else None
 
     def current(self, store: Store) -> bool:
@@ -60,6 +65,7 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
     queues: dict[QueueName, Queue] = {}
     conditions: list[tuple[Entry, Queue | None]] = []
     absent: list[QueueName] = []
+    faces: list[Face] = []
     dynamic = False
     pending = [name]
     seen = {name}
@@ -69,6 +75,8 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
         if topic is None or index is None:
             continue
         dynamic = dynamic or index.looks_at_headers
+        if (face := _face_of(topology, topic)) is not None:
+            faces.append(face)
         hit = False
         for entry in index.find(subject, message.headers):
             subscription = entry.subscription
@@ -97,11 +105,21 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
             if alternate not in seen:
                 seen.add(alternate)
                 pending.append(alternate)
-    unconditional = tuple(queues.values())
+    unconditional = (*queues.values(), *[face for face in faces if face.known])
+    unknown = tuple(face for face in faces if not face.known)
     # A queue that takes every message takes it once: the conditions on it have nothing to add.
     # Raw ones come first: a store keeps a body once that stands in sends next to one another.
     conditions.sort(key=lambda condition: not condition[0].subscription.raw)
     left = tuple((entry, queue) for entry, queue in conditions if queue not in unconditional)
     origin = topology.topic(name)
     delayed = origin is not None and origin.delayed
-    return Resolution(unconditional, left, tuple(absent), dynamic=dynamic, delayed=delayed)
+    return Resolution(
+        unconditional, left, tuple(absent), unknown=unknown, dynamic=dynamic, delayed=delayed
+    )
+
+
+def _face_of(topology: Topology, topic: Topic) -> Face | None:
+    """What gets all that the topic gets, whatever is bound to it here."""
+    if topology.faces is None or not topic.has_face:
+        return None
+    return topology.faces.face(topic.name, fifo=topic.fifo)

@@ -205,7 +205,10 @@ class Router:
                 self._send_to_errors(state, message, rule, absent)
             else:
                 moved = moved_to(message, to)
-                state.reached |= self._send_to_topic(to.topic, moved, state.sends)
+                start = len(state.sends)
+                state.reached |= self._send_to_topic(to.topic, moved, state.sends, state.missing)
+                if target.protocol == "sns":
+                    self._send_to_face(state, to.topic, moved, start)
 
     def _send_to_errors(
         self, state: _Pass, message: Message, rule: CompiledRule, error: Exception
@@ -231,7 +234,7 @@ class Router:
                 f"topic {topic.name!r} does not exist in namespace {topic.namespace!r}"
             )
             return
-        state.reached |= self._send_to_topic(topic, message, state.sends)
+        state.reached |= self._send_to_topic(topic, message, state.sends, state.missing)
 
     def _send_to_queue(
         self, state: _Pass, name: QueueName, message: Message, *, create: bool
@@ -246,10 +249,21 @@ class Router:
             state.missing.add(name)
 
     def _send_to_topic(
-        self, topic: TopicName, message: Message, sends: list[tuple[Queue, Message]]
+        self,
+        topic: TopicName,
+        message: Message,
+        sends: list[tuple[Queue, Message]],
+        missing: set[QueueName] | None = None,
     ) -> bool:
-        """True where it reached anything."""
+        """True where it reached anything. What has to be known first is added to `missing`, or,
+        without it, sent to whatever it turns out to be.
+        """
         resolution = self._resolved(topic, message)
+        if resolution.unknown:
+            if missing is not None:
+                missing.update([face.name for face in resolution.unknown])
+            else:
+                sends += [(face, message) for face in resolution.unknown]
         if resolution.delayed:
             message = _delayed(message)
         sends += [(queue, message) for queue in resolution.queues]
@@ -272,6 +286,16 @@ class Router:
                 else:
                     sends.append((target, self._wrap(entry.subscription, message)))
         return reached
+
+    def _send_to_face(self, state: _Pass, topic: TopicName, message: Message, start: int) -> None:
+        """Send to the face of a topic that a rule names, unless it was sent there just now."""
+        faces = self.topology.faces
+        if faces is None:
+            return
+        found = self.topology.topic(topic)
+        face = faces.face(topic, fifo=found is not None and found.fifo, always=True)
+        if face is not None and all(queue.name != face.name for queue, _ in state.sends[start:]):
+            state.send(face, message)
 
     def _resolved(self, topic: TopicName, message: Message) -> Resolution:
         key = (topic.namespace, topic.name, message.subject)

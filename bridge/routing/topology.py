@@ -23,6 +23,7 @@ from bridge.messaging.errors import (
     TopicDoesNotExist,
     TopicNameExists,
 )
+from bridge.messaging.faces import TopicFaces, topic_of_face
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
     QueueName,
@@ -78,10 +79,16 @@ class Topology:
         self._stale: list[StateChange] = []
         self.policies = Policies()
         """What queues get by their names when they are declared."""
+        self.faces: TopicFaces | None = None
+        """What topics have outside, where the backend has such."""
         self.version = 0
         """Goes up with each change; caches compare it."""
         for name in BUILT_IN:
             self.topic(TopicName(DEFAULT_NAMESPACE, name))
+
+    def faces_changed(self) -> None:
+        """A face appeared, or is not wanted any more."""
+        self.version += 1
 
     # -- reading
 
@@ -340,7 +347,12 @@ class Topology:
     async def ensure_queue(
         self, name: QueueName, settings: QueueSettings = LEGACY, *, transient: bool = False
     ) -> Queue:
-        """The queue; created if it is not there, with what policies say of its name."""
+        """The queue; created if it is not there, with what policies say of its name.
+
+        A topic's face is not made, but waited for until it is known.
+        """
+        if self.faces is not None and (topic := topic_of_face(name)) is not None:
+            return await self.faces.ready(topic)
         queue = self._store.queue(name)
         if queue is None:
             effective = self.policies.applied(name, settings)

@@ -8,6 +8,8 @@ more bytes than the queue's MaximumMessageSize.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from bridge.api.sns.notifications import for_queue, natural, without_trace
@@ -24,8 +26,13 @@ from bridge.routing.catalogue import Subscription, Topic
 _ATTRIBUTES_MAX = ServiceLimits().attributes_max
 
 
-def adapt_sends(service: SnsService, topic: Topic, message_ids: set[str], unit: UnitOfWork) -> None:
-    """Replace, in a routed unit, what SNS subscriptions to queues of `topic` get."""
+def adapt_sends(
+    service: SnsService, topic: Topic, attribute_counts: Mapping[str, int], unit: UnitOfWork
+) -> None:
+    """Replace, in a routed unit, what SNS subscriptions to queues of `topic` get.
+
+    `attribute_counts` are those of the messages as they were published, by their ids.
+    """
     by_queue: dict[QueueName, Subscription] = {
         each.queue: each
         for each in service.topology.subscriptions_of(topic.name)
@@ -39,14 +46,14 @@ def adapt_sends(service: SnsService, topic: Topic, message_ids: set[str], unit: 
             sends.append((queue, routed))
             continue
         message = routed
-        if routed.message_id in message_ids:
+        if routed.message_id in attribute_counts:
             clean = cleaned.get(routed.message_id)
             if clean is None:
                 clean = cleaned[routed.message_id] = natural(routed, topic_name(topic))
             # The message that a queue gets is one of its own, under raw delivery as well.
             message = msgspec.structs.replace(clean, message_id=service.message_ids.next())
         target: Queue | None = queue
-        reason = _why_not(queue, message)
+        reason = _why_not(queue, message, attribute_counts.get(routed.message_id, 0))
         if reason is not None:
             target = dead_letter_queue_of(service.directory, subscription)
         if target is not None:
@@ -56,14 +63,13 @@ def adapt_sends(service: SnsService, topic: Topic, message_ids: set[str], unit: 
     unit.sends[:] = sends
 
 
-def _why_not(queue: Queue, message: Message) -> str | None:
+def _why_not(queue: Queue, message: Message, count: int) -> str | None:
     """Why a queue does not take a message, if it does not."""
     limit = size_limit(queue.settings)
     if not message.headers and not message.properties:
         size = len(message.body)
     else:
         message = without_trace(message)
-        count = len(message.headers) + len(message.properties)
         if count > _ATTRIBUTES_MAX:
             return f"{count} attributes are more than {_ATTRIBUTES_MAX}"
         size = message_size(*attributes_from_message(message))

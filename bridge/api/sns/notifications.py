@@ -23,7 +23,7 @@ from bridge.messaging.attributes import Attribute
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.envelope import attributes_from_message
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn
-from bridge.messaging.model import Message
+from bridge.messaging.model import TOPIC_TREE, Message
 from bridge.messaging.names import sns_name
 from bridge.messaging.ports import Queue
 from bridge.routing.catalogue import Subscription
@@ -131,10 +131,10 @@ class Notifications:
 def natural(message: Message, topic: str) -> Message:
     """What cloud code published, without what it got for the subscribers of the topic tree.
 
-    A subject that the publisher gave itself, as an attribute, stays.
+    A subject that the publisher gave itself, as an attribute, stays that attribute.
     """
     if message.subject != topic:
-        return message
+        return msgspec.structs.replace(message, topic=TOPIC_TREE)
     return msgspec.structs.replace(message, topic=None, subject=None)
 
 

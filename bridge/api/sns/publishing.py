@@ -48,6 +48,7 @@ class _Prepared:
     message: Message
     published: Published
     key: str | None = None
+    attribute_count: int = 0
 
 
 async def publish(
@@ -153,7 +154,9 @@ async def _route(
             await service.topology.ensure_queue(name)
     for error in routed.failed.values():
         raise error
-    adapt_sends(service, topic, {one.message.message_id for one in prepared}, unit)
+    adapt_sends(
+        service, topic, {one.message.message_id: one.attribute_count for one in prepared}, unit
+    )
     if unit.sends or unit.state:
         await committed(service.store, unit)
 
@@ -181,7 +184,8 @@ def _prepare(
         deduplication_id=_deduplication_id(topic, entry),
     )
     sequence = service.deduplication.next_sequence_number() if topic.fifo else None
-    return _Prepared(message, Published(entry.subject, texts, sequence), key)
+    published = Published(entry.subject, texts, sequence)
+    return _Prepared(message, published, key, len(attributes))
 
 
 # -- checks

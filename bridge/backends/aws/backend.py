@@ -16,13 +16,16 @@ from bridge.backends.aws.service import Random, Service
 from bridge.backends.aws.state import AwsState
 from bridge.backends.aws.store import AwsStore
 from bridge.backends.aws.tasks import Tasks
+from bridge.backends.aws.topics import AwsTopics
 from bridge.messaging.errors import MessagingError, StoreUnavailable
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
+    from bridge.messaging.faces import TopicFaces
     from bridge.messaging.ports import Backend, Leases, StateStore, Store
 
 SQS = "sqs"
+SNS = "sns"
 DYNAMODB = "dynamodb"
 S3 = "s3"
 
@@ -54,6 +57,7 @@ class AwsBackend:
         self._store: AwsStore | None = None
         self._state: AwsState | None = None
         self._leases: AwsLeases | None = None
+        self._faces: AwsTopics | None = None
 
     @property
     def store(self) -> Store:
@@ -71,6 +75,12 @@ class AwsBackend:
         return self._leases
 
     @property
+    def faces(self) -> TopicFaces:
+        """The topics in SNS."""
+        assert self._faces is not None, "open comes first"
+        return self._faces
+
+    @property
     def healthy(self) -> bool:
         node = self._node
         if node is None or self._state is None or not self._state.membership.held:
@@ -85,12 +95,14 @@ class AwsBackend:
             figures[f"aws_{service}_{snake_case(action)}_calls_total"] = count
             failed += self.counters.failures.get((service, action), 0)
         billed = self.counters.billed.items()
-        figures["aws_sqs_billed_requests_total"] = sum(n for (name, _), n in billed if name == SQS)
+        for service in (SQS, SNS):
+            charged = sum(count for (name, _), count in billed if name == service)
+            figures[f"aws_{service}_billed_requests_total"] = charged
         figures["aws_failed_calls_total"] = failed
         return figures
 
     async def open(self) -> None:
-        urls = {service: self._options.endpoint_of(service) for service in (SQS, DYNAMODB)}
+        urls = {service: self._options.endpoint_of(service) for service in (SQS, SNS, DYNAMODB)}
         resolved = await asyncio.to_thread(resolve, self._options.region, urls)
         await self._local.open()
         await self._tasks.open()
@@ -99,6 +111,7 @@ class AwsBackend:
             clock=self._clock,
             limits=self._limits,
             sqs=self._service(SQS, "AmazonSQS", resolved),
+            sns=self._service(SNS, None, resolved),
             dynamodb=self._service(DYNAMODB, "DynamoDB_20120810", resolved),
             tasks=self._tasks,
             payloads=Payloads(
@@ -128,6 +141,13 @@ class AwsBackend:
             raise
         self._store.fenced = lambda: not state.membership.held
         self._tasks.spawn(state.follow())
+        self._faces = AwsTopics(
+            node,
+            self._options,
+            self._store.directory,
+            random=self._random,
+            node_id=lambda: state.membership.id,
+        )
         node.opened = True
         self._tasks.spawn(self._keep_credentials(resolved.credentials))
 
@@ -153,6 +173,8 @@ class AwsBackend:
         if node is None:
             return
         assert self._store is not None, "it was made with the node"
+        if self._faces is not None:
+            await self._faces.close()
         await self._store.close()
         assert self._state is not None, "it too"
         assert self._leases is not None, "they too"
@@ -160,10 +182,11 @@ class AwsBackend:
         await self._state.membership.leave()
         await self._tasks.close()
         node.sqs.close()
+        node.sns.close()
         node.dynamodb.close()
         await self._local.close()
 
-    def _service(self, name: str, target: str, resolved: Resolved) -> Service:
+    def _service(self, name: str, target: str | None, resolved: Resolved) -> Service:
         return Service(
             name,
             target,

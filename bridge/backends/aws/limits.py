@@ -90,6 +90,16 @@ class AwsLimits:
     """First pause between two looks at which version the others have; it grows."""
     agree_seconds_max: float = 20.0
     """How long a change of the catalogue waits for nodes that do not apply it."""
+    topic_seconds_max: float = 10.0
+    """From asking SNS something rare to giving up; publishers may be waiting for it."""
+    topic_retry_seconds: float = 10.0
+    """How long a topic that could not be found or made is left alone."""
+    topics_look_seconds: float = 1.0
+    """How often this node looks whether other topics are used than before."""
+    ingest_linger_seconds: float = 600.0
+    """How long a topic in SNS is listened to after the last one here who wanted it has gone."""
+    ingest_messages_max: int = 200
+    """Messages of one topic in SNS that are on their way to queues here."""
     credentials_check_seconds: float = 60.0
     """How often credentials are asked whether they are still the same."""
     failing_calls_max: int = 3

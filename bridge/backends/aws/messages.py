@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from bridge.backends.aws.wire import Received, SendEntry, WireAttribute
 from bridge.messaging.attributes import Attribute, message_size
-from bridge.messaging.envelope import attributes_from_message, message_from_attributes
+from bridge.messaging.envelope import (
+    ORIGIN_ATTRIBUTE,
+    attributes_from_message,
+    message_from_attributes,
+)
 from bridge.messaging.errors import UnsupportedOperation
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Delivery
@@ -111,6 +115,7 @@ def _delay(milliseconds: int, queue: AwsQueue) -> int | None:
 def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     """The delivery of one message of a ReceiveMessage answer."""
     attributes = received.message_attributes
+    attributes.pop(ORIGIN_ATTRIBUTE, None)
     system = received.attributes
     message = message_from_attributes(
         received.body,

@@ -25,6 +25,7 @@ class Node:
     clock: Clock
     limits: AwsLimits
     sqs: Service
+    sns: Service
     dynamodb: Service
     tasks: Tasks
     payloads: Payloads

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from bridge.messaging.errors import InvalidParameter
+from bridge.messaging.names import INTERNAL_NAMESPACE
 
 if TYPE_CHECKING:
     from bridge.messaging.model import Message, QueueName, Value
@@ -44,6 +45,8 @@ class OrderingRule:
 
 def rule_for(rules: tuple[OrderingRule, ...], name: QueueName) -> OrderingRule | None:
     """The first rule that speaks of a queue; None leaves it a standard one."""
+    if name.namespace.startswith(INTERNAL_NAMESPACE):
+        return None
     return next((rule for rule in rules if fnmatchcase(name.name, rule.queues)), None)
 
 

@@ -28,6 +28,7 @@ from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
 from bridge.backends.aws.state import AwsState, Submission
+from bridge.backends.aws.topics import TopicFace
 from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import (
@@ -166,7 +167,10 @@ class AwsStore:
         elsewhere: list[int] = []
         for index, (target, message) in enumerate(unit.sends):
             if not isinstance(target, AwsQueue):
-                elsewhere.append(index)
+                if isinstance(target, TopicFace):
+                    target.send(unit, index, message, deadline)
+                else:
+                    elsewhere.append(index)
             elif target.deleted:
                 unit.failures[index] = QueueDoesNotExist(f"queue '{target.name.name}' is gone")
             elif (

@@ -1,0 +1,432 @@
+"""Topics and their faces in SNS, against moto's SNS and our own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.api import ApiOptions
+from bridge.backends.aws import Mode, TopicRule
+from bridge.messaging.errors import MessageTooLong, StoreUnavailable, TopicDoesNotExist
+from bridge.messaging.model import QueueName, TopicName
+from bridge.messaging.names import original_from_tags, sns_name
+from bridge.routing.rules import Rule
+from tests.support.aws_api import running_api
+from tests.support.aws_nodes import Node, cloud, eventually, node, table_name
+from tests.support.moto_server import moto_server
+from tests.support.stores import consume, drain
+
+TREE = TopicName("/", "amq.topic")
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        yield url
+
+
+@dataclass
+class Cloud:
+    """An endpoint with boto3's clients, and how to open a node there."""
+
+    url: str
+    dynamodb: str
+    path: Path
+    prefix: str
+
+    def __post_init__(self) -> None:
+        self.sns = cloud(self.url, "sns")
+        self.sqs = cloud(self.url, "sqs")
+
+    def node(self, **options: Any) -> AbstractAsyncContextManager[Node]:
+        options.setdefault("topic_check_seconds", 0.2)
+        return node(
+            self.url,
+            self.path / f"node-{len(list(self.path.iterdir()))}",
+            dynamodb=self.dynamodb,
+            prefix=self.prefix,
+            table=self.prefix + "state",
+            **options,
+        )
+
+    def topic(self, name: str) -> str | None:
+        """The ARN of a topic, if there is one."""
+        arns = [
+            each["TopicArn"]
+            for page in self.sns.get_paginator("list_topics").paginate()
+            for each in page["Topics"]
+        ]
+        return next((arn for arn in arns if arn.endswith(f":{name}")), None)
+
+    def subscribe(self, topic: str, queue: str, **attributes: str) -> str:
+        """Subscribe a new queue to a topic, raw; returns its URL."""
+        url: str = self.sqs.create_queue(QueueName=queue)["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        self.sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=arn["Attributes"]["QueueArn"],
+            Attributes={"RawMessageDelivery": "true", **attributes},
+        )
+        return url
+
+    def receive(self, url: str) -> list[dict[str, Any]]:
+        reply = self.sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+        )
+        messages: list[dict[str, Any]] = reply.get("Messages", [])
+        return messages
+
+    def endpoints(self, topic: str) -> list[str]:
+        """The names of the queues that are subscribed to a topic."""
+        found = self.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        return [each["Endpoint"].rpartition(":")[2] for each in found]
+
+
+@pytest.fixture(params=["moto", "own"])
+async def aws(
+    request: pytest.FixtureRequest,
+    moto_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Cloud]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    if request.param == "moto":
+        yield Cloud(moto_url, moto_url, nodes, table_name())
+        return
+    options = ApiOptions(name_reuse_seconds=0, purge_interval_seconds=0)
+    with running_api(tmp_path / "api", options) as api:
+        yield Cloud(api.url, moto_url, nodes, table_name())
+
+
+def attributes_of(received: dict[str, Any]) -> dict[str, str]:
+    found = received.get("MessageAttributes", {})
+    return {name: each.get("StringValue", "") for name, each in found.items()}
+
+
+async def test_a_publish_reaches_who_is_subscribed_in_sns(aws: Cloud) -> None:
+    topic = aws.sns.create_topic(Name=f"{aws.prefix}amq-topic")["TopicArn"]
+    outside = aws.subscribe(topic, f"{aws.prefix}outside")
+    async with aws.node() as one:
+        assert await one.publish("amq.topic", "plant.1.meter", b"42", headers={"unit": "kWh"})
+        received = await eventually(partial(aws.receive, outside))
+    assert [each["Body"] for each in received] == ["42"]
+    attributes = attributes_of(received[0])
+    assert attributes["landbridge-subject"] == "plant.1.meter"
+    assert attributes["unit"] == "kWh"
+    assert attributes.keys() == {"landbridge-subject", "unit", "landbridge-origin"}
+
+
+async def test_auto_publishes_while_somebody_outside_listens(aws: Cloud) -> None:
+    async with aws.node() as one:
+        # Nobody: nothing is published, but the topic is there to be subscribed to.
+        assert not await one.publish("amq.topic", "a", b"before")
+        topic = aws.topic(f"{aws.prefix}amq-topic")
+        assert topic is not None
+        outside = aws.subscribe(topic, f"{aws.prefix}outside")
+        await eventually(lambda: one.backend.faces.face(TREE) is not None)
+        assert await one.publish("amq.topic", "a", b"after")
+        received = await eventually(partial(aws.receive, outside))
+        assert [each["Body"] for each in received] == ["after"]
+        for each in aws.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+            aws.sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+        await eventually(lambda: one.backend.faces.face(TREE) is None)
+        assert not await one.publish("amq.topic", "a", b"later")
+
+
+async def ingested(aws: Cloud, name: str = "amq-topic") -> str:
+    """The ARN of a topic, once what comes to it is taken in."""
+    topic: str = await eventually(partial(aws.topic, f"{aws.prefix}{name}"))
+    await eventually(partial(aws.endpoints, topic))
+    return topic
+
+
+def subject(text: str) -> dict[str, Any]:
+    return {"landbridge-subject": {"DataType": "String", "StringValue": text}}
+
+
+async def test_what_cloud_code_publishes_is_routed_once(aws: Cloud) -> None:
+    async with aws.node(publish=Mode.ALWAYS) as one:
+        durable, whole = await one.queue("kept"), await one.queue("whole")
+        await one.bind("amq.topic", durable, "plant.*.meter")
+        await one.bind("amq.topic", whole, "#")
+        topic = await ingested(aws)
+        unit = {"unit": {"DataType": "String", "StringValue": "kWh"}}
+        aws.sns.publish(
+            TopicArn=topic, Message="hello", MessageAttributes={**subject("plant.7.meter"), **unit}
+        )
+        collector = await consume(one.backend.store, durable)
+        (delivery,) = await collector.expect(1)
+        # What a node publishes does not come back.
+        assert await one.publish("amq.topic", "plant.8.meter", b"own")
+        aws.sns.publish(TopicArn=topic, Message="last")
+        everything = await consume(one.backend.store, whole)
+        await everything.expect(3)
+        assert sorted(everything.bodies) == ["hello", "last", "own"]
+        assert collector.bodies == ["hello", "own"]
+    message = delivery.message
+    assert message.body == b"hello"
+    assert (message.topic, message.subject) == ("amq.topic", "plant.7.meter")
+    assert message.headers == {"unit": "kWh"}
+    subjects = {each.message.body: each.message.subject for each in everything.deliveries}
+    assert subjects[b"last"] == f"{aws.prefix}amq-topic".removeprefix(aws.prefix)
+
+
+async def test_routes_to_sns_publish_in_any_case(aws: Cloud) -> None:
+    topic = aws.sns.create_topic(Name=f"{aws.prefix}meters")["TopicArn"]
+    outside = aws.subscribe(topic, f"{aws.prefix}outside")
+    rule = Rule("readings", "amqp:amq.topic/plant.#", ["sns:meters", "sqs:kept"])
+    async with aws.node(rules=(rule,), publish=Mode.NEVER, ingest=Mode.NEVER) as one:
+        assert await one.publish("amq.topic", "plant.1", b"reading")
+        assert not await one.publish("amq.topic", "other", b"nobody's")
+        received = await eventually(partial(aws.receive, outside))
+        kept = one.backend.store.queue(QueueName("/", "kept"))
+        assert kept is not None
+        assert await drain(one.backend.store, kept) == ["reading"]
+        assert aws.endpoints(topic) == [f"{aws.prefix}outside"]
+    assert [each["Body"] for each in received] == ["reading"]
+
+
+async def test_routes_from_sns_take_in(aws: Cloud) -> None:
+    """Also where nobody is subscribed; and nothing goes back to where it came from."""
+    rule = Rule("alarms", "sns:alarms", ["sqs:kept", "default"])
+    async with aws.node(rules=(rule,), publish=Mode.ALWAYS) as one:
+        await one.topology.declare_topic(TopicName("/", "alarms"))
+        topic = await ingested(aws, "alarms")
+        outside = aws.subscribe(topic, f"{aws.prefix}outside")
+        aws.sns.publish(TopicArn=topic, Message="fire")
+        name = QueueName("/", "kept")
+        kept = await eventually(lambda: one.backend.store.queue(name))
+        collector = await consume(one.backend.store, kept)
+        await collector.expect(1)
+        assert await one.publish("alarms", "x", b"drill")
+        received: list[str] = []
+        while "drill" not in received:
+            received += [each["Body"] for each in await eventually(partial(aws.receive, outside))]
+        assert collector.bodies == ["fire"]
+    assert received == ["fire", "drill"]
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.ALWAYS])
+async def test_a_topic_that_must_not_be_made(aws: Cloud, mode: Mode) -> None:
+    async with aws.node() as first:
+        # The table has to be there.
+        await first.queue("kept")
+    async with aws.node(create=False, publish=mode) as one:
+        queue = await one.queue("kept")
+        await one.bind("amq.topic", queue, "#")
+        if mode is Mode.AUTO:
+            assert await one.publish("amq.topic", "a")
+        else:
+            with pytest.raises(TopicDoesNotExist, match=r"backend\.create is never"):
+                await one.publish("amq.topic", "a")
+        assert aws.topic(f"{aws.prefix}amq-topic") is None
+        aws.sns.create_topic(Name=f"{aws.prefix}amq-topic")
+        await eventually(lambda: one.backend.faces.face(TREE) is None or mode is Mode.ALWAYS)
+        if mode is Mode.ALWAYS:
+            await until_published(one)
+
+
+async def until_published(one: Node) -> None:
+    """Publish until it is taken, as clients do that are refused."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await one.publish("amq.topic", "a")
+            except TopicDoesNotExist:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_rules_and_pins(aws: Cloud) -> None:
+    pinned = aws.sns.create_topic(Name=f"{aws.prefix}theirs")["TopicArn"]
+    outside = aws.subscribe(pinned, f"{aws.prefix}outside")
+    options: dict[str, Any] = {
+        "publish": Mode.NEVER,
+        "ingest": Mode.NEVER,
+        "topic_rules": (TopicRule("or*", publish=Mode.AUTO),),
+    }
+    for given in (pinned, f"{aws.prefix}theirs"):
+        async with aws.node(topics={"orders": given}, **options) as one:
+            await one.topology.declare_topic(TopicName("/", "orders"))
+            await one.topology.declare_topic(TopicName("/", "quiet"))
+            assert await one.publish("orders", "new", b"1")
+            assert not await one.publish("quiet", "new", b"2")
+            received = await eventually(partial(aws.receive, outside))
+            assert [each["Body"] for each in received] == ["1"]
+            aws.sqs.delete_message(QueueUrl=outside, ReceiptHandle=received[0]["ReceiptHandle"])
+    assert aws.topic(f"{aws.prefix}orders") is None
+    assert aws.topic(f"{aws.prefix}quiet") is None
+
+
+async def test_names_that_sns_forbids(aws: Cloud) -> None:
+    name = TopicName("/", "a/b c")
+    async with aws.node() as one:
+        await one.topology.declare_topic(name)
+        await one.publish("a/b c", "x")
+        topic = aws.topic(sns_name(name, prefix=aws.prefix))
+        assert topic is not None
+        tags = aws.sns.list_tags_for_resource(ResourceArn=topic)["Tags"]
+    assert original_from_tags({each["Key"]: each["Value"] for each in tags}) == name
+
+
+async def test_fifo_topics_keep_the_order_of_groups(aws: Cloud) -> None:
+    name = f"{aws.prefix}events.fifo"
+    async with aws.node(publish=Mode.ALWAYS) as one:
+        await one.topology.declare_topic(TopicName("/", "events.fifo"), fifo=True)
+        kept = await one.queue("kept.fifo", fifo=True)
+        await one.bind("events.fifo", kept)
+        assert await one.publish("events.fifo", "a", b"first")
+        topic = await eventually(partial(aws.topic, name))
+        url = aws.sqs.create_queue(
+            QueueName=f"{aws.prefix}out.fifo", Attributes={"FifoQueue": "true"}
+        )["QueueUrl"]
+        arn = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        aws.sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=arn["Attributes"]["QueueArn"],
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        for number in range(25):
+            await one.publish("events.fifo", "a", str(number).encode(), group_id="g")
+        received: list[str] = []
+        while len(received) < 25:
+            for each in await eventually(partial(aws.receive, url)):
+                received.append(each["Body"])
+                aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        assert received == [str(number) for number in range(25)]
+        await eventually(lambda: len(aws.endpoints(topic)) == 2)
+        for number in range(5):
+            aws.sns.publish(
+                TopicArn=topic,
+                Message=f"cloud {number}",
+                MessageGroupId="g",
+                MessageDeduplicationId=str(number),
+            )
+        came: list[str] = []
+        async with asyncio.timeout(15):
+            while len(came) < 31:
+                came += await drain(one.backend.store, kept)
+        clouds = [body for body in came if body.startswith("cloud")]
+        assert clouds == [f"cloud {number}" for number in range(5)]
+
+
+async def test_many_publishes_share_calls(aws: Cloud) -> None:
+    async with aws.node(publish=Mode.ALWAYS, ingest=Mode.NEVER) as one:
+        await one.publish("amq.topic", "a")
+        before = one.backend.counters.calls["sns", "PublishBatch"]
+        async with asyncio.TaskGroup() as group:
+            for number in range(40):
+                group.create_task(one.publish("amq.topic", "a", str(number).encode()))
+        assert one.backend.counters.calls["sns", "PublishBatch"] - before <= 8
+        assert one.backend.figures()["aws_sns_billed_requests_total"] > 0
+
+
+async def test_many_headers_travel_in_ten_attributes(aws: Cloud) -> None:
+    topic = aws.sns.create_topic(Name=f"{aws.prefix}amq-topic")["TopicArn"]
+    outside = aws.subscribe(topic, f"{aws.prefix}outside")
+    headers = {f"h{number}": str(number) for number in range(15)}
+    async with aws.node(ingest=Mode.NEVER) as one:
+        assert await one.publish("amq.topic", "a", b"\x00\xff", headers=headers)
+        (received,) = await eventually(partial(aws.receive, outside))
+    attributes = attributes_of(received)
+    assert len(attributes) == 10
+    assert attributes["landbridge-body"] == "base64"
+    assert b64decode(received["Body"]) == b"\x00\xff"
+    packed = json.loads(attributes["landbridge-properties"])["headers"]
+    assert {name: attributes.get(name, packed.get(name)) for name in headers} == headers
+
+
+async def test_what_sns_does_not_take_is_refused(aws: Cloud) -> None:
+    async with aws.node(publish=Mode.ALWAYS, ingest=Mode.NEVER) as one:
+        with pytest.raises(MessageTooLong, match="262144 are allowed"):
+            await one.publish("amq.topic", "a", b"x" * 262_144)
+
+
+async def test_a_topic_that_is_deleted_in_sns(aws: Cloud) -> None:
+    async with aws.node(publish=Mode.ALWAYS, ingest=Mode.NEVER) as one:
+        await one.publish("amq.topic", "a")
+        topic = aws.topic(f"{aws.prefix}amq-topic")
+        aws.sns.delete_topic(TopicArn=topic)
+        with pytest.raises(TopicDoesNotExist):
+            await one.publish("amq.topic", "a")
+        await until_published(one)
+        assert aws.topic(f"{aws.prefix}amq-topic") == topic
+
+
+async def test_without_an_endpoint_auto_does_without(aws: Cloud) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        options = {"bounds": {"topic_seconds_max": 0.2}, "endpoints": {"sns": nowhere}}
+        async with aws.node(**options) as one:
+            queue = await one.queue("kept")
+            await one.bind("amq.topic", queue, "#")
+            assert await one.publish("amq.topic", "a", b"kept")
+            assert await drain(one.backend.store, queue) == ["kept"]
+        async with aws.node(publish=Mode.ALWAYS, **options) as one:
+            with pytest.raises(StoreUnavailable):
+                await one.publish("amq.topic", "a", b"refused")
+
+
+async def test_nobody_listens_any_more(aws: Cloud) -> None:
+    async with aws.node(bounds={"ingest_linger_seconds": 0.3}) as one:
+        queue = await one.queue("kept")
+        await one.bind("amq.topic", queue, "#")
+        topic = await ingested(aws)
+        (name,) = aws.endpoints(topic)
+        await one.topology.remove_queue(queue)
+        await eventually(lambda: not aws.endpoints(topic))
+        await eventually(lambda: "QueueUrls" not in aws.sqs.list_queues(QueueNamePrefix=name))
+        again = await one.queue("again")
+        await one.bind("amq.topic", again, "#")
+        await ingested(aws)
+        aws.sns.publish(TopicArn=topic, Message="again")
+        await (await consume(one.backend.store, again)).expect(1)
+
+
+async def test_what_comes_while_no_node_runs_waits(aws: Cloud) -> None:
+    # A poll that was given up may get the message yet, and it is seen again after the time.
+    async with aws.node(bounds={"hold_seconds": 1, "renew_after_seconds": 0.5}) as one:
+        queue = await one.queue("kept")
+        await one.bind("amq.topic", queue, "#")
+        topic = await ingested(aws)
+    aws.sns.publish(TopicArn=topic, Message="meanwhile")
+    async with aws.node() as one:
+        kept = one.backend.store.queue(QueueName("/", "kept"))
+        assert kept is not None
+        await (await consume(one.backend.store, kept)).expect(1)
+
+
+async def test_what_no_queue_takes_is_dead_lettered(aws: Cloud) -> None:
+    async with aws.node() as one:
+        small, large = await one.queue("small", message_size_max=1024), await one.queue("large")
+        for queue in (small, large):
+            await one.bind("amq.topic", queue, "#")
+        topic = await ingested(aws)
+        aws.sns.publish(TopicArn=topic, Message="x" * 2000)
+        name = QueueName("/", "DLQ")
+        dead = await eventually(lambda: one.backend.store.queue(name))
+        (delivery,) = await (await consume(one.backend.store, dead)).expect(1)
+        aws.sns.publish(TopicArn=topic, Message="y")
+        (taken,) = await (await consume(one.backend.store, small)).expect(1)
+        assert taken.message.body == b"y"
+        await (await consume(one.backend.store, large)).expect(2)
+    reason = delivery.message.headers["landbridge-dead-letter-reason"]
+    assert isinstance(reason, str)
+    assert reason.startswith("published to SNS topic 'amq.topic': ")

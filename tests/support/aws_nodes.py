@@ -1,0 +1,157 @@
+"""Whole nodes but for their listeners, on an AWS endpoint: backend, catalogue, router and faces.
+
+async with node(url, tmp_path, publish=Mode.ALWAYS) as one:
+    queue = await one.queue("orders")
+    await one.bind("amq.topic", queue, "a.#")
+    await one.publish("amq.topic", "a.b", b"x")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+
+from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
+from bridge.backends.embedded import EmbeddedBackend
+from bridge.messaging.clock import MessageIds, SystemClock
+from bridge.messaging.limits import Limits
+from bridge.messaging.model import (
+    DEFAULT_NAMESPACE,
+    Message,
+    Origin,
+    Publish,
+    QueueName,
+    QueueSettings,
+    TopicName,
+    UnitOfWork,
+)
+from bridge.messaging.ports import Queue
+from bridge.routing.faces import FaceRouting, RoutedUses
+from bridge.routing.router import Router
+from bridge.routing.rules import Rule, compile_rules
+from bridge.routing.topology import Topology
+from tests.support.stores import commit
+
+REGION: Final = "eu-west-1"
+QUICK: Final = AwsLimits(
+    retry_delay_seconds=0.01,
+    retry_delay_seconds_max=0.1,
+    poll_wait_seconds=1,
+    close_seconds_max=3.0,
+    topics_look_seconds=0.05,
+    topic_retry_seconds=0.2,
+)
+_numbers = count(1)
+_ids = MessageIds()
+
+
+def table_name() -> str:
+    """A table, and a prefix of queues and topics, that no other test uses."""
+    return f"t{next(_numbers)}-"
+
+
+def cloud(url: str, service: str) -> Any:
+    """A boto3 client."""
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="AKIATEST",
+        aws_secret_access_key="secret",
+    )
+
+
+async def eventually(met: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Ask until the answer is true; asked in a thread, since boto3 blocks. Returns the answer."""
+    async with asyncio.timeout(seconds):
+        while not (answer := await asyncio.to_thread(met)):
+            await asyncio.sleep(0.02)
+        return answer
+
+
+@dataclass
+class Node:
+    """One node."""
+
+    backend: AwsBackend
+    topology: Topology
+    router: Router
+
+    async def queue(self, name: str, *, transient: bool = False, **settings: Any) -> Queue:
+        return await self.backend.store.create_queue(
+            QueueName(DEFAULT_NAMESPACE, name), QueueSettings(**settings), transient=transient
+        )
+
+    async def bind(self, topic: str, queue: Queue, pattern: str | None = None) -> None:
+        await self.topology.subscribe(
+            TopicName(DEFAULT_NAMESPACE, topic), queue.name, pattern=pattern
+        )
+
+    async def publish(self, topic: str, subject: str, body: bytes = b"x", **fields: Any) -> bool:
+        """Publish as a client would; False where it reached nothing. Raises what refused it."""
+        message = Message(
+            _ids.next(), body, SystemClock().epoch_ms(), topic=topic, subject=subject, **fields
+        )
+        return await self.route(Publish(Origin("amqp", f"{topic}/{subject}"), message))
+
+    async def route(self, publish: Publish) -> bool:
+        unit = UnitOfWork()
+        routed = self.router.route([publish], unit)
+        for name in routed.missing:
+            await self.topology.ensure_queue(name)
+        if routed.missing:
+            routed = self.router.route([publish], unit)
+        if unit.sends:
+            await commit(self.backend.store, unit)
+            for error in unit.failures.values():
+                raise error
+        return not routed.unrouted
+
+    def calls(self, service: str) -> set[str]:
+        """The actions that it called."""
+        return {action for name, action in self.backend.counters.calls if name == service}
+
+
+@asynccontextmanager
+async def node(
+    url: str,
+    path: Path,
+    *,
+    rules: tuple[Rule, ...] = (),
+    dynamodb: str | None = None,
+    bounds: dict[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[Node]:
+    """A node at the endpoint `url`; the caller's environment has the keys."""
+    clock, ids = SystemClock(), MessageIds()
+    endpoints = {**options.pop("endpoints", {}), **({"dynamodb": dynamodb} if dynamodb else {})}
+    path.mkdir(exist_ok=True)
+    backend = AwsBackend(
+        AwsOptions(region=REGION, endpoint_url=url, endpoints=endpoints, **options),
+        local=EmbeddedBackend(path, durability="memory", clock=clock, limits=Limits()),
+        clock=clock,
+        random=random.random,
+        limits=replace(QUICK, **(bounds or {})),
+    )
+    await backend.open()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            topology = Topology(backend.store, backend.state, clock, ids)
+            topology.load()
+            router = Router(topology, backend.store, compile_rules(rules))
+            for topic in router.rules.topics():
+                await topology.declare_topic(topic)
+            topology.faces = backend.faces
+            incoming = FaceRouting(router, tasks.create_task).incoming
+            backend.faces.follow(RoutedUses(router), topology.faces_changed, incoming)
+            yield Node(backend, topology, router)
+    finally:
+        await backend.close()
