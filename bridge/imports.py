@@ -23,6 +23,7 @@ from bridge.routing.catalogue import (
     KIND_TOPIC,
     Subscription,
     Topic,
+    derived_id,
     encode,
     topic_key,
 )
@@ -67,7 +68,6 @@ class Importer:
         self._store = store
         self._state = state
         self._clock = clock
-        self._ids = ids
         self._topology = Topology(store, state, clock, ids)
         self._topology.load()
 
@@ -107,6 +107,7 @@ class Importer:
                 done.set_exception(unit.error)
 
         unit = UnitOfWork(answered, atomic=True, answered=True)
+        unit.agreed = True
         unit.state += state
         self._store.submit(unit)
         await done
@@ -174,7 +175,7 @@ class Importer:
         for each in new:
             target = each.target
             subscription = Subscription(
-                id=self._ids.next(),
+                id="",
                 topic=each.source,
                 queue=target if isinstance(target, QueueName) else None,
                 destination=target if isinstance(target, TopicName) else None,
@@ -182,7 +183,8 @@ class Importer:
                 created_at=self._clock.epoch_ms(),
                 arguments=each.arguments,
             )
-            key = subscription.id
+            key = derived_id(subscription)
+            subscription = msgspec.structs.replace(subscription, id=key)
             work.state.append(StateChange(KIND_SUBSCRIPTION, key, encode(subscription)))
         return len(new)
 

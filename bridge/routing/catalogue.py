@@ -8,8 +8,9 @@ MessagePack; arguments keep every type of an AMQP table, decimals as an extensio
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -103,6 +104,52 @@ def topic_key(name: TopicName) -> str:
     return f"{quote(name.namespace, safe='')}/{name.name}"
 
 
+def topic_from_key(key: str) -> TopicName:
+    """The topic that has this key."""
+    namespace, _, name = key.partition("/")
+    return TopicName(unquote(namespace), name)
+
+
+Binding: TypeAlias = tuple[object, ...]
+
+
+def binding_of(subscription: Subscription) -> Binding:
+    """What makes two subscriptions the same."""
+    return (
+        subscription.topic,
+        subscription.queue,
+        subscription.destination,
+        subscription.protocol,
+        subscription.endpoint,
+        subscription.pattern,
+        subscription.filter_policy,
+        subscription.filter_scope,
+        subscription.raw,
+        subscription.durable,
+        encode(Subscription(id="", topic=subscription.topic, arguments=subscription.arguments)),
+    )
+
+
+def derived_id(subscription: Subscription) -> str:
+    """An id that looks like others and is the same for all subscriptions that say the same."""
+    record = Subscription(
+        id="",
+        topic=subscription.topic,
+        queue=subscription.queue,
+        destination=subscription.destination,
+        protocol=subscription.protocol,
+        endpoint=subscription.endpoint,
+        pattern=subscription.pattern,
+        filter_policy=subscription.filter_policy,
+        filter_scope=subscription.filter_scope,
+        raw=subscription.raw,
+        durable=subscription.durable,
+        arguments=subscription.arguments,
+    )
+    digits = sha256(encode(record)).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
+
+
 def encode(record: Topic | Subscription) -> bytes:
     """The record as the state store keeps it."""
     return _ENCODER.encode(
@@ -138,6 +185,6 @@ def _from_extension(code: int, data: memoryview) -> Any:
     raise ValueError(f"extension {code} in the catalogue, known is {_EXTENSION_DECIMAL}")
 
 
-_ENCODER = msgspec.msgpack.Encoder()
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _TOPIC_DECODER = msgspec.msgpack.Decoder(Topic, ext_hook=_from_extension)
 _SUBSCRIPTION_DECODER = msgspec.msgpack.Decoder(Subscription, ext_hook=_from_extension)

@@ -1,16 +1,18 @@
-"""The catalogue in memory: topics, and what is subscribed to them; every change in the store before
-it is answered.
+"""The catalogue: topics, and what is subscribed to them; every change in the store before it is
+answered, and every change of another node followed.
 
 A change is applied when its unit of work is submitted, so that later calls of the same loop see it,
-and undone if the store refuses it. Queues themselves belong to the store. What goes with this
-process (subscriptions of transient queues, topics declared non-durable) is kept in memory only.
+and undone if the store refuses it; where another node was first, it is tried again on what that one
+left. Queues themselves belong to the store. What goes with this process (subscriptions of transient
+queues, topics declared non-durable) is kept in memory only.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,13 +21,12 @@ from bridge.messaging.errors import (
     AccessDenied,
     InvalidParameter,
     QueueDoesNotExist,
+    StateConflict,
     SubscriptionDoesNotExist,
-    TopicDoesNotExist,
     TopicNameExists,
 )
 from bridge.messaging.faces import TopicFaces, topic_of_face
 from bridge.messaging.model import (
-    DEFAULT_NAMESPACE,
     QueueName,
     QueueSettings,
     StateChange,
@@ -34,7 +35,6 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue, StateStore, Store
 from bridge.routing.catalogue import (
-    BUILT_IN,
     KIND_SUBSCRIPTION,
     KIND_TOPIC,
     TOPIC_KINDS,
@@ -44,47 +44,59 @@ from bridge.routing.catalogue import (
     TopicKind,
     decode_subscription,
     decode_topic,
+    derived_id,
     encode,
+    topic_from_key,
     topic_key,
 )
-from bridge.routing.exchanges import Entry, TopicIndex
 from bridge.routing.policies import KIND_POLICY, Policies, decode_policy
+from bridge.routing.tables import Tables
 
 LEGACY: Final = QueueSettings()
 """The settings of a queue that a legacy client makes by using it: nothing in it ever ends by
 itself.
 """
 
-_Binding: TypeAlias = tuple[object, ...]
+CONFLICTS_MAX: Final = 20
+"""How often a change is tried again because another node was first."""
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_Operation = Callable[_Arguments, Coroutine[Any, Any, _Result]]
 
 
-class Topology:
+def _again_after_conflict(
+    operation: _Operation[_Arguments, _Result],
+) -> _Operation[_Arguments, _Result]:
+    """Look again, and decide again, where another node changed something first."""
+
+    @wraps(operation)
+    async def decided(*arguments: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
+        for _ in range(CONFLICTS_MAX):
+            try:
+                return await operation(*arguments, **given)
+            except StateConflict:
+                continue
+        return await operation(*arguments, **given)
+
+    return decided
+
+
+class Topology(Tables):
     """Topics and subscriptions of all namespaces."""
 
     def __init__(
         self, store: Store, state: StateStore, clock: Clock, message_ids: MessageIds
     ) -> None:
+        super().__init__()
         self._store = store
         self._state = state
         self._clock = clock
         self._message_ids = message_ids
-        self._topics: dict[TopicName, Topic] = {}
-        self._indexes: dict[TopicName, TopicIndex] = {}
-        self._entries: dict[str, Entry] = {}
-        self._of_topic: dict[TopicName, dict[str, Subscription]] = {}
-        self._to_topic: dict[TopicName, dict[str, Subscription]] = {}
-        self._to_queue: dict[QueueName, dict[str, Subscription]] = {}
-        self._bindings: dict[_Binding, str] = {}
         self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._stale: list[StateChange] = []
-        self.policies = Policies()
-        """What queues get by their names when they are declared."""
         self.faces: TopicFaces | None = None
         """What topics have outside, where the backend has such."""
-        self.version = 0
-        """Goes up with each change; caches compare it."""
-        for name in BUILT_IN:
-            self.topic(TopicName(DEFAULT_NAMESPACE, name))
 
     def faces_changed(self) -> None:
         """A face appeared, or is not wanted any more."""
@@ -93,9 +105,10 @@ class Topology:
     # -- reading
 
     def load(self) -> None:
-        """Read what is stored, once, at start. Bindings whose queue went away meanwhile are
-        dropped.
+        """Read what is stored, once, at start, and follow it. Bindings whose queue went away
+        meanwhile are dropped.
         """
+        self._state.watch([KIND_TOPIC, KIND_SUBSCRIPTION, KIND_POLICY], self._follow)
         self.policies = Policies(decode_policy(each) for _, each in self._state.scan(KIND_POLICY))
         for _, value in self._state.scan(KIND_TOPIC):
             self._put_topic(decode_topic(value))
@@ -106,56 +119,45 @@ class Topology:
             else:
                 self._put_subscription(subscription)
 
-    def topic(self, name: TopicName) -> Topic | None:
-        found = self._topics.get(name)
-        if found is None and name.name in BUILT_IN:
-            found = Topic(name=name, kind=BUILT_IN[name.name])
-            self._put_topic(found)
-        return found
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        """Go by what another node has changed."""
+        for kind, key, value in changes:
+            if kind == KIND_TOPIC:
+                self._follow_topic(topic_from_key(key), value)
+            elif kind == KIND_SUBSCRIPTION:
+                self._follow_subscription(key, value)
+            else:
+                stored = self._state.scan(KIND_POLICY)
+                self.policies = Policies(decode_policy(each) for _, each in stored)
 
-    def topics(self) -> Iterable[Topic]:
-        """All topics, the built-in ones of the namespaces in use included."""
-        return list(self._topics.values())
+    def _follow_topic(self, name: TopicName, value: bytes | None) -> None:
+        old = self._topics.get(name)
+        if value is not None:
+            new = decode_topic(value)
+            if old is None:
+                self._put_topic(new)
+            elif old != new:
+                self._replace_topic(new)
+        elif old is not None and not old.built_in:
+            # Its stored subscriptions have an end of their own; the others end here.
+            for subscription in self._around(name):
+                self._drop_subscription(subscription)
+            self._drop_topic(old)
 
-    def index(self, name: TopicName) -> TopicIndex | None:
-        """The evaluator of one topic; for the router."""
-        return self._indexes.get(name)
-
-    def subscription(self, subscription_id: str) -> Subscription | None:
-        entry = self._entries.get(subscription_id)
-        return None if entry is None else entry.subscription
-
-    def subscriptions_of(self, topic: TopicName) -> list[Subscription]:
-        """What is subscribed to a topic, oldest first."""
-        return list(self._of_topic.get(topic, {}).values())
-
-    def subscriptions_to(self, queue: QueueName) -> list[Subscription]:
-        """What fills a queue, oldest first."""
-        return list(self._to_queue.get(queue, {}).values())
-
-    def binding(
-        self,
-        topic: TopicName,
-        target: QueueName | TopicName,
-        *,
-        pattern: str | None,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> Subscription | None:
-        """The subscription that AMQP would name by these; what an unbind removes."""
-        queue = target if isinstance(target, QueueName) else None
-        destination = target if isinstance(target, TopicName) else None
-        for subscription in self._of_topic.get(topic, {}).values():
-            if (
-                subscription.queue == queue
-                and subscription.destination == destination
-                and subscription.pattern == pattern
-                and subscription.arguments == (arguments or {})
-            ):
-                return subscription
-        return None
+    def _follow_subscription(self, subscription_id: str, value: bytes | None) -> None:
+        old = self.subscription(subscription_id)
+        if value is None:
+            if old is not None:
+                self._drop_subscription(old)
+            return
+        new = decode_subscription(value)
+        # Without its topic it is the rest of something that was deleted.
+        if old != new and self.topic(new.topic) is not None:
+            self._put_subscription(new)
 
     # -- topics
 
+    @_again_after_conflict
     async def declare_topic(  # noqa: PLR0913 - each is a property of a topic
         self,
         name: TopicName,
@@ -210,6 +212,7 @@ class Topology:
         await self._commit(change)
         return topic
 
+    @_again_after_conflict
     async def change_topic(
         self,
         name: TopicName,
@@ -234,6 +237,7 @@ class Topology:
         await self._commit(change)
         return new
 
+    @_again_after_conflict
     async def delete_topic(self, name: TopicName) -> None:
         """Delete a topic with all that is subscribed to it and all that it is subscribed to.
 
@@ -248,6 +252,7 @@ class Topology:
 
     # -- subscriptions
 
+    @_again_after_conflict
     async def subscribe(  # noqa: PLR0913 - each is a property of a subscription
         self,
         topic: TopicName,
@@ -280,7 +285,7 @@ class Topology:
             and self._target_is_durable(queue, destination, outlives_queue=outlives_queue)
         )
         subscription = Subscription(
-            id=subscription_id or self._message_ids.next(),
+            id=subscription_id or "",
             topic=topic,
             queue=queue,
             destination=destination,
@@ -296,13 +301,16 @@ class Topology:
             arguments=dict(arguments or {}),
             attributes=dict(attributes or {}),
         )
-        same = self._bindings.get(_binding_of(subscription))
-        if same is not None and (existing := self.subscription(same)) is not None:
-            await self._until_stored(KIND_SUBSCRIPTION, same)
+        existing = self._same_as(subscription)
+        if existing is not None:
+            await self._until_stored(KIND_SUBSCRIPTION, existing.id)
             return existing
+        if subscription_id is None:
+            subscription = msgspec.structs.replace(subscription, id=self._new_id(subscription))
         await self._commit(self._replace_subscription(subscription))
         return subscription
 
+    @_again_after_conflict
     async def change_subscription(
         self,
         subscription_id: str,
@@ -330,6 +338,7 @@ class Topology:
         await self._commit(self._replace_subscription(new))
         return new
 
+    @_again_after_conflict
     async def unsubscribe(self, subscription_id: str) -> bool:
         """End a subscription; False where there was none. An auto-delete topic goes with its last
         one.
@@ -359,6 +368,7 @@ class Topology:
             queue = await self._store.create_queue(name, effective, transient=transient)
         return queue
 
+    @_again_after_conflict
     async def remove_queue(self, queue: Queue) -> int:
         """Delete a queue with its bindings; returns how many messages were visible."""
         await self._commit(self._forget(queue.name))
@@ -376,13 +386,11 @@ class Topology:
 
     # -- what changes are made of
 
-    def _existing_topic(self, name: TopicName) -> Topic:
-        topic = self.topic(name)
-        if topic is None:
-            raise TopicDoesNotExist(
-                f"topic {name.name!r} does not exist in namespace {name.namespace!r}"
-            )
-        return topic
+    def _new_id(self, subscription: Subscription) -> str:
+        """The same at every node, so that two that make the same binding at once make one."""
+        derived = derived_id(subscription)
+        # That of a subscription which was changed since is taken.
+        return self._message_ids.next() if derived in self._entries else derived
 
     def _target_is_durable(
         self, queue: QueueName | None, destination: TopicName | None, *, outlives_queue: bool
@@ -413,17 +421,6 @@ class Topology:
                 self._remove_subscription(subscription, change)
         return change
 
-    def _put_topic(self, topic: Topic) -> None:
-        self._topics[topic.name] = topic
-        self._indexes[topic.name] = TopicIndex(topic)
-        self.version += 1
-
-    def _drop_topic(self, topic: Topic) -> None:
-        if self._topics.get(topic.name) is topic:
-            del self._topics[topic.name]
-            del self._indexes[topic.name]
-            self.version += 1
-
     def _restore_topic(self, new: Topic, old: Topic) -> None:
         if self._topics.get(new.name) is new:
             self._topics[new.name] = old
@@ -431,10 +428,7 @@ class Topology:
 
     def _remove_topic(self, topic: Topic, change: _Change) -> None:
         change.removing.add(topic.name)
-        for subscription in [
-            *self.subscriptions_of(topic.name),
-            *self._to_topic.get(topic.name, {}).values(),
-        ]:
+        for subscription in self._around(topic.name):
             if subscription.id in self._entries:
                 self._remove_subscription(subscription, change)
         self._drop_topic(topic)
@@ -456,39 +450,6 @@ class Topology:
         elif old is not None and old.durable:
             change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
         return change
-
-    def _put_subscription(self, subscription: Subscription) -> None:
-        """Put it into the indexes in place of one of the same id; refuses before anything
-        changed.
-        """
-        topic = self._existing_topic(subscription.topic)
-        entry = Entry(subscription, topic)
-        self._indexes[topic.name].add(entry)
-        old = self.subscription(subscription.id)
-        if old is not None:
-            self._drop_subscription(old)
-        self._entries[subscription.id] = entry
-        self._bindings[_binding_of(subscription)] = subscription.id
-        self._of_topic.setdefault(topic.name, {})[subscription.id] = subscription
-        if subscription.queue is not None:
-            self._to_queue.setdefault(subscription.queue, {})[subscription.id] = subscription
-        if subscription.destination is not None:
-            self._to_topic.setdefault(subscription.destination, {})[subscription.id] = subscription
-        self.version += 1
-
-    def _drop_subscription(self, subscription: Subscription) -> None:
-        entry = self._entries.get(subscription.id)
-        if entry is None or entry.subscription is not subscription:
-            return
-        del self._entries[subscription.id]
-        self._bindings.pop(_binding_of(subscription), None)
-        self._indexes[subscription.topic].remove(entry)
-        _discard(self._of_topic, subscription.topic, subscription.id)
-        if subscription.queue is not None:
-            _discard(self._to_queue, subscription.queue, subscription.id)
-        if subscription.destination is not None:
-            _discard(self._to_topic, subscription.destination, subscription.id)
-        self.version += 1
 
     def _remove_subscription(self, subscription: Subscription, change: _Change) -> None:
         self._drop_subscription(subscription)
@@ -531,10 +492,15 @@ class Topology:
                 return
             for undo in reversed(change.undo):
                 undo()
+            if isinstance(unit.error, StateConflict):
+                self._follow(
+                    StateChange(kind, key, self._state.get(kind, key)) for kind, key in keys
+                )
             answer.set_exception(unit.error)
             answer.exception()  # It counts as seen though whoever waited may be gone.
 
         unit = UnitOfWork(done, answered=True)
+        unit.agreed = True
         unit.state = [*self._stale, *change.state]
         self._stale = []
         self._store.submit(unit)
@@ -558,32 +524,7 @@ class _Change:
         self.undo: list[Callable[[], None]] = []
 
 
-def _binding_of(subscription: Subscription) -> _Binding:
-    """What makes two subscriptions the same."""
-    return (
-        subscription.topic,
-        subscription.queue,
-        subscription.destination,
-        subscription.protocol,
-        subscription.endpoint,
-        subscription.pattern,
-        subscription.filter_policy,
-        subscription.filter_scope,
-        subscription.raw,
-        subscription.durable,
-        encode(Subscription(id="", topic=subscription.topic, arguments=subscription.arguments)),
-    )
-
-
 def _policy_text(policy: str | Mapping[str, Any] | None) -> str | None:
     if policy is None or isinstance(policy, str):
         return policy
     return msgspec.json.encode(policy).decode()
-
-
-def _discard(table: dict[Any, dict[str, Subscription]], key: object, subscription_id: str) -> None:
-    entries = table.get(key)
-    if entries is not None:
-        entries.pop(subscription_id, None)
-        if not entries:
-            del table[key]
