@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,51 +18,14 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueName
-from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.router import Router
 from bridge.routing.rules import Rule, compile_rules
 from bridge.routing.topology import Topology
-from mappings.gateway import Services
 from mappings.mqtt.gateway import MqttGateway
 from mappings.mqtt.sessions import Sessions, sessions_of
+from tests.support.gateways import Line, Listener, Recorder, Tasks, services
 from tests.support.mqtt_client import MqttClient
 from tests.support.mqtt_client import connect as connect_packet
-
-
-@dataclass
-class Recorder:
-    """`Log` and `Counters` that remember."""
-
-    lines: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def connected(self, protocol: str, peer: str, *, user: str | None, client: str | None) -> None:
-        self.lines.append(f"connected {user} {client}")
-
-    def disconnected(
-        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
-    ) -> None:
-        self.lines.append(f"disconnected {client}: {reason}")
-
-    def refused(
-        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
-    ) -> None:
-        self.lines.append(f"refused {user}: {reason}")
-
-    def failed(self, protocol: str, peer: str, error: BaseException) -> None:
-        raise error
-
-    def published(self, protocol: str, count: int, size_bytes: int) -> None:
-        self.counts["published"] = self.counts.get("published", 0) + count
-
-    def delivered(self, protocol: str, count: int, size_bytes: int) -> None:
-        self.counts["delivered"] = self.counts.get("delivered", 0) + count
-
-    def settled(self, protocol: str, count: int) -> None:
-        self.counts["settled"] = self.counts.get("settled", 0) + count
-
-    def dropped(self, protocol: str, count: int) -> None:
-        self.counts["dropped"] = self.counts.get("dropped", 0) + count
 
 
 class ShiftedClock(SystemClock):
@@ -79,15 +41,11 @@ class ShiftedClock(SystemClock):
         return super().epoch_ms() + int(self.shift_seconds * 1000)
 
 
-class Wire:
+class Wire(Line):
     """A `Transport` whose other end is a client in the same loop."""
 
     def __init__(self, client: WiredClient) -> None:
-        self.peer = "127.0.0.1:1"
-        self.certificate_user: str | None = None
-        self.loopback = True
-        self.closed = False
-        self.reading = True
+        super().__init__()
         self._client = client
         self.seen: list[bytes] = []
         self._out: list[bytes] = []
@@ -113,20 +71,6 @@ class Wire:
         self._flush()
         self._client.end("closed by the broker")
 
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def deadline_changed(self) -> None:
-        """The clock is moved by hand here."""
-
-
-@dataclass(frozen=True)
-class Listener:
-    namespace: str = "/"
-
 
 class WiredClient(MqttClient):
     """A client at a gateway of `broker`."""
@@ -149,7 +93,7 @@ class WiredClient(MqttClient):
             self.gateway.connection_lost(reason)
 
 
-class Broker:
+class Broker(Tasks):
     """The services that gateways need, and clients of them. An asynchronous context."""
 
     def __init__(
@@ -159,12 +103,12 @@ class Broker:
         limits: Limits | None = None,
         accounts: Accounts | None = None,
     ) -> None:
+        super().__init__()
         self.path = path
         self.limits = limits or Limits()
-        self.accounts = accounts or Accounts(secret=b"secret")
+        self.accounts = accounts
         self.clock = ShiftedClock()
         self.log = Recorder()
-        self.tasks: set[asyncio.Task[None]] = set()
         self._rules = compile_rules(rules)
         self._crashes = 0
         self.clients: list[WiredClient] = []
@@ -189,21 +133,17 @@ class Broker:
         self.topology = Topology(self.store, self.state, self.clock, ids)
         self.topology.load()
         self.router = Router(self.topology, self.store, self._rules, limits=self.limits)
-        dead_letters = DeadLetters(self.router, self.clock, self.spawn)
-        self.store.use_dead_letterer(dead_letters)
-        self.services = Services(
+        self.services = services(
+            self,
+            self.log,
             store=self.store,
             state=self.state,
             router=self.router,
-            dead_letters=dead_letters,
             topology=self.topology,
             accounts=self.accounts,
             clock=self.clock,
             message_ids=ids,
             limits=self.limits,
-            log=self.log,
-            counters=self.log,
-            spawn=self.spawn,
             namespaces=frozenset({"/"}),
         )
         self.sessions: Sessions = sessions_of(self.services)
@@ -219,20 +159,6 @@ class Broker:
         self._abandoned.append(self.backend)
         self.path = copy
         await self._open()
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self.tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.result()
-
-    async def at_rest(self) -> None:
-        while self.tasks:
-            await asyncio.gather(*self.tasks)
 
     def move_on(self, seconds: float) -> None:
         """Let time pass, and happen what is due then."""

@@ -6,68 +6,25 @@ Clients write frames with `^@` for NUL and read what came back in the same form.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from bridge.auth import Accounts
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.limits import Limits
-from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.rules import Rule
-from mappings.gateway import Services
 from mappings.stomp.gateway import StompGateway
+from tests.support.gateways import Line, Listener, Recorder, Tasks, services
 from tests.support.memory_store import MemoryStore
 from tests.support.routing import Bench
 
 
-@dataclass
-class Recorder:
-    """`Log` and `Counters` that remember."""
-
-    lines: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def connected(self, protocol: str, peer: str, *, user: str | None, client: str | None) -> None:
-        self.lines.append(f"connected {user} {client}")
-
-    def disconnected(
-        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
-    ) -> None:
-        self.lines.append(f"disconnected {user}: {reason}")
-
-    def refused(
-        self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
-    ) -> None:
-        self.lines.append(f"refused {user}: {reason}")
-
-    def failed(self, protocol: str, peer: str, error: BaseException) -> None:
-        raise error
-
-    def published(self, protocol: str, count: int, size_bytes: int) -> None:
-        self.counts["published"] = self.counts.get("published", 0) + count
-
-    def delivered(self, protocol: str, count: int, size_bytes: int) -> None:
-        self.counts["delivered"] = self.counts.get("delivered", 0) + count
-
-    def settled(self, protocol: str, count: int) -> None:
-        self.counts["settled"] = self.counts.get("settled", 0) + count
-
-    def dropped(self, protocol: str, count: int) -> None:
-        self.counts["dropped"] = self.counts.get("dropped", 0) + count
-
-
-class WireTap:
+class WireTap(Line):
     """A `Transport` that keeps what was written."""
 
     def __init__(self) -> None:
-        self.peer = "127.0.0.1:1"
-        self.certificate_user: str | None = None
-        self.loopback = True
+        super().__init__()
         self.written: list[bytes] = []
-        self.closed = False
-        self.reading = True
-        self.deadline_changes = 0
 
     def write(self, data: Sequence[bytes]) -> None:
         assert not self.closed, f"written after close: {data!r}"
@@ -75,20 +32,6 @@ class WireTap:
 
     def close(self) -> None:
         self.closed = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def deadline_changed(self) -> None:
-        self.deadline_changes += 1
-
-
-@dataclass(frozen=True)
-class Listener:
-    namespace: str = "/"
 
 
 class Client:
@@ -120,7 +63,7 @@ class Client:
         await self.read()
 
 
-class Broker:
+class Broker(Tasks):
     """The services that gateways need, and clients of them."""
 
     def __init__(
@@ -130,46 +73,27 @@ class Broker:
         accounts: Accounts | None = None,
         store: MemoryStore | None = None,
     ) -> None:
+        super().__init__()
         bench = Bench(*rules, store=store)
         self.bench = bench
         self.store = bench.store
         self.topology = bench.topology
         self.clock = bench.clock
         self.log = Recorder()
-        self.tasks: set[asyncio.Task[None]] = set()
-        dead_letters = DeadLetters(bench.router, bench.clock, self.spawn)
-        self.store.use_dead_letterer(dead_letters)
-        self.services = Services(
+        self.services = services(
+            self,
+            self.log,
             store=self.store,
             state=self.store,
             router=bench.router,
-            dead_letters=dead_letters,
             topology=bench.topology,
-            accounts=accounts or Accounts(secret=b"secret"),
+            accounts=accounts,
             clock=bench.clock,
             message_ids=MessageIds(b"9876543210"),
-            limits=limits or Limits(),
-            log=self.log,
-            counters=self.log,
-            spawn=self.spawn,
+            limits=limits,
             namespaces=frozenset({"/", "other"}),
             store_healthy=lambda: self.store.refusal is None,
         )
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self.tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.result()
-
-    async def at_rest(self) -> None:
-        """Wait for what runs, also on threads."""
-        while self.tasks:
-            await asyncio.gather(*self.tasks)
 
     async def client(self, version: str = "1.2", *headers: str) -> Client:
         client = Client(self)
