@@ -64,6 +64,24 @@ class Loss:
         return isinstance(self.embedded, Kept) or isinstance(self.aws, Kept)
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Makes the rows of one protocol."""
+
+    protocol: str
+
+    def kept(self, feature: str, test: str, aws: Fate = KEPT, key: str | None = None) -> Loss:
+        """Kept by the embedded store, and by AWS unless `aws` says otherwise."""
+        return Loss(self.protocol, feature, KEPT, aws, test, key)
+
+    def emulated(self, feature: str, how: str, bound: str, test: str | None = None) -> Loss:
+        fate = Emulated(how, bound)
+        return Loss(self.protocol, feature, fate, fate, test)
+
+    def lost(self, feature: str, why: str, test: str | None = None, key: str | None = None) -> Loss:
+        return Loss(self.protocol, feature, Lost(why), Lost(why), test, key)
+
+
 def all_losses() -> tuple[Loss, ...]:
     """The rows of every protocol that has some, protocols in the order of their names."""
     rows: list[Loss] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
+from mappings.losses import Emulated, Rows
 
+_ROWS: Final = Rows("mqtt")
 _GATEWAY: Final = "tests/mappings/mqtt/test_gateway.py::"
 _PUBLISHING: Final = "tests/mappings/mqtt/test_publishing.py::"
 _RETAINED: Final = "tests/mappings/mqtt/test_retained.py::"
@@ -14,20 +15,6 @@ _SHARED: Final = "tests/mappings/mqtt/test_shared.py::"
 _WILLS: Final = "tests/mappings/mqtt/test_wills.py::"
 _KILL: Final = "tests/interop/test_mqtt_kill.py::"
 _MOSQUITTO: Final = "tests/interop/test_mqtt_mosquitto.py::"
-
-
-def _kept(feature: str, test: str, aws: Fate = KEPT, key: str | None = None) -> Loss:
-    return Loss("mqtt", feature, KEPT, aws, test, key)
-
-
-def _emulated(feature: str, how: str, bound: str, test: str | None = None) -> Loss:
-    fate = Emulated(how, bound)
-    return Loss("mqtt", feature, fate, fate, test)
-
-
-def _lost(feature: str, why: str, test: str | None = None) -> Loss:
-    return Loss("mqtt", feature, Lost(why), Lost(why), test)
-
 
 _AT_LEAST_ONCE: Final = Emulated(
     "standard queues deliver at least once", "duplicates have DUP and the same user properties"
@@ -43,149 +30,151 @@ _BEST_EFFORT: Final = Emulated(
 _OF_THE_NODE: Final = Emulated("figures of the node that the client is at", "no sums over nodes")
 
 LOSSES: Final = (
-    _kept(
+    _ROWS.kept(
         "versions 3.1, 3.1.1 and 5.0 at one port",
         f"{_PUBLISHING}test_a_publish_reaches_its_subscriber",
     ),
-    _kept("user name and password", f"{_GATEWAY}test_users_are_checked"),
-    _lost(
+    _ROWS.kept("user name and password", f"{_GATEWAY}test_users_are_checked"),
+    _ROWS.lost(
         "enhanced authentication (AUTH)",
         "refused in CONNACK with 0x8C",
         f"{_GATEWAY}test_enhanced_authentication_is_refused",
     ),
-    _kept(
+    _ROWS.kept(
         "QoS 0 to connections",
         f"{_PUBLISHING}test_a_publish_reaches_its_subscriber",
         Emulated("between nodes through the inbox queue of each", "SQS's latency"),
     ),
-    _emulated(
+    _ROWS.emulated(
         "QoS 0 to sessions that are away",
         "not stored, as with Mosquitto's defaults",
         "publishes of other protocols that say they need not be kept are stored",
         f"{_SESSIONS}test_messages_wait_for_a_session",
     ),
-    _kept(
+    _ROWS.kept(
         "QoS 1: PUBACK when the store has it, in publish order",
         f"{_PUBLISHING}test_pubacks_come_in_the_order_of_the_publishes",
         _AT_LEAST_ONCE,
     ),
-    _kept(
+    _ROWS.kept(
         "QoS 2 exactly once towards the broker, over reconnects and restarts",
         f"{_KILL}test_the_broker_is_killed_while_it_receives",
         _IN_STEPS,
     ),
-    _kept(
+    _ROWS.kept(
         "QoS 2 exactly once towards subscribers, over reconnects and restarts",
         f"{_KILL}test_the_broker_is_killed_while_it_sends",
         _IN_STEPS,
     ),
-    _kept(
+    _ROWS.kept(
         "order of each topic and QoS",
         "tests/interop/test_mqtt_paho.py::test_many_messages_in_order",
         _BEST_EFFORT,
     ),
-    _kept(
+    _ROWS.kept(
         "Receive Maximum in both directions",
         f"{_PUBLISHING}test_receive_maximum_of_the_client_is_kept",
     ),
-    _kept(
+    _ROWS.kept(
         "Maximum Packet Size in both directions",
         f"{_PUBLISHING}test_maximum_packet_size_of_the_client_is_kept",
     ),
-    _kept("topic aliases", "tests/adapters/mqtt/test_sending.py::test_topic_aliases"),
-    _kept(
+    _ROWS.kept("topic aliases", "tests/adapters/mqtt/test_sending.py::test_topic_aliases"),
+    _ROWS.kept(
         "overlapping subscriptions: once, highest QoS, all identifiers",
         f"{_PUBLISHING}test_overlapping_filters_deliver_once",
     ),
-    _kept("no-local", f"{_PUBLISHING}test_no_local"),
-    _kept("retain-as-published", f"{_RETAINED}test_live_messages_lose_the_flag_unless_asked_for"),
-    _kept("retain handling", f"{_RETAINED}test_retain_handling"),
-    _kept("retained messages", f"{_RETAINED}test_a_new_subscriber_gets_what_is_retained"),
-    _emulated(
+    _ROWS.kept("no-local", f"{_PUBLISHING}test_no_local"),
+    _ROWS.kept(
+        "retain-as-published", f"{_RETAINED}test_live_messages_lose_the_flag_unless_asked_for"
+    ),
+    _ROWS.kept("retain handling", f"{_RETAINED}test_retain_handling"),
+    _ROWS.kept("retained messages", f"{_RETAINED}test_a_new_subscriber_gets_what_is_retained"),
+    _ROWS.emulated(
         "retained messages from other protocols",
         "MQTT publishes alone are retained",
         "the newest for each topic",
     ),
-    _kept(
+    _ROWS.kept(
         "persistent sessions: subscriptions, messages, packet ids",
         f"{_SESSIONS}test_messages_wait_for_a_session",
     ),
-    _kept("session expiry", f"{_SESSIONS}test_a_session_expires_after_a_crash"),
-    _kept("take-over of a session", f"{_SESSIONS}test_a_session_is_taken_over"),
-    _kept(
+    _ROWS.kept("session expiry", f"{_SESSIONS}test_a_session_expires_after_a_crash"),
+    _ROWS.kept("take-over of a session", f"{_SESSIONS}test_a_session_is_taken_over"),
+    _ROWS.kept(
         "DUP and the same packet id when a session is resumed",
         f"{_SESSIONS}test_what_is_unacknowledged_comes_again_under_its_id",
         Emulated("packet ids of QoS 1 as long as the node lives", "others after that"),
     ),
-    _emulated(
+    _ROWS.emulated(
         "packet ids of QoS 1 after a restart of the broker",
         "the messages come again under new ids",
         "QoS 2 keeps them",
     ),
-    _kept("shared subscriptions", f"{_SHARED}test_members_take_turns"),
-    _kept(
+    _ROWS.kept("shared subscriptions", f"{_SHARED}test_members_take_turns"),
+    _ROWS.kept(
         "a leaving member's messages go to another",
         f"{_SHARED}test_what_a_member_leaves_goes_to_another",
     ),
-    _kept("wills with delay", f"{_WILLS}test_a_delayed_will_waits"),
-    _kept(
+    _ROWS.kept("wills with delay", f"{_WILLS}test_a_delayed_will_waits"),
+    _ROWS.kept(
         "wills of sessions that outlive the broker",
         f"{_WILLS}test_the_will_of_a_stored_session_survives_a_crash",
     ),
-    _emulated(
+    _ROWS.emulated(
         "wills of clean sessions when the broker is killed",
         "published when the connection ends, by whatever but the end of the broker",
         "stored for sessions with an expiry only",
     ),
-    _kept("message expiry, counted down", f"{_RETAINED}test_retained_messages_expire"),
-    _kept(
+    _ROWS.kept("message expiry, counted down", f"{_RETAINED}test_retained_messages_expire"),
+    _ROWS.kept(
         "user properties in order and repeated, response topic, correlation data, content type",
         f"{_PUBLISHING}test_properties_come_through_in_their_order",
     ),
-    _emulated(
+    _ROWS.emulated(
         "user properties for other protocols",
         "headers of the same names",
         "the last of repeated ones",
         f"{_GATEWAY}test_a_queue_bound_to_the_topic_tree_gets_publishes",
     ),
-    _kept(
+    _ROWS.kept(
         "assigned client ids, server keep-alive, session expiry in CONNACK",
         f"{_GATEWAY}test_what_is_limited_is_said_in_connack",
     ),
-    _lost("request-response information", "CONNACK has none, as it may"),
-    _lost("server references", "clients are not sent to other servers"),
-    _kept(
+    _ROWS.lost("request-response information", "CONNACK has none, as it may"),
+    _ROWS.lost("server references", "clients are not sent to other servers"),
+    _ROWS.kept(
         "what a user may not publish or subscribe to is refused with 0x87",
         f"{_GATEWAY}test_what_is_not_allowed_is_refused_in_mqtt_5",
     ),
-    _emulated(
+    _ROWS.emulated(
         "refused publishes in 3.1 and 3.1.1",
         "acknowledged and dropped, as Mosquitto does, or disconnected by configuration",
         "those versions cannot refuse a publish",
         f"{_GATEWAY}test_what_is_not_allowed_in_3_1_1",
     ),
-    _emulated(
+    _ROWS.emulated(
         "topic filters of many levels",
         "refused in SUBACK",
         "256 levels; topics to publish to have no bound",
         f"{_GATEWAY}test_filters_may_not_be_too_deep",
     ),
-    _kept("topics of every length and character", f"{_PUBLISHING}test_topics_of_every_kind"),
-    _kept(
+    _ROWS.kept("topics of every length and character", f"{_PUBLISHING}test_topics_of_every_kind"),
+    _ROWS.kept(
         "Mosquitto as a bridge, in both directions",
         f"{_MOSQUITTO}test_a_bridge_in_both_directions",
     ),
-    _kept("$SYS figures", f"{_GATEWAY}test_figures_come_at_once_and_again", _OF_THE_NODE),
-    _emulated(
+    _ROWS.kept("$SYS figures", f"{_GATEWAY}test_figures_come_at_once_and_again", _OF_THE_NODE),
+    _ROWS.emulated(
         "$SYS with QoS",
         "always QoS 0, and only while somebody is subscribed",
         "every 10 seconds what has changed",
         f"{_GATEWAY}test_figures_come_at_once_and_again",
     ),
-    _kept(
+    _ROWS.kept(
         "slow subscribers: QoS 1 and 2 wait in the store, QoS 0 is dropped and counted",
         f"{_GATEWAY}test_a_client_that_does_not_read",
     ),
-    _kept("WebSocket", "tests/interop/test_mqtt_paho.py::test_every_qos"),
-    _kept("TLS", f"{_MOSQUITTO}test_tls"),
+    _ROWS.kept("WebSocket", "tests/interop/test_mqtt_paho.py::test_every_qos"),
+    _ROWS.kept("TLS", f"{_MOSQUITTO}test_tls"),
 )

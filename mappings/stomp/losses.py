@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import KEPT, Emulated, Fate, Loss, Lost
+from mappings.losses import Emulated, Rows
 
+_ROWS: Final = Rows("stomp")
 _GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
 _SESSIONS: Final = "tests/mappings/stomp/test_gateway_sessions.py::"
 _IDIOMS: Final = "tests/mappings/stomp/test_idioms.py::"
 _MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
 _SERVER: Final = "tests/adapters/stomp/test_server.py::"
 _TRANSACTIONS: Final = "tests/adapters/stomp/test_transactions.py::"
-
-
-def _kept(feature: str, test: str, aws: Fate = KEPT, key: str | None = None) -> Loss:
-    return Loss("stomp", feature, KEPT, aws, test, key)
-
-
-def _emulated(feature: str, how: str, bound: str, test: str | None = None) -> Loss:
-    fate = Emulated(how, bound)
-    return Loss("stomp", feature, fate, fate, test)
-
-
-def _lost(feature: str, why: str, test: str | None = None, key: str | None = None) -> Loss:
-    return Loss("stomp", feature, Lost(why), Lost(why), test, key)
-
 
 _AT_LEAST_ONCE: Final = Emulated(
     "standard queues deliver at least once", "duplicates are marked redelivered"
@@ -35,169 +22,171 @@ _ONE_AFTER_THE_OTHER: Final = Emulated(
 )
 
 LOSSES: Final = (
-    _kept(
+    _ROWS.kept(
         "versions 1.0, 1.1 and 1.2, negotiated",
         f"{_SERVER}test_the_highest_common_version_is_spoken",
     ),
-    _kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
-    _kept("login and passcode", f"{_SESSIONS}test_users_are_checked"),
-    _kept("host as a namespace", f"{_SESSIONS}test_namespaces"),
-    _kept("user-id is checked", f"{_SESSIONS}test_nobody_claims_to_be_another_user"),
-    _kept(
+    _ROWS.kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
+    _ROWS.kept("login and passcode", f"{_SESSIONS}test_users_are_checked"),
+    _ROWS.kept("host as a namespace", f"{_SESSIONS}test_namespaces"),
+    _ROWS.kept("user-id is checked", f"{_SESSIONS}test_nobody_claims_to_be_another_user"),
+    _ROWS.kept(
         "permissions of users, refused in RabbitMQ's words",
         "tests/mappings/stomp/test_permissions.py::test_what_is_not_permitted_is_refused",
         key="users.permissions",
     ),
-    _kept(
+    _ROWS.kept(
         "receipts, once the frame's effect is stored",
         f"{_GATEWAY}test_a_send_makes_its_queue_and_is_answered_when_stored",
     ),
-    _kept(
+    _ROWS.kept(
         "receipts in the order of their frames",
         f"{_GATEWAY}test_receipts_come_in_the_order_of_the_frames",
     ),
-    _kept("/queue/ and /amq/queue/ destinations", f"{_GATEWAY}test_bare_names_are_queues"),
-    _kept(
+    _ROWS.kept("/queue/ and /amq/queue/ destinations", f"{_GATEWAY}test_bare_names_are_queues"),
+    _ROWS.kept(
         "/topic/ destinations with *, # and >",
         f"{_GATEWAY}test_topic_subscribers_get_copies_and_leave_nothing_behind",
     ),
-    _kept("/exchange/ destinations", f"{_GATEWAY}test_exchanges"),
-    _kept(
+    _ROWS.kept("/exchange/ destinations", f"{_GATEWAY}test_exchanges"),
+    _ROWS.kept(
         "/temp-queue/ and replies to it",
         f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
     ),
-    _emulated(
+    _ROWS.emulated(
         "replies to a client that is gone",
         "taken and dropped, as RabbitMQ does",
         "a temporary queue ends with its connection",
         f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
     ),
-    _kept(
+    _ROWS.kept(
         "durable topic subscriptions by durable and id",
         f"{_GATEWAY}test_a_durable_subscription_of_rabbitmq_collects",
     ),
-    _kept(
+    _ROWS.kept(
         "durable topic subscriptions by client-id and activemq.subscriptionName",
         f"{_GATEWAY}test_a_durable_subscription_of_activemq_collects",
     ),
-    _lost(
+    _ROWS.lost(
         "SUBSCRIBE without id in 1.1 and 1.2",
         "refused, as the specification and ActiveMQ have it: clients without ids speak 1.0",
         f"{_SERVER}test_mistakes_are_named",
     ),
-    _kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
-    _kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
-    _kept("NACK in 1.0, as RabbitMQ takes it", f"{_SERVER}test_nack_is_taken_in_1_0_as_well"),
-    _kept(
+    _ROWS.kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
+    _ROWS.kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
+    _ROWS.kept("NACK in 1.0, as RabbitMQ takes it", f"{_SERVER}test_nack_is_taken_in_1_0_as_well"),
+    _ROWS.kept(
         "NACK with requeue:false dead-letters",
         f"{_GATEWAY}test_nack_without_requeue_dead_letters",
     ),
-    _kept("a return limit dead-letters", f"{_GATEWAY}test_too_many_returns_dead_letter"),
-    _kept(
+    _ROWS.kept("a return limit dead-letters", f"{_GATEWAY}test_too_many_returns_dead_letter"),
+    _ROWS.kept(
         "prefetch by prefetch-count and activemq.prefetchSize",
         f"{_GATEWAY}test_prefetch_bounds_what_is_unsettled",
     ),
-    _kept(
+    _ROWS.kept(
         "what is unsettled is delivered again",
         f"{_GATEWAY}test_a_lost_connection_releases_and_does_not_send_again",
         _AT_LEAST_ONCE,
     ),
-    _kept(
+    _ROWS.kept(
         "transactions over SEND, ACK and NACK",
         f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
         _ONE_AFTER_THE_OTHER,
     ),
-    _emulated(
+    _ROWS.emulated(
         "receipts inside a transaction",
         "sent with the commit, as RabbitMQ does for SEND",
         "none for what was aborted",
         f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
     ),
-    _kept(
+    _ROWS.kept(
         "bodies of any bytes",
         "tests/adapters/stomp/test_codec.py::test_content_length_lets_a_body_hold_nul",
     ),
-    _kept(
+    _ROWS.kept(
         "application headers of any name and value",
         f"{_MESSAGES}test_headers_survive",
     ),
-    _emulated(
+    _ROWS.emulated(
         "application headers named as one of the MESSAGE frame's own",
         "kept for the other protocols, not shown to STOMP subscribers",
         "subscription, destination, message-id, redelivered, ack, content-length",
         f"{_MESSAGES}test_the_frames_own_headers_are_not_forged",
     ),
-    _emulated(
+    _ROWS.emulated(
         "message-id on SEND",
         "shown as amqp-message-id; MESSAGE has the broker's",
         "one value",
         f"{_MESSAGES}test_the_applications_message_id_is_kept_under_its_amqp_name",
     ),
-    _emulated(
+    _ROWS.emulated(
         "line feeds and colons in headers for STOMP 1.0 subscribers",
         "escaped as in 1.1, since 1.0 cannot carry them",
         "NUL becomes U+FFFD in every version",
         f"{_MESSAGES}test_old_clients_cannot_be_sent_forged_headers",
     ),
-    _emulated(
+    _ROWS.emulated(
         "headers that are no text, of messages from other protocols",
         "numbers, times and booleans as text, tables as JSON, bytes as UTF-8 or base64",
         "subscribers see the text",
         f"{_MESSAGES}test_values_of_other_protocols_become_text",
     ),
-    _kept(
+    _ROWS.kept(
         "expires and expiration",
         f"{_MESSAGES}test_expiry_in_both_conventions",
         Emulated("expired messages are dropped when they are received", "within the sweep"),
     ),
-    _kept(
+    _ROWS.kept(
         "priority",
         f"{_MESSAGES}test_priority",
         Emulated("carried, and without effect on the order", "standard queues have no bands"),
     ),
-    _kept(
+    _ROWS.kept(
         "x-message-ttl, x-expires, x-max-length, x-dead-letter-* on SEND and SUBSCRIBE",
         f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
         Emulated("evaluated by the node that holds the queue's duties", "within the sweep"),
     ),
-    _emulated(
+    _ROWS.emulated(
         "persistent:false",
         "stored like everything else",
         "the header is shown to subscribers",
         f"{_MESSAGES}test_headers_survive",
     ),
-    _lost(
+    _ROWS.lost(
         "selectors",
         "the header selector is refused",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _kept(
+    _ROWS.kept(
         "ActiveMQ's delay (AMQ_SCHEDULED_DELAY)",
         f"{_IDIOMS}test_a_scheduled_message_waits",
         Emulated("SQS's delay, begun anew where it is longer than 15 minutes", "within seconds"),
     ),
-    _lost(
+    _ROWS.lost(
         "ActiveMQ's repeated schedules (AMQ_SCHEDULED_PERIOD, _REPEAT, _CRON)",
         "a SEND that has one which is not 0 is refused",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _emulated(
+    _ROWS.emulated(
         "/temp-topic/ and replies to it",
         "subjects $temp-topic.SESSION.NAME of the topic tree, which others see as /topic/",
         "a subscriber to all of the topic tree (#) sees them, too, but for MQTT's",
         f"{_IDIOMS}test_a_reply_finds_the_temporary_topic_of_another_connection",
     ),
-    _lost(
+    _ROWS.lost(
         "/dsub/ destinations",
         "the destination is refused",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _lost(
+    _ROWS.lost(
         "no-local, exclusive and retroactive subscriptions of ActiveMQ",
         "the header is refused where it is true",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _lost("streams (x-stream-offset, x-stream-filter)", "the header is refused"),
-    _lost("wildcards in /queue/ subscriptions", "* and > are taken as they are in queue names"),
-    _lost("message groups (JMSXGroupID)", "the header is carried and has no effect"),
+    _ROWS.lost("streams (x-stream-offset, x-stream-filter)", "the header is refused"),
+    _ROWS.lost(
+        "wildcards in /queue/ subscriptions", "* and > are taken as they are in queue names"
+    ),
+    _ROWS.lost("message groups (JMSXGroupID)", "the header is carried and has no effect"),
 )
