@@ -43,6 +43,8 @@ class Limits:
     fifo_head_messages_max: int = 20_000
     """The same of a first-in-first-out queue, which looks for available groups among them (SQS)."""
     fifo_head_bytes_max: int = 64 * 1024 * 1024
+    fair_tenants_max: int = 10_000
+    """Message groups of one standard queue that are looked at for noisy neighbours."""
     queue_refill_messages: int = 1_024
     """How many a lane reads from disk at once, when fewer than half of it are left."""
     elision_delay_seconds: float = 0.002

@@ -21,3 +21,24 @@ def test_booleans_are_taken_in_any_case(sqs: Any) -> None:
     assert shown["SqsManagedSseEnabled"] == "false"
     again = sqs.create_queue(QueueName=url.rpartition("/")[2], Attributes=attributes)
     assert again["QueueUrl"] == url
+
+
+def test_quiet_tenants_are_not_kept_waiting_by_a_noisy_one(sqs: Any, queue_url: str) -> None:
+    def send(group: str, count: int) -> None:
+        for start in range(0, count, 10):
+            entries = [
+                {"Id": str(number), "MessageBody": group, "MessageGroupId": group}
+                for number in range(start, min(start + 10, count))
+            ]
+            answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+            assert all("SequenceNumber" not in each for each in answer["Successful"])
+
+    send("noisy", 100)
+    send("quiet", 3)
+    groups = []
+    for _ in range(5):
+        answer = sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, AttributeNames=["MessageGroupId"]
+        )
+        groups += [each["Attributes"]["MessageGroupId"] for each in answer["Messages"]]
+    assert groups.count("quiet") == 3

@@ -130,7 +130,11 @@ class Engine:
                 continue
             if queue.particular and not self._admitted(queue, message, unit, index, now):
                 continue
-            lane = queue.lane_of(message.priority)
+            group_id = message.group_id
+            if group_id is None:
+                lane = queue.lane_of(message.priority)
+            else:
+                lane = queue.lane_of_tenant(message, group_id)
             entry = Entry(queue, message, lane.next_id, MEMORY)
             lane.next_id += 1
             if last is not None and message.body is last.message.body:

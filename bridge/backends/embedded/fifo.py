@@ -159,6 +159,9 @@ class FifoQueue(EmbeddedQueue):
             or self._loaded_bytes >= limits.fifo_head_bytes_max
         )
 
+    def lane_of_tenant(self, message: Message, group_id: str) -> Lane:
+        return self.lane_of(message.priority)
+
     def append(self, lane: Lane, entry: Entry) -> None:
         self.put_back(entry)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
 from bridge.backends.embedded.lane import Lane
+from bridge.backends.embedded.tenants import Tenants
 from bridge.messaging.model import Overflow
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BANDS_MAX = 16
 """Priority bands of one queue; a queue's lanes are numbered queue id * BANDS_MAX + band."""
+NOISY_BAND = BANDS_MAX - 1
+"""Where noisy tenants wait; the last one to be asked, unless the queue has so many priorities."""
 DELIVERY_BATCH_MAX = 512
 """Deliveries handed to one receiver before the next one has its turn."""
 
@@ -109,6 +112,8 @@ class EmbeddedQueue:
         self._bands: dict[int, Lane] = {}
         self._order: list[Lane] = []
         self._turn = 0
+        self.tenants: Tenants | None = None
+        """Of a standard queue, once it was sent a message with a group."""
         self.careful = False
         """Taking has to look at retention or receive counts."""
         self.particular = False
@@ -126,8 +131,10 @@ class EmbeddedQueue:
             or settings.bytes_max is not None
             or settings.message_ttl_ms is not None
             or settings.delay_seconds > 0
+            or self.tenants is not None
         )
         self.weighed = settings.bytes_max is not None
+        self._put_in_order()
 
     @property
     def consumer_count(self) -> int:
@@ -145,8 +152,26 @@ class EmbeddedQueue:
 
     def _add_lane(self, band: int) -> Lane:
         lane = self._bands[band] = Lane(self.id * BANDS_MAX + band)
-        self._order = [self._bands[number] for number in sorted(self._bands, reverse=True)]
+        self._put_in_order()
         return lane
+
+    def _put_in_order(self) -> None:
+        numbers = sorted(self._bands, reverse=True)
+        if numbers and numbers[0] == NOISY_BAND and self.settings.priority_max < NOISY_BAND:
+            numbers.append(numbers.pop(0))
+        self._order = [self._bands[number] for number in numbers]
+
+    def lane_of_tenant(self, message: Message, group_id: str) -> Lane:
+        """The lane for a message with a group: one of its own while its tenant is noisy."""
+        if self.settings.priority_max:
+            return self.lane_of(message.priority)
+        if self.tenants is None:
+            self.tenants = Tenants(self._limits.fair_tenants_max)
+            self.particular = True
+        if not self.tenants.sent(group_id, self.visible + len(self.held)):
+            return self.lane_of(message.priority)
+        lane = self._bands.get(NOISY_BAND)
+        return lane if lane is not None else self._add_lane(NOISY_BAND)
 
     def lane_of_entry(self, entry_id: int) -> Lane:
         """The lane that an id belongs to."""
@@ -178,6 +203,9 @@ class EmbeddedQueue:
 
     def settled(self, entry: Entry) -> None:
         """A held entry has left the queue or was put back."""
+        if self.tenants is not None and entry.message.group_id is not None:
+            band = (entry.id >> LANE_BITS) % BANDS_MAX
+            self.tenants.settled(entry.message.group_id, behind=band == NOISY_BAND)
 
     def recover_held(self, entry: Entry) -> None:
         """An entry was in flight when the store was closed, and still is."""
@@ -211,6 +239,8 @@ class EmbeddedQueue:
         self.bytes = 0
         self.delayed.clear()
         self.delayed_on_disk = 0
+        if self.tenants is not None:
+            self.tenants.clear()
         for lane in self._order:
             lane.clear()
 
@@ -250,11 +280,17 @@ class EmbeddedQueue:
     def take(self, count: int, now_ms: int, keeper: Keeper) -> list[Entry]:
         """Take up to `count` visible entries, in order, and mark them as held and received."""
         taken: list[Entry] = []
+        if self.tenants is not None and self._order and self.tenants.turn_of_noisy():
+            lane = self._order[-1]
+            self._take_from(lane, 1, now_ms, keeper, taken)
+            if lane.tail_count and lane.hungry(self._limits):
+                keeper.refill(self, lane)
         for lane in self._order:
             self._take_from(lane, count - len(taken), now_ms, keeper, taken)
             if lane.tail_count and lane.hungry(self._limits):
                 keeper.refill(self, lane)
-            if len(taken) == count:
+            if len(taken) == count or (lane.tail_count and self.tenants is not None):
+                # Of quiet tenants more is on its way from the disk: noisy ones do not pass it.
                 break
         self.hold(taken, keeper)
         return taken
