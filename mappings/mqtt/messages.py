@@ -7,10 +7,8 @@ publish without properties shares all that it does not own, and costs 0.5 us eac
 
 from __future__ import annotations
 
-import base64
-from datetime import datetime
-from decimal import Decimal
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +37,7 @@ from bridge.messaging.properties import (
 )
 from mappings.mqtt.addresses import topic_from_subject
 from mappings.mqtt.filters import Match
+from mappings.text import text_from_value
 
 PROTOCOL: Final = "mqtt"
 QOS: Final = 0x03
@@ -46,6 +45,18 @@ RETAIN: Final = 0x04
 FIXED: Final = 0x08
 """QoS, RETAIN and identifiers were decided when the message was put into the session's queue."""
 _EXTRA: Final = 0x10
+
+_PROPERTIES: Final = {
+    "content_type": CONTENT_TYPE,
+    "response_topic": REPLY_TO,
+    "correlation_data": CORRELATION_ID,
+    "payload_format_indicator": PAYLOAD_IS_TEXT,
+}
+"""The properties of PUBLISH that are standard properties. `_INWARD` and `_OUTWARD` say what becomes
+of their values; the message expiry interval is the message's own field.
+"""
+_AS_USER_PROPERTIES: Final = (CONTENT_ENCODING, MESSAGE_ID, TIMESTAMP, TYPE, USER_ID, APP_ID)
+"""Standard properties that PUBLISH has no word for: user properties of the same names."""
 
 PLAIN: Final = tuple((PROTOCOL, bytes((flags,))) for flags in range(8))
 """`Message.original` of publishes without properties, by QoS and RETAIN."""
@@ -106,14 +117,11 @@ def message_from_publish(
 def neutral_from_properties(properties: Properties) -> dict[str, Value]:
     """The standard properties among those of a PUBLISH or a will."""
     neutral: dict[str, Value] = {}
-    if properties.content_type is not None:
-        neutral[CONTENT_TYPE] = properties.content_type
-    if properties.response_topic is not None:
-        neutral[REPLY_TO] = properties.response_topic
-    if properties.correlation_data is not None:
-        neutral[CORRELATION_ID] = _text_or_bytes(properties.correlation_data)
-    if properties.payload_format_indicator is not None:
-        neutral[PAYLOAD_IS_TEXT] = properties.payload_format_indicator == 1
+    for name, key in _PROPERTIES.items():
+        value = getattr(properties, name)
+        if value is not None:
+            inward = _INWARD.get(name)
+            neutral[key] = value if inward is None else inward(value)
     return neutral
 
 
@@ -206,7 +214,7 @@ def properties_from_message(
         values, pairs = {}, ()
     known = dict(pairs)
     pairs += tuple(
-        (_short(name), _short(_text(value)))
+        (_short(name), _short(text_from_value(value)))
         for name, value in message.headers.items()
         if known.get(name) != value and name not in known
     )
@@ -230,22 +238,31 @@ def _extra_of(message: Message) -> Extra | None:
 
 def _values_from_neutral(message: Message) -> dict[str, object]:
     values: dict[str, object] = {}
-    properties = message.properties
-    content_type = properties.get(CONTENT_TYPE)
-    if isinstance(content_type, str):
-        values["content_type"] = _short(content_type)
-    correlation = properties.get(CORRELATION_ID)
-    if correlation is not None:
-        data = correlation if isinstance(correlation, bytes) else _text(correlation).encode()
-        values["correlation_data"] = data[:_STRING_MAX]
-    reply_to = properties.get(REPLY_TO)
-    if isinstance(reply_to, str) and reply_to:
-        topic = _topic_from_reply_to(reply_to)
-        if not {"+", "#"} & set(topic):
-            values["response_topic"] = _short(topic)
-    if properties.get(PAYLOAD_IS_TEXT) is True:
-        values["payload_format_indicator"] = 1
+    for name, key in _PROPERTIES.items():
+        value = message.properties.get(key)
+        said = None if value is None else _OUTWARD[name](value)
+        if said is not None:
+            values[name] = said
     return values
+
+
+def _content_type(value: Value) -> str | None:
+    return _short(value) if isinstance(value, str) else None
+
+
+def _correlation_data(value: Value) -> bytes:
+    return (value if isinstance(value, bytes) else text_from_value(value).encode())[:_STRING_MAX]
+
+
+def _response_topic(value: Value) -> str | None:
+    if not isinstance(value, str) or not value:
+        return None
+    topic = _topic_from_reply_to(value)
+    return None if {"+", "#"} & set(topic) else _short(topic)
+
+
+def _payload_format(value: Value) -> int | None:
+    return 1 if value is True else None
 
 
 def _topic_from_reply_to(address: str) -> str:
@@ -255,12 +272,9 @@ def _topic_from_reply_to(address: str) -> str:
     return address
 
 
-_AS_USER_PROPERTIES: Final = (CONTENT_ENCODING, MESSAGE_ID, TIMESTAMP, TYPE, USER_ID, APP_ID)
-
-
 def _pairs_from_neutral(message: Message) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (name, _short(_text(message.properties[name])))
+        (name, _short(text_from_value(message.properties[name])))
         for name in _AS_USER_PROPERTIES
         if name in message.properties
     )
@@ -280,20 +294,13 @@ def _text_or_bytes(data: bytes) -> str | bytes:
         return data
 
 
-def _text(value: Value) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float() | Decimal():
-            return str(value)
-        case None:
-            return ""
-        case bytes():
-            decoded = _text_or_bytes(value)
-            return decoded if isinstance(decoded, str) else base64.b64encode(value).decode()
-        case datetime():
-            return value.isoformat()
-        case _:
-            return msgspec.json.encode(value).decode()
+_INWARD: Final[dict[str, Callable[[Any], Value]]] = {
+    "correlation_data": _text_or_bytes,
+    "payload_format_indicator": bool,
+}
+_OUTWARD: Final[dict[str, Callable[[Value], object]]] = {
+    "content_type": _content_type,
+    "response_topic": _response_topic,
+    "correlation_data": _correlation_data,
+    "payload_format_indicator": _payload_format,
+}

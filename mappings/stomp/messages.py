@@ -8,10 +8,7 @@ as the loss table says.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
-from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -33,17 +30,22 @@ from bridge.messaging.properties import (
     USER_ID,
 )
 from mappings.stomp.addresses import header_from_reply_to
+from mappings.text import text_from_value
 
-_TEXT_PROPERTIES: Final = {
+_PROPERTIES: Final = {
     "content-type": CONTENT_TYPE,
     "content-encoding": CONTENT_ENCODING,
+    "persistent": PERSISTENT,
     "correlation-id": CORRELATION_ID,
-    "reply-to": REPLY_TO,
     "amqp-message-id": MESSAGE_ID,
+    "timestamp": TIMESTAMP,
     "type": TYPE,
     "user-id": USER_ID,
     "app-id": APP_ID,
 }
+"""The headers of SEND and MESSAGE that are standard properties, in the order in which RabbitMQ
+shows them; `reply-to` comes behind them. `_MEANINGS` has all that SEND knows.
+"""
 _MESSAGE_FRAME_HEADERS: Final = frozenset(
     {"subscription", "destination", "message-id", "redelivered", "ack", "content-length"}
 )
@@ -177,7 +179,8 @@ _MEANINGS: Final[dict[str, str | Callable[[Content, str, int], None]]] = {
     "receipt": FRAME,
     "transaction": FRAME,
     "content-length": FRAME,
-    **_TEXT_PROPERTIES,
+    **_PROPERTIES,
+    "reply-to": REPLY_TO,
     "persistent": _take_persistent,
     "priority": _take_priority,
     "expires": _take_expires,
@@ -254,10 +257,10 @@ def headers_from_message(message: Message) -> list[tuple[str, str]]:
     """The standard headers first, in RabbitMQ's order, then the application's."""
     pairs: list[tuple[str, str]] = []
     properties = message.properties
-    for name, key in _PROPERTY_HEADERS:
+    for name, key in _PROPERTIES.items():
         value = properties.get(key)
         if value is not None:
-            pairs.append((name, _text(value)))
+            pairs.append((name, text_from_value(value)))
     if message.priority is not None:
         pairs.append(("priority", str(message.priority)))
     if message.expires_at is not None:
@@ -265,42 +268,8 @@ def headers_from_message(message: Message) -> list[tuple[str, str]]:
         pairs.append(("expires", str(message.expires_at)))
     reply_to = properties.get(REPLY_TO)
     if reply_to is not None:
-        pairs.append(("reply-to", header_from_reply_to(_text(reply_to))))
+        pairs.append(("reply-to", header_from_reply_to(text_from_value(reply_to))))
     for name, value in message.headers.items():
         if name not in _MESSAGE_FRAME_HEADERS and name:
-            pairs.append((name, value if isinstance(value, str) else _text(value)))
+            pairs.append((name, value if isinstance(value, str) else text_from_value(value)))
     return pairs
-
-
-_PROPERTY_HEADERS: Final = (
-    ("content-type", CONTENT_TYPE),
-    ("content-encoding", CONTENT_ENCODING),
-    ("persistent", PERSISTENT),
-    ("correlation-id", CORRELATION_ID),
-    ("amqp-message-id", MESSAGE_ID),
-    ("timestamp", TIMESTAMP),
-    ("type", TYPE),
-    ("user-id", USER_ID),
-    ("app-id", APP_ID),
-)
-
-
-def _text(value: Value) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float() | Decimal():
-            return str(value)
-        case None:
-            return ""
-        case bytes():
-            try:
-                return value.decode()
-            except UnicodeDecodeError:
-                return base64.b64encode(value).decode()
-        case datetime():
-            return value.isoformat()
-        case _:
-            return msgspec.json.encode(value).decode()
