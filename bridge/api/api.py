@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from bridge.api import errors, sts
 from bridge.api.auth import Authenticator
-from bridge.api.call import Call, Wire
+from bridge.api.call import PROTOCOL, Call, Wire
 from bridge.api.errors import ApiError, ReplyLost, api_error_from
 from bridge.api.operation import JSON_TYPE, XML_TYPE, Operation, success_body
 from bridge.api.options import ApiOptions
@@ -41,9 +41,8 @@ from bridge.net.http_messages import NO_ANSWER, HttpRequest, HttpResponse
 from bridge.net.steps import Steps
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
-from mappings.gateway import Log
+from mappings.gateway import Counters, Log
 
-PROTOCOL = "aws"
 PEM_TYPE = "application/x-pem-file"
 UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 """SNS's actions that the links in its messages lead to; what they need to know is in the link."""
@@ -64,6 +63,7 @@ class AwsApi:
         clock: Clock,
         message_ids: MessageIds,
         log: Log,
+        counters: Counters,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         options: ApiOptions | None = None,
     ) -> None:
@@ -89,7 +89,15 @@ class AwsApi:
             f"AmazonSQS.{name}": operation for name, operation in self._sqs_operations.items()
         }
         self._sqs = SqsService(
-            shown_store, state, router, clock, message_ids, options, directory, self._move_tasks
+            shown_store,
+            state,
+            router,
+            clock,
+            message_ids,
+            options,
+            directory,
+            self._move_tasks,
+            counters,
         )
         self._signer = signer = Signer(store, state, clock)
         self._notifications = Notifications(topology, signer, message_ids)
@@ -110,6 +118,7 @@ class AwsApi:
             self._notifications,
             self._pending,
             log,
+            counters,
         )
         router.use_wrap(self._notifications.wrap)
         router.use_deliver_elsewhere(self._outbound.deliver)

@@ -14,6 +14,9 @@ from bridge.messaging.identifiers import ACCOUNT, REGION, queue_arn, region_of_h
 if TYPE_CHECKING:
     from bridge.net.http_messages import HttpRequest
 
+PROTOCOL = "aws"
+"""What the API is called in the log and in metrics."""
+
 _SCOPE = re.compile(
     r"Credential=[^/]*/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request"
 )

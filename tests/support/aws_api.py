@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from bridge.admin.metrics import MessageCounters
 from bridge.api import ApiOptions, AwsApi
 from bridge.api.simulation import Faults
 from bridge.backends.embedded import EmbeddedBackend
@@ -66,6 +67,7 @@ class RunningApi:
     def __init__(self, path: Path, options: ApiOptions, durability: str) -> None:
         self.clock = ShiftedClock()
         self.log = LogOfFailures()
+        self.counters = MessageCounters()
         self.url = ""
         self.backend: EmbeddedBackend
         self.topology: Topology
@@ -147,6 +149,7 @@ class RunningApi:
                 clock,
                 ids,
                 self.log,
+                self.counters,
                 tasks.spawn,
                 self._options,
             )

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from bridge.api.call import Call
+from bridge.api.call import PROTOCOL, Call
 from bridge.api.errors import (
     SNS_BATCH_TOO_LONG,
     SNS_EMPTY_BATCH,
@@ -131,6 +131,8 @@ async def _publish_all(
             if one.key is not None:
                 service.deduplication.forget(one.key)
         raise
+    bodies = [len(one.message.body) for _, one in prepared]
+    service.counters.published(PROTOCOL, len(bodies), sum(bodies))
     for entry_id, one in prepared:
         result.successful.append(
             shapes.PublishBatchResultEntry(

@@ -18,7 +18,7 @@ from bridge.messaging.ports import StateStore, Store
 from bridge.routing.catalogue import Subscription, Topic
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
-from mappings.gateway import Log
+from mappings.gateway import Counters, Log
 
 if TYPE_CHECKING:
     from bridge.api.sns.pending import PendingSubscriptions
@@ -40,6 +40,7 @@ class SnsService:
     notifications: Notifications
     pending: PendingSubscriptions
     log: Log
+    counters: Counters
     deduplication: TopicDeduplication = field(init=False)
 
     def __post_init__(self) -> None:

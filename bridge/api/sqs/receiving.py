@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from hashlib import md5
 
-from bridge.api.call import Call
+from bridge.api.call import PROTOCOL, Call
 from bridge.api.errors import INVALID_PARAMETER_VALUE, OVER_LIMIT
 from bridge.api.sqs import message_attributes
 from bridge.api.sqs.outgoing import check_token
@@ -54,6 +54,9 @@ async def receive_message(
         raise OVER_LIMIT(str(error)) from error
     if not deliveries:
         return ReceiveMessageResult()
+    service.counters.delivered(
+        PROTOCOL, len(deliveries), sum([len(each.message.body) for each in deliveries])
+    )
     system = _system_names(request)
     names = request.message_attribute_names
     handle_of = service.store.handle_of

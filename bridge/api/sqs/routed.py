@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bridge.api import call
 from bridge.api.sqs.service import SqsService, committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Accepted, Message, Origin, Publish, UnitOfWork
@@ -23,8 +24,12 @@ async def commit_sends(
     if PROTOCOL not in service.router.rules.protocols:
         unit.sends = [(queue, message) for message in messages]
         await committed(service.store, unit)
-        return unit.failures, unit.accepted
-    return await _commit_routed(service, queue, messages, unit)
+        failures, accepted = unit.failures, unit.accepted
+    else:
+        failures, accepted = await _commit_routed(service, queue, messages, unit)
+    sizes = [len(message.body) for index, message in enumerate(messages) if index not in failures]
+    service.counters.published(call.PROTOCOL, len(sizes), sum(sizes))
+    return failures, accepted
 
 
 async def _commit_routed(

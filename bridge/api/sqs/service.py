@@ -15,6 +15,7 @@ from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.model import StateChange, UnitOfWork
 from bridge.messaging.ports import StateStore, Store
 from bridge.routing.router import Router
+from mappings.gateway import Counters
 
 if TYPE_CHECKING:
     from bridge.api.sqs.move_tasks import MoveTasks
@@ -35,6 +36,7 @@ class SqsService:
     options: ApiOptions
     directory: QueueDirectory
     move_tasks: MoveTasks
+    counters: Counters
     deleted: RecentNames = field(init=False)
     purged: RecentNames = field(init=False)
 

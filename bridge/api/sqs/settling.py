@@ -6,7 +6,7 @@ SQS does.
 
 from __future__ import annotations
 
-from bridge.api.call import Call
+from bridge.api.call import PROTOCOL, Call
 from bridge.api.errors import (
     INVALID_PARAMETER_VALUE,
     RECEIPT_HANDLE_IS_INVALID,
@@ -44,6 +44,7 @@ async def delete_message(service: SqsService, call: Call, request: DeleteMessage
     unit = UnitOfWork(answered=True)
     unit.deletes.append(delivery)
     await committed(service.store, unit)
+    service.counters.settled(PROTOCOL, 1)
 
 
 async def delete_message_batch(
@@ -68,6 +69,7 @@ async def delete_message_batch(
         result.successful.append(BatchResultEntry(entry.id))
     if deletes:
         await committed(service.store, unit)
+        service.counters.settled(PROTOCOL, len(deletes))
     return result
 
 
