@@ -197,6 +197,8 @@ class Broker:
                 [DEFAULT_NAMESPACE, *config.namespaces, *stored_namespaces(state)]
             ),
             store_healthy=lambda: backend.healthy,
+            # An embedded store is this process's own.
+            leases=None if config.backend.kind == "embedded" else backend.leases,
         )
         self._api = AwsApi(
             store,
