@@ -10,6 +10,7 @@ from bridge.config import BackendSection, Config
 from bridge.messaging.clock import Clock
 from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Backend
+from bridge.messaging.prices import Prices
 
 if TYPE_CHECKING:
     from bridge.backends.aws import AwsOptions
@@ -72,4 +73,5 @@ def aws_options(section: BackendSection) -> AwsOptions:
         payload_prefix=section.payload_prefix,
         payload_bytes_max=section.payload_bytes_max,
         legacy_payload_attribute=section.legacy_payload_attribute,
+        prices=Prices(**section.prices.model_dump()),
     )

@@ -11,6 +11,7 @@ import asyncio
 import sys
 
 from bridge.app import explanation
+from bridge.cli.cost import cost_lines
 from bridge.config import Loaded
 from bridge.messaging.errors import InvalidAddress
 from bridge.messaging.model import Value
@@ -37,5 +38,8 @@ def explain(loaded: Loaded, chosen: argparse.Namespace) -> int:
     except InvalidAddress as error:
         print(error, file=sys.stderr)
         return 1
-    print(asyncio.run(explanation(loaded, publish)).text())
+    found = asyncio.run(explanation(loaded, publish))
+    print(found.text())
+    for line in cost_lines(loaded.config.backend, found, publish):
+        print(line)
     return 0

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.config.section import FilePath, Name, Section
 from bridge.messaging.limits import ServiceLimits
+from bridge.messaging.prices import Prices
 
 
 def _endpoint(value: str) -> str:
@@ -23,6 +24,7 @@ TopicMode = Literal["auto", "always", "never"]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 
 SERVICE: Final = ServiceLimits()
+_PRICES: Final = Prices()
 _ONLY_EMBEDDED: Final = ("durability",)
 _ONLY_AWS: Final = (
     "region",
@@ -42,6 +44,7 @@ _ONLY_AWS: Final = (
     "payload_prefix",
     "payload_bytes_max",
     "legacy_payload_attribute",
+    "prices",
 )
 
 
@@ -73,6 +76,24 @@ class TopicRule(Section):
     topics: Name = Field(description="Their names; `*` and `?` stand for any characters.")
     publish: TopicMode | None = Field(None, description="Instead of `backend.publish`.")
     ingest: TopicMode | None = Field(None, description="Instead of `backend.ingest`.")
+
+
+_Dollars = Annotated[float, Field(ge=0, le=1_000)]
+
+
+class PricesSection(Section):
+    """What a million calls or units cost, in dollars: for `/metrics` and `landbridge explain`.
+
+    The defaults are those of us-east-1 in November 2026, first tier.
+    """
+
+    sqs: _Dollars = Field(_PRICES.sqs, description="Requests to standard queues.")
+    sqs_fifo: _Dollars = Field(_PRICES.sqs_fifo, description="Requests to FIFO queues.")
+    sns: _Dollars = Field(_PRICES.sns, description="Requests that publish to SNS.")
+    dynamodb_write: _Dollars = Field(_PRICES.dynamodb_write, description="Write request units.")
+    dynamodb_read: _Dollars = Field(_PRICES.dynamodb_read, description="Read request units.")
+    s3_write: _Dollars = Field(_PRICES.s3_write, description="Objects written.")
+    s3_read: _Dollars = Field(_PRICES.s3_read, description="Objects read.")
 
 
 class Backend(Section):
@@ -182,6 +203,8 @@ class Backend(Section):
         description="Mark such messages with `SQSLargePayloadSize`, as readers with an old extended"
         " client want it, instead of `ExtendedPayloadSize`. Both are read.",
     )
+
+    prices: PricesSection = Field(PricesSection(), description="What AWS charges.")
 
     @model_validator(mode="after")
     def _belongs_to_kind(self) -> Backend:

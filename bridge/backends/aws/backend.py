@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bridge.backends.aws.counters import CallCounters, snake_case
+from bridge.backends.aws.counters import CallCounters
 from bridge.backends.aws.credentials import Credentials, Resolved, resolve
 from bridge.backends.aws.leases import AwsLeases
 from bridge.backends.aws.limits import AwsLimits
@@ -46,7 +46,7 @@ class AwsBackend:
         random: Random,
         limits: AwsLimits | None = None,
     ) -> None:
-        self.counters = CallCounters()
+        self.counters = CallCounters(options.prices)
         self._options = options
         self._local = local
         self._clock = clock
@@ -88,18 +88,8 @@ class AwsBackend:
         return not node.sqs.failing and not node.dynamodb.failing
 
     def figures(self) -> dict[str, float]:
-        """Calls by service and action, what AWS charges for them, and what is held here."""
-        figures: dict[str, float] = {}
-        failed = 0
-        for (service, action), count in sorted(self.counters.calls.items()):
-            figures[f"aws_{service}_{snake_case(action)}_calls_total"] = count
-            failed += self.counters.failures.get((service, action), 0)
-        billed = self.counters.billed.items()
-        for service in (SQS, SNS):
-            charged = sum(count for (name, _), count in billed if name == service)
-            figures[f"aws_{service}_billed_requests_total"] = charged
-        figures["aws_failed_calls_total"] = failed
-        return figures
+        """Calls by service and action, what AWS charges for them, and by the million messages."""
+        return self.counters.figures()
 
     async def open(self) -> None:
         urls = {service: self._options.endpoint_of(service) for service in (SQS, SNS, DYNAMODB)}

@@ -170,6 +170,7 @@ class Batcher(Generic[ItemT]):
             for item in batch:
                 self.failed(item, unreadable)
             return []
+        self._node.sqs.carried(self.action, len(reply.successful))
         for sent in reply.successful:
             self.succeeded(batch[int(sent.id)], sent)
         if not reply.failed:

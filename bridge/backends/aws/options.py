@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bridge.backends.aws.ordering import OrderingRule
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import DEFAULT_NAMESPACE
+from bridge.messaging.prices import Prices
 
 if TYPE_CHECKING:
     from bridge.messaging.model import TopicName
@@ -65,6 +66,7 @@ class AwsOptions:
     payload_prefix: str = ""
     payload_bytes_max: int = ServiceLimits().message_size_max
     legacy_payload_attribute: bool = False
+    prices: Prices = field(default_factory=Prices)
 
     def endpoint_of(self, service: str) -> str | None:
         return self.endpoints.get(service) or self.endpoint_url

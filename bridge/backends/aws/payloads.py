@@ -122,7 +122,7 @@ class Payloads:
         async with self._making:
             if self._client is None:
                 self._client = await asyncio.to_thread(self._make_client)
-        self._counters.called("s3", action, 0)
+        self._counters.called("s3", action, 0, 0)
         try:
             return await asyncio.to_thread(self._blocking, method, pointer, arguments)
         except botocore.exceptions.ClientError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.backends.aws.connections import Endpoint, HttpFailure, Pool
 from bridge.backends.aws.counters import CallCounters
@@ -24,6 +24,10 @@ from bridge.backends.aws.signing import JSON, QUERY, Signer
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
+
+FIFO: Final = b'.fifo"'
+"""What a request to a FIFO queue has within its first `MARK_BYTES`: its URL comes first."""
+MARK_BYTES: Final = 256
 
 Random = Callable[[], float]
 """A number from 0 up to 1."""
@@ -91,6 +95,10 @@ class Service:
     def deadline_in(self, seconds: float) -> float:
         return self._clock.monotonic() + seconds
 
+    def carried(self, action: str, entries: int) -> None:
+        """Count entries of a batch that are done."""
+        self._counters.carried(action, entries)
+
     async def call(self, action: str, body: bytes, *, deadline: float) -> bytes:
         """Call until it succeeds, is refused for good, or `deadline` (monotonic) has come.
 
@@ -148,10 +156,12 @@ class Service:
             reply = await pool.request(head, body, seconds_max)
         except HttpFailure as failure:
             self._failing += 1
-            self._counters.called(self.name, action, len(body))
+            self._counters.called(self.name, action, len(body), 0, fifo=FIFO in body[:MARK_BYTES])
             self._counters.failed(self.name, action)
             raise AwsError(action, 0, "", str(failure)) from None
-        self._counters.called(self.name, action, max(len(body), len(reply.body)))
+        self._counters.called(
+            self.name, action, len(body), len(reply.body), fifo=FIFO in body[:MARK_BYTES]
+        )
         if reply.status == 200:
             self._failing = 0
             return reply.body
