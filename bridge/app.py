@@ -11,14 +11,12 @@ import asyncio
 import gc
 import secrets
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TextIO
-
-import msgspec
 
 from bridge.admin.health import AdminHandler
 from bridge.admin.log import StructuredLog
@@ -38,30 +36,26 @@ from bridge.config import (
     ListenerOptions,
     Loaded,
     Mistake,
-    Queue,
     Sources,
     limits_of,
     load,
     tls_files,
 )
+from bridge.declared import check_queues, declare
+from bridge.listeners import Listeners, OpenListener
 from bridge.messaging.clock import MessageIds, SystemClock
-from bridge.messaging.errors import MessagingError, StoreUnavailable
+from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.faces import TopicFaces
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
-    DeadLetterTarget,
-    Overflow,
     Publish,
-    QueueName,
-    QueueSettings,
-    RedrivePolicy,
 )
-from bridge.messaging.ports import Backend, StateStore, Store
+from bridge.messaging.ports import Backend, StateStore
 from bridge.messaging.ports import Queue as StoredQueue
 from bridge.net.endpoint import Network
-from bridge.net.listener import HttpService, LegacyService, Listener, ListenError, Service
+from bridge.net.listener import HttpService, LegacyService, Listener, Service
 from bridge.net.tasks import TaskOwner
-from bridge.net.tls import ServerTls, TlsError
+from bridge.net.tls import ServerTls
 from bridge.protocols import AWS, LEGACY, MANAGEMENT, METRICS
 from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.explain import Explanation, explain
@@ -80,14 +74,6 @@ NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "lim
 """Sections that a reload cannot change."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenListener:
-    """A listener with the options that it was opened with."""
-
-    options: ListenerOptions
-    listener: Listener
-
-
 class Broker:
     """One broker: `run` returns after `stop`, or raises `StartRefused`."""
 
@@ -101,8 +87,12 @@ class Broker:
         self._limits = limits_of(loaded.config)
         self._accounts = Accounts(secret=secrets.token_bytes(32))
         self._tasks = TaskOwner(log)
-        self._open: dict[str, OpenListener] = {}
-        self._retired: list[Listener] = []
+        self._listeners = Listeners(
+            self._listener,
+            log,
+            self._tasks.spawn,
+            drain_seconds_max=self._limits.drain_seconds_max,
+        )
         self._wake = asyncio.Event()
         self._stopping = False
         self._reload_asked = False
@@ -111,8 +101,8 @@ class Broker:
 
     def stop(self) -> None:
         """Drain and end; asked again, end at once."""
-        if self._stopping and self._open:
-            self._tasks.spawn(self._close_listeners())
+        if self._stopping and self._listeners.open:
+            self._tasks.spawn(self._listeners.close())
         self._stopping = True
         self._wake.set()
 
@@ -124,7 +114,7 @@ class Broker:
     @property
     def listeners(self) -> list[OpenListener]:
         """What is open, with the ports that the system chose."""
-        return list(self._open.values())
+        return self._listeners.open
 
     async def run(self, started: Callable[[], None]) -> None:
         """Start, call `started`, and serve until `stop`. Raises `StartRefused`."""
@@ -153,9 +143,7 @@ class Broker:
         try:
             check_queues(self._loaded, backend.store)
             await declare(self._loaded, self._topology, backend.store)
-            failures = await self._start(self._listeners_of(self._loaded.listeners))
-            if failures:
-                raise StartRefused(_unusable_ports(failures))
+            await self._listeners.start(self._loaded.listeners)
             self._api.start()
             started()
             _settle_memory()
@@ -165,9 +153,9 @@ class Broker:
                 if self._reload_asked and not self._stopping:
                     self._reload_asked = False
                     await self._reload()
-            await self._drain()
+            await self._listeners.drain()
         finally:
-            await self._close_listeners()
+            await self._listeners.close()
 
     def _compose(self, backend: Backend) -> None:
         config, limits = self._loaded.config, self._limits
@@ -209,6 +197,8 @@ class Broker:
                 [DEFAULT_NAMESPACE, *config.namespaces, *stored_namespaces(state)]
             ),
             store_healthy=lambda: backend.healthy,
+            # An embedded store is this process's own.
+            leases=None if config.backend.kind == "embedded" else backend.leases,
         )
         self._api = AwsApi(
             store,
@@ -223,11 +213,11 @@ class Broker:
             _api_of(config),
         )
         figures = getattr(backend, "figures", dict)
-        sources = MetricsSources(counters, store, self._network_listeners, figures)
+        sources = MetricsSources(counters, store, self._listeners.accepting, figures)
         self._admin = AdminHandler(
             Metrics(sources, limits, version=version("landbridge")),
             store_healthy=lambda: backend.healthy,
-            listeners=self._network_listeners,
+            listeners=self._listeners.accepting,
         )
         self._management = ManagementHandler(self._management_sources(backend, counters))
 
@@ -256,25 +246,15 @@ class Broker:
             counters=counters,
             clock=self._clock,
             store_healthy=lambda: backend.healthy,
-            listeners=self._network_listeners,
+            listeners=self._listeners.accepting,
             certificates=lambda: [
-                (name, each.options.tls.certificate)
-                for name, each in self._open.items()
+                (each.options.name, each.options.tls.certificate)
+                for each in self._listeners.open
                 if each.options.tls is not None
             ],
         )
 
-    def _network_listeners(self) -> list[Listener]:
-        return [each.listener for each in self._open.values()]
-
     # -- listeners
-
-    def _listeners_of(self, wanted: Sequence[ListenerOptions]) -> list[OpenListener]:
-        """Listeners that are not started yet. Raises `StartRefused` for unfit certificates."""
-        try:
-            return [OpenListener(options, self._listener(options)) for options in wanted]
-        except TlsError as error:
-            raise StartRefused(str(error)) from None
 
     def _listener(self, options: ListenerOptions) -> Listener:
         return Listener(
@@ -302,44 +282,6 @@ class Broker:
             protocol.websocket if options.websocket else None,
         )
 
-    async def _start(self, opening: Sequence[OpenListener]) -> list[ListenError]:
-        """Start all of them, or none and say why."""
-        failures: list[ListenError] = []
-        for each in opening:
-            try:
-                await each.listener.start()
-            except ListenError as error:
-                failures.append(error)
-        if failures:
-            for each in opening:
-                await each.listener.close()
-            return failures
-        for each in opening:
-            self._open[each.options.name] = each
-        return []
-
-    async def _drain(self) -> None:
-        """Stop accepting everywhere, then let every connection finish, for a bounded time."""
-        self._log.info("stopping", seconds_max=self._limits.drain_seconds_max)
-        listeners = [*self._network_listeners(), *self._retired]
-        for listener in listeners:
-            await listener.stop_accepting()
-        async with asyncio.TaskGroup() as group:
-            for listener in listeners:
-                group.create_task(listener.drain(self._limits.drain_seconds_max))
-
-    async def _retire(self, listener: Listener) -> None:
-        """End a listener that the configuration no longer has."""
-        self._retired.append(listener)
-        await listener.drain(self._limits.drain_seconds_max)
-        await listener.close()
-        self._retired.remove(listener)
-
-    async def _close_listeners(self) -> None:
-        for listener in [*self._network_listeners(), *self._retired]:
-            await listener.close()
-        self._open.clear()
-
     # -- reload
 
     async def _reload(self) -> None:
@@ -347,8 +289,12 @@ class Broker:
             loaded = await asyncio.to_thread(load, self._sources)
             self._refuse_fixed(loaded)
             check_queues(loaded, self._services.store)
-            await self._listen_again(loaded)
-            await declare(loaded, self._topology, self._services.store)
+            change = await self._listeners.change_to(loaded.listeners)
+            try:
+                await declare(loaded, self._topology, self._services.store)
+            except StartRefused:
+                await change.undo()
+                raise
         except ConfigInvalid as invalid:
             for mistake in invalid.mistakes:
                 self._log.error("configuration not reloaded", mistake=str(mistake))
@@ -356,6 +302,7 @@ class Broker:
         except StartRefused as refused:
             self._log.error("configuration not reloaded", mistake=str(refused))
             return
+        change.keep()
         self._accounts.replace(_accounts_of(loaded.config, self._services.state))
         self._router.use_rules(loaded.rules)
         self._log.use_level(loaded.config.log.level)
@@ -372,79 +319,6 @@ class Broker:
         message = "cannot be changed by a reload: restart the broker"
         if changed:
             raise ConfigInvalid([Mistake(place, (name,), message) for name in changed])
-
-    async def _listen_again(self, loaded: Loaded) -> None:
-        """Open, close and renew listeners; when that fails, all is as it was."""
-        wanted = {options.name: options for options in loaded.listeners}
-        kept = {
-            name
-            for name, each in self._open.items()
-            if name in wanted and _same_listener(each.options, wanted[name])
-        }
-        opening = self._listeners_of([each for name, each in wanted.items() if name not in kept])
-        renewing = [
-            (each.listener.tls, files)
-            for name in kept
-            if (each := self._open[name]).listener.tls and (files := wanted[name].tls)
-        ]
-        leaving = [each for name, each in self._open.items() if name not in kept]
-        for each in leaving:
-            await each.listener.stop_accepting()
-        before = dict(self._open)
-        for each in leaving:
-            del self._open[each.options.name]
-        failures = await self._start(opening)
-        if failures:
-            self._open = before
-            await self._accept_again(leaving)
-            raise StartRefused(_unusable_ports(failures))
-        for tls, files in renewing:
-            tls.reload(tls_files(files))
-        for name in kept:
-            self._open[name] = replace(self._open[name], options=wanted[name])
-        for each in leaving:
-            self._tasks.spawn(self._retire(each.listener))
-
-    async def _accept_again(self, stopped: Sequence[OpenListener]) -> None:
-        """Undo `stop_accepting`; the connections stay with the listener that accepted them."""
-        for each in stopped:
-            self._retired.append(each.listener)
-            try:
-                fresh = self._listener(replace(each.options, port=each.listener.port))
-                await fresh.start()
-            except (ListenError, TlsError) as error:
-                self._log.error("listener lost", listener=each.options.name, reason=str(error))
-            else:
-                self._open[each.options.name] = OpenListener(each.options, fresh)
-
-
-def check_queues(loaded: Loaded, store: Store) -> None:
-    """Raise `StartRefused` where a queue exists as something that it cannot be turned from."""
-    for declared in loaded.config.queues:
-        queue = store.queue(QueueName(declared.namespace, declared.name))
-        if queue is not None and queue.settings.fifo is not declared.fifo:
-            kind = "a FIFO queue" if queue.settings.fifo else "a standard queue"
-            raise StartRefused(
-                f"queue {declared.name!r} exists as {kind}, which cannot be changed:"
-                " delete it, or change `fifo` in the configuration"
-            )
-
-
-async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
-    """Make the queues and topics that the configuration names, and give queues their settings."""
-    try:
-        for declared in loaded.config.queues:
-            name = QueueName(declared.namespace, declared.name)
-            queue = await topology.ensure_queue(name, settings_of(declared, QueueSettings()))
-            settings = settings_of(declared, queue.settings)
-            if settings != queue.settings:
-                await store.change_queue(queue, settings)
-        for name in loaded.rules.queues():
-            await topology.ensure_queue(name)
-        for topic in loaded.rules.topics():
-            await topology.declare_topic(topic)
-    except MessagingError as error:
-        raise StartRefused(f"a configured queue or topic cannot be made: {error}") from None
 
 
 async def explanation(loaded: Loaded, publish: Publish) -> Explanation:
@@ -497,58 +371,6 @@ def _api_of(config: Config) -> ApiOptions:
         purge_interval_seconds=api.purge_interval_seconds,
         faults=Faults(**api.simulation.model_dump()) if api.simulate == "aws" else None,
     )
-
-
-def settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:
-    """The current settings with those that the configuration can give."""
-    dead_letter = declared.dead_letter
-    target: DeadLetterTarget | None = None
-    if dead_letter is not None:
-        if dead_letter.queue is not None:
-            target = DeadLetterTarget("", dead_letter.queue)
-        elif dead_letter.topic is not None:
-            target = DeadLetterTarget(dead_letter.topic, dead_letter.subject)
-    redrive = declared.redrive
-    return msgspec.structs.replace(
-        current,
-        fifo=declared.fifo,
-        dead_letter=target,
-        return_limit=declared.return_limit,
-        message_ttl_ms=declared.message_ttl_ms,
-        length_max=declared.length_max,
-        bytes_max=declared.bytes_max,
-        overflow=Overflow(declared.overflow),
-        priority_max=declared.priority_max,
-        single_active_consumer=declared.single_active_consumer,
-        visibility_timeout_seconds=declared.visibility_timeout_seconds,
-        delay_seconds=declared.delay_seconds,
-        retention_seconds=declared.retention_seconds,
-        redrive=RedrivePolicy(redrive.queue, redrive.receive_count_max) if redrive else None,
-    )
-
-
-def _same_listener(old: ListenerOptions, new: ListenerOptions) -> bool:
-    """True where only the certificates' files may differ, which are renewed in place."""
-    return replace(old, tls=None) == replace(new, tls=None) and bool(old.tls) is bool(new.tls)
-
-
-def _unusable_ports(failures: Sequence[ListenError]) -> str:
-    """All ports that cannot be had, in one message, with what to do."""
-    width = max(len(failure.listener.name) for failure in failures)
-    lines = ["these ports cannot be used:"]
-    for failure in failures:
-        listener = failure.listener
-        reason = "in use by another program" if failure.in_use else failure.reason
-        lines.append(f"  {listener.name:{width}}  {listener.address}  {reason}")
-    example = failures[0].listener
-    if any(failure.in_use for failure in failures):
-        lines.append(
-            "Stop that program (`ss -ltnp` shows it), or take other ports: for all of them"
-        )
-        lines.append(f"  --port-offset 10000, one with --set listeners.{example.name}.port=PORT")
-    else:
-        lines.append(f"Give another address: --set listeners.{example.name}.bind=127.0.0.1")
-    return "\n".join(lines)
 
 
 def _settle_memory() -> None:

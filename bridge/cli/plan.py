@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 
-from bridge.app import settings_of
 from bridge.chosen_backend import StartRefused, aws_options
 from bridge.config import ConfigInvalid, Loaded, Mistake
+from bridge.declared import settings_of
 from bridge.messaging.model import QueueName, QueueSettings
 
 

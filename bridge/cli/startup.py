@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from bridge.admin.log import StructuredLog
-from bridge.app import OpenListener
 from bridge.cli.warnings import warnings_of
 from bridge.config import Loaded
+from bridge.listeners import OpenListener
 from bridge.protocols import AWS, MANAGEMENT, METRICS, PROTOCOLS
 
 _DURABILITY = {

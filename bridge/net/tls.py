@@ -1,7 +1,7 @@
 """TLS for listeners: contexts made from files, replaced as a whole on reload, and handshakes.
 
-A reload builds a new context and only then swaps it in, so that a file that cannot be used changes
-nothing; connections that live keep the context that they were made with.
+A reload makes a new context first and swaps it in when all else is well; connections that live keep
+the context that they were made with.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TlsFiles:
 
 
 class ServerTls:
-    """The TLS context of new connections; `reload` replaces it."""
+    """The TLS context of new connections; `adopt` replaces it."""
 
     __slots__ = ("_context", "_files")
 
@@ -56,13 +56,10 @@ class ServerTls:
     def files(self) -> TlsFiles:
         return self._files
 
-    def reload(self, files: TlsFiles | None = None) -> None:
-        """Read the files again, or others; raises `TlsError` and keeps what it has if they are
-        unfit.
-        """
-        wanted = files or self._files
-        self._context = context_from_files(wanted)
-        self._files = wanted
+    def adopt(self, other: ServerTls) -> None:
+        """Use the context and files of another one for connections from now on."""
+        self._context = other.context
+        self._files = other.files
 
 
 def context_from_files(files: TlsFiles) -> ssl.SSLContext:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pika
 import pytest
 
 from bridge.auth import make_password_hash
@@ -153,6 +154,25 @@ def test_a_taken_port_changes_nothing(configured: Configured) -> None:
     assert login(program.port("stomp"), "anything") == "CONNECTED"
     configured.reload(LISTENERS % "" + user)
     assert login(program.port("stomp"), "secret") == "CONNECTED"
+
+
+def test_a_topic_of_another_kind_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "landbridge.yaml"
+    listeners = "listeners: {amqp: {port: 0}, stomp: {port: 0}%s}\n"
+    file.write_text(listeners % "")
+    port = free_port()
+    with running(directory=tmp_path, free_ports=False) as program:
+        parameters = pika.ConnectionParameters("127.0.0.1", program.port("amqp"))
+        with closing(pika.BlockingConnection(parameters)) as connection:
+            connection.channel().exchange_declare("orders", "direct", durable=True)
+        configured = Configured(program, file)
+        route = "routes: [{from: 'stomp:/queue/a', to: 'sns:orders'}]\n"
+        more = f", second: {{protocol: stomp, port: {port}}}"
+        configured.reload(listeners % more + route, refused=True)
+        program.wait_for_log("exists as 'direct'")
+        with pytest.raises(ConnectionRefusedError):
+            login(port, None)
+        assert login(program.port("stomp"), None) == "CONNECTED"
 
 
 def test_certificates_are_renewed_without_dropping_connections(tmp_path: Path) -> None:

@@ -175,12 +175,12 @@ async def test_reload_keeps_connections_and_shows_the_new_certificate(
 
         shutil.copy(new.certificate, files.certificate)
         with pytest.raises(TlsError, match="does not belong"):
-            tls.reload()
+            tls.adopt(ServerTls(files))
         _, unchanged = await running.connect(tls=authority.client_context())
         assert _common_name(unchanged) == "old.example"
 
         shutil.copy(new.key, files.key or "")
-        tls.reload()
+        tls.adopt(ServerTls(files))
         _, later = await running.connect(tls=authority.client_context())
         assert _common_name(later) == "new.example"
         writer.write(b"still here")

@@ -1,0 +1,75 @@
+"""What a configuration declares: its queues and topics, made in a store with their settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.chosen_backend import StartRefused
+from bridge.config import Loaded, Queue
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.model import (
+    DeadLetterTarget,
+    Overflow,
+    QueueName,
+    QueueSettings,
+    RedrivePolicy,
+)
+from bridge.messaging.ports import Store
+from bridge.routing.topology import Topology
+
+
+def check_queues(loaded: Loaded, store: Store) -> None:
+    """Raise `StartRefused` where a queue exists as something that it cannot be turned from."""
+    for declared in loaded.config.queues:
+        queue = store.queue(QueueName(declared.namespace, declared.name))
+        if queue is not None and queue.settings.fifo is not declared.fifo:
+            kind = "a FIFO queue" if queue.settings.fifo else "a standard queue"
+            raise StartRefused(
+                f"queue {declared.name!r} exists as {kind}, which cannot be changed:"
+                " delete it, or change `fifo` in the configuration"
+            )
+
+
+async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
+    """Make the queues and topics that the configuration names, and give queues their settings."""
+    try:
+        for declared in loaded.config.queues:
+            name = QueueName(declared.namespace, declared.name)
+            queue = await topology.ensure_queue(name, settings_of(declared, QueueSettings()))
+            settings = settings_of(declared, queue.settings)
+            if settings != queue.settings:
+                await store.change_queue(queue, settings)
+        for name in loaded.rules.queues():
+            await topology.ensure_queue(name)
+        for topic in loaded.rules.topics():
+            await topology.declare_topic(topic)
+    except MessagingError as error:
+        raise StartRefused(f"a configured queue or topic cannot be made: {error}") from None
+
+
+def settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:
+    """The current settings with those that the configuration can give."""
+    dead_letter = declared.dead_letter
+    target: DeadLetterTarget | None = None
+    if dead_letter is not None:
+        if dead_letter.queue is not None:
+            target = DeadLetterTarget("", dead_letter.queue)
+        elif dead_letter.topic is not None:
+            target = DeadLetterTarget(dead_letter.topic, dead_letter.subject)
+    redrive = declared.redrive
+    return msgspec.structs.replace(
+        current,
+        fifo=declared.fifo,
+        dead_letter=target,
+        return_limit=declared.return_limit,
+        message_ttl_ms=declared.message_ttl_ms,
+        length_max=declared.length_max,
+        bytes_max=declared.bytes_max,
+        overflow=Overflow(declared.overflow),
+        priority_max=declared.priority_max,
+        single_active_consumer=declared.single_active_consumer,
+        visibility_timeout_seconds=declared.visibility_timeout_seconds,
+        delay_seconds=declared.delay_seconds,
+        retention_seconds=declared.retention_seconds,
+        redrive=RedrivePolicy(redrive.queue, redrive.receive_count_max) if redrive else None,
+    )
