@@ -45,7 +45,6 @@ from bridge.declared import check_queues, declare
 from bridge.listeners import Listeners, OpenListener
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.errors import StoreUnavailable
-from bridge.messaging.faces import TopicFaces
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
     Publish,
@@ -212,8 +211,7 @@ class Broker:
             self._tasks.spawn,
             _api_of(config),
         )
-        figures = getattr(backend, "figures", dict)
-        sources = MetricsSources(counters, store, self._listeners.accepting, figures)
+        sources = MetricsSources(counters, store, self._listeners.accepting, backend.figures)
         self._admin = AdminHandler(
             Metrics(sources, limits, version=version("landbridge")),
             store_healthy=lambda: backend.healthy,
@@ -223,7 +221,7 @@ class Broker:
 
     def _follow_faces(self, backend: Backend) -> None:
         """Let topics have to do with what they are outside, where the backend knows such."""
-        faces: TopicFaces | None = getattr(backend, "faces", None)
+        faces = backend.faces
         if faces is not None:
             self._topology.faces = faces
             incoming = FaceRouting(self._router, self._tasks.spawn).incoming

@@ -8,7 +8,7 @@ coroutine. All calls are made on the event loop's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -19,6 +19,9 @@ from bridge.messaging.model import (
     StateChange,
     UnitOfWork,
 )
+
+if TYPE_CHECKING:
+    from bridge.messaging.faces import TopicFaces
 
 
 class Queue(Protocol):
@@ -322,8 +325,17 @@ class Backend(Protocol):
     def leases(self) -> Leases: ...
 
     @property
+    def faces(self) -> TopicFaces | None:
+        """What topics are outside; None where they are nothing."""
+        ...
+
+    @property
     def healthy(self) -> bool:
         """False while the store takes nothing."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """The backend's own metrics, by their names; those that end in `_total` are counters."""
         ...
 
     async def open(self) -> None:

@@ -17,6 +17,7 @@ from bridge.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
+    from bridge.messaging.faces import TopicFaces
     from bridge.messaging.limits import Limits
     from bridge.messaging.ports import Leases, Queue, StateStore, Store
 
@@ -48,8 +49,15 @@ class EmbeddedBackend:
         return self._leases
 
     @property
+    def faces(self) -> TopicFaces | None:
+        return None
+
+    @property
     def healthy(self) -> bool:
         return self._engine is not None and not self._engine.committer.failing
+
+    def figures(self) -> dict[str, float]:
+        return {}
 
     async def open(self) -> None:
         try:
