@@ -7,7 +7,7 @@ in its parent's dict, about 150 bytes with its name; 350 where each has a level 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -176,9 +176,19 @@ class RetainedMessages:
         self._arrivals: set[Arrivals] = set()
 
     def load(self) -> None:
+        """Read what is stored, once, and follow what other nodes change."""
+        self._state.watch([KIND_RETAINED], self._follow)
         for key in self._state.keys(KIND_RETAINED):
             namespace, topic = _split(key)
             self._tree(namespace).add(topic)
+
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        for _, key, value in changes:
+            namespace, topic = _split(key)
+            if value is None:
+                self._tree(namespace).remove(topic)
+            else:
+                self._tree(namespace).add(topic)
 
     @property
     def count(self) -> int:
@@ -193,7 +203,7 @@ class RetainedMessages:
     def change(self, namespace: str, topic: str, message: Message) -> StateChange | None:
         """What to store for a publish with RETAIN; an empty body clears (MQTT 5, 3.3.1.3).
 
-        None where nothing has to be stored: nothing was there, or there is no room for more.
+        None where there is no room for more. What is cleared may stand at another node only.
         """
         for arrivals in self._arrivals:
             if arrivals.namespace == namespace and covers(arrivals.pattern, message.subject or ""):
@@ -201,7 +211,8 @@ class RetainedMessages:
         tree = self._tree(namespace)
         key = _key(namespace, topic)
         if not message.body:
-            return StateChange(KIND_RETAINED, key, None) if tree.remove(topic) else None
+            tree.remove(topic)
+            return StateChange(KIND_RETAINED, key, None)
         if tree.add(topic) and self.count > self._max:
             tree.remove(topic)
             return None

@@ -12,11 +12,13 @@ from adapters.mqtt.packets import ProtocolVersion, Subscription
 from adapters.mqtt.topic_filters import parse_topic_filter
 from bridge.messaging.limits import Limits
 from bridge.messaging.matcher import matches
+from bridge.messaging.model import Message
 from mappings.mqtt.addresses import pattern_from_filter, subject_from_topic
 from mappings.mqtt.filters import covers
-from mappings.mqtt.retained import TopicTree
+from mappings.mqtt.retained import RetainedMessages, TopicTree
 from mappings.mqtt.subscribing import RETAINED_BATCH
 from tests.mappings.mqtt.broker import Broker
+from tests.support.memory_store import MemoryStore
 from tests.support.mqtt_client import texts
 
 LEVELS = st.sampled_from(["a", "b", "", "$s", "a.b"])
@@ -208,3 +210,21 @@ async def test_what_is_retained_while_much_is_sent_comes_once(broker: Broker) ->
         seen.setdefault(publish.topic, []).append(publish.payload)
     assert await client.quiet()
     assert all(each in ([b"before", b"now"], [b"now"]) for each in seen.values())
+
+
+def test_what_other_nodes_retain_and_clear_is_followed() -> None:
+    store, here, there = MemoryStore(), MemoryStore(), []
+    retained = RetainedMessages(here, 10)
+    retained.load()
+    elsewhere = RetainedMessages(store, 10)
+    for body in (b"on", b""):
+        message = Message("id", body, 1, topic="amq.topic", subject="room.lamp")
+        change = elsewhere.change("/", "room/lamp", message)
+        assert change is not None
+        here.change_elsewhere(change)
+        there.append(list(retained.topics("/", "room/+")))
+    assert there == [["room/lamp"], []]
+    # What is retained elsewhere and not known here yet can be cleared, too.
+    cleared = retained.change("/", "room/door", Message("id", b"", 1))
+    assert cleared is not None
+    assert cleared.value is None
