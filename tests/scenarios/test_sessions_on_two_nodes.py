@@ -5,10 +5,9 @@ killed; moto for AWS.
 from __future__ import annotations
 
 import queue
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.support.moto_server import moto_server
-from tests.support.program import FREE_PORTS, Program, start
+from tests.support.program import Program, node_on_aws
 
 WAIT_SECONDS = 25
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 TAKEN_OVER = 0x8E
 
 
@@ -32,27 +30,6 @@ def moto_url() -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def node(moto_url: str, directory: Path, place: str) -> Iterator[Program]:
-    directory.mkdir(exist_ok=True)
-    given = {
-        "kind": "aws",
-        "region": "eu-west-1",
-        "endpoint_url": moto_url,
-        "prefix": f"{place}-",
-        "state_table": place,
-    }
-    options = [f"--set=backend.{name}={value}" for name, value in given.items()]
-    program = start(*FREE_PORTS, *options, directory=directory, environment=KEYS)
-    try:
-        yield program
-        # One that a test has killed does not go in peace.
-        assert program.stop() in {0, -signal.SIGKILL}, "\n".join(program.log)
-    finally:
-        if program.process.poll() is None:
-            program.kill()
-
-
 @pytest.fixture
 def nodes(
     moto_url: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -60,8 +37,8 @@ def nodes(
     place = request.node.name.replace("_", "-")[5:40]
     with ExitStack() as stack:
         yield (
-            stack.enter_context(node(moto_url, tmp_path / "one", place)),
-            stack.enter_context(node(moto_url, tmp_path / "two", place)),
+            stack.enter_context(node_on_aws(moto_url, tmp_path / "one", place)),
+            stack.enter_context(node_on_aws(moto_url, tmp_path / "two", place)),
         )
 
 
@@ -83,10 +60,10 @@ class Client:
         self.client.on_connect = lambda _c, _u, flags, *_: self._answers.put(flags.session_present)
         self.client.on_disconnect = lambda _c, _u, _f, reason, _p: self.ends.put(reason.value)
         if will:
-            delay = Properties(PacketTypes.WILLMESSAGE)
+            delay = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
             delay.WillDelayInterval = 1
             self.client.will_set(**will, properties=delay)
-        lasting = Properties(PacketTypes.CONNECT)
+        lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         lasting.SessionExpiryInterval = 3_600
         self.client.connect(
             "127.0.0.1", program.port("mqtt"), clean_start=False, properties=lasting

@@ -23,6 +23,7 @@ from bridge.protocols import PROTOCOLS
 
 LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
 FREE_PORTS = tuple(f"--set=listeners.{name}.port=0" for name in PROTOCOLS)
+AWS_KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
 
@@ -132,6 +133,28 @@ def running(
     try:
         yield program
         assert program.stop() == 0, "\n".join(program.log)
+    finally:
+        if program.process.poll() is None:
+            program.kill()
+
+
+@contextmanager
+def node_on_aws(url: str, directory: Path, place: str) -> Iterator[Program]:
+    """A node with its queues at `url`, one of those of `place`; a test may kill it."""
+    directory.mkdir(exist_ok=True)
+    given = {
+        "kind": "aws",
+        "region": "eu-west-1",
+        "endpoint_url": url,
+        "prefix": f"{place}-",
+        "state_table": place,
+    }
+    options = [f"--set=backend.{name}={value}" for name, value in given.items()]
+    program = start(*FREE_PORTS, *options, directory=directory, environment=AWS_KEYS)
+    try:
+        yield program
+        # One that a test has killed does not go in peace.
+        assert program.stop() in {0, -signal.SIGKILL}, "\n".join(program.log)
     finally:
         if program.process.poll() is None:
             program.kill()
