@@ -74,6 +74,8 @@ def _answers() -> dict[bytes, bytes]:
         b"ListQueueTags": _reply({}),
         b"DescribeTable": _reply({"Table": {"TableStatus": "ACTIVE"}}),
         b"Scan": _reply({"Items": []}),
+        b"Query": _reply({"Items": []}),
+        b"UpdateItem": _reply({"Attributes": {"value": {"N": "1"}}}),
         b"GetItem": _reply({}),
         b"PutItem": _reply({}),
         b"DeleteItem": _reply({}),
@@ -166,6 +168,8 @@ async def _measure(url: str, count: int) -> None:
         hot = ("SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch")
         calls = {action: backend.counters.calls.get(("sqs", action), 0) for action in hot}
         print(f"calls per message {sum(calls.values()) / count:.3f}  {calls}")
+        dollars = backend.figures()["aws_dollars_per_million_messages"]
+        print(f"dollars per million messages, state included  {dollars:.3f}")
         await backend.close()
 
 
