@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, assert_never
 
 from adapters.connection import ConnectionFailed
 from adapters.stomp.codec import DecoderLimits
@@ -39,7 +39,7 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
-from mappings.gateway import Services, Transport
+from mappings.gateway import Services, StopReason, Transport
 from mappings.stomp.errors import frame_error_from
 from mappings.stomp.publishing import Publishing
 from mappings.stomp.settling import Settling
@@ -48,6 +48,10 @@ from mappings.stomp.transactions import Transactions
 
 PROTOCOL = "stomp"
 SERVER = f"Landbridge/{version('landbridge')}"
+_GOODBYES: Final = {
+    StopReason.BROKER_STOPS: "the broker is shutting down",
+    StopReason.LISTENER_REMOVED: "the listener was removed",
+}
 
 
 Barrier: TypeAlias = Coroutine[Any, Any, None]
@@ -282,8 +286,8 @@ class StompGateway(ConnectionGateway[Event]):
         for consumer in list(self.subscriptions.consumers.values()):
             consumer.resume()
 
-    def say_goodbye(self) -> None:
-        self.connection.refuse("Connection closed", "the broker is shutting down\n")
+    def say_goodbye(self, reason: StopReason) -> None:
+        self.connection.refuse("Connection closed", f"{_GOODBYES[reason]}\n")
 
     def refuse_all(self, error: Exception) -> None:
         self.connection.refuse("internal_error", "INTERNAL_ERROR - see the broker's log\n")

@@ -147,6 +147,10 @@ LOSSES: Final = (
         f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
         Emulated("evaluated by the node that holds the queue's duties", "within the sweep"),
     ),
+    _ROWS.kept(
+        "exclusive:true on SUBSCRIBE to /queue/",
+        f"{_IDIOMS}test_an_exclusive_queue_is_for_one_subscriber_and_goes_with_it",
+    ),
     _ROWS.emulated(
         "persistent:false",
         "stored like everything else",
@@ -156,6 +160,11 @@ LOSSES: Final = (
     _ROWS.lost(
         "selectors",
         "the header selector is refused",
+        f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
+    ),
+    _ROWS.lost(
+        "queue browsers (browser:true)",
+        "refused: a subscription would take what a browser only shows",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
     _ROWS.kept(
@@ -185,6 +194,10 @@ LOSSES: Final = (
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
     _ROWS.lost("streams (x-stream-offset, x-stream-filter)", "the header is refused"),
+    _ROWS.lost(
+        "composite destinations (/queue/a,/queue/b) and destination options (?consumer.x=y)",
+        "taken as part of a name, or refused, as RabbitMQ does",
+    ),
     _ROWS.lost(
         "wildcards in /queue/ subscriptions", "* and > are taken as they are in queue names"
     ),

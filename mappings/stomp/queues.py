@@ -53,6 +53,7 @@ def refuse_idioms(headers: Mapping[str, str]) -> None:
     """
     for name, what in (
         ("selector", "selectors"),
+        ("browser", "queue browsers"),
         ("no-local", "no-local subscriptions"),
         ("activemq.noLocal", "no-local subscriptions"),
         ("activemq.exclusive", "exclusive consumers"),
@@ -70,6 +71,11 @@ def is_durable(headers: Mapping[str, str]) -> bool:
         "true" in (headers.get("durable", "").lower(), headers.get("persistent", "").lower())
         and headers.get("auto-delete", "false").lower() != "true"
     )
+
+
+def is_exclusive(headers: Mapping[str, str]) -> bool:
+    """RabbitMQ: the queue that SUBSCRIBE makes is for this subscriber alone, and goes with it."""
+    return headers.get("exclusive", "").lower() == "true"
 
 
 def durable_queue_name(
@@ -142,7 +148,7 @@ async def _open_queue(
     _require_own_queue(services, user, name, headers)
     if queue is None:
         queue = await services.topology.ensure_queue(name, settings_from_headers(headers))
-    return Source(queue)
+    return Source(queue, exclusive=is_exclusive(headers))
 
 
 def _require_own_queue(
@@ -235,7 +241,7 @@ def settings_from_headers(headers: Mapping[str, str]) -> QueueSettings:
         bytes_max=numbers.get("x-max-length-bytes"),
         priority_max=numbers.get("x-max-priority", 0),
         dead_letter=None if exchange is None else DeadLetterTarget(exchange, key),
-        auto_delete=headers.get("auto-delete", "").lower() == "true",
+        auto_delete=headers.get("auto-delete", "").lower() == "true" or is_exclusive(headers),
         arguments={**numbers, **texts},
     )
 

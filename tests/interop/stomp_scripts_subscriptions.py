@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from tests.interop.stomp_script import Outcome, connected, script, sent, sent_by_another, subscribed
+from tests.interop.stomp_script import (
+    Outcome,
+    connected,
+    left,
+    script,
+    sent,
+    sent_by_another,
+    subscribed,
+)
 from tests.support.stomp_wire import PATIENCE_SECONDS, Wire
 
 
@@ -225,6 +233,39 @@ def a_reply_to_an_ordinary_queue(port: int) -> Outcome:
         subscribed(wire, "/queue/service4")
         wire.frame("SEND", {"destination": "/queue/service4", "reply-to": "/queue/answers"}, b"ask")
         return [wire.expect("MESSAGE").headers["reply-to"]]
+
+
+@script()
+def a_reply_through_a_temporary_topic(port: int) -> Outcome:
+    with connected(port) as asking, connected(port) as answering:
+        subscribed(answering, "/queue/questions-t")
+        asking.frame("SUBSCRIBE", {"id": "t", "destination": "/temp-topic/mine", "receipt": "1"})
+        said = [str(asking.read())]
+        asking.frame("SEND", {"destination": "/queue/questions-t", "reply-to": "/temp-topic/mine"})
+        question = answering.read()
+        answering.frame("SEND", {"destination": question.headers["reply-to"]}, b"answer")
+        reply = asking.read()
+        return [*said, str(question), str(reply), reply.headers["destination"]]
+
+
+@script()
+def a_browser(port: int) -> Outcome:
+    sent_by_another(port, "/queue/browsed", "a")
+    with connected(port) as wire:
+        wire.frame("SUBSCRIBE", {"id": "b", "destination": "/queue/browsed", "browser": "true"})
+        said = wire.quiet()
+    return [*said, "left", *left(port, "/queue/browsed")]
+
+
+@script()
+def an_exclusive_queue(port: int) -> Outcome:
+    with connected(port) as wire, connected(port) as other:
+        subscribed(wire, "/queue/own", exclusive="true", ack="client")
+        other.frame("SUBSCRIBE", {"id": "1", "destination": "/queue/own", "receipt": "1"})
+        said = other.quiet()
+        sent(wire, "/queue/own", "a")
+        said += wire.quiet()
+    return [*said, "left", *left(port, "/queue/own")]
 
 
 @script()

@@ -112,6 +112,7 @@ async def test_what_came_before_a_refused_send_is_stored_and_answered(broker: Br
         (subscribe("/reply-queue/a"), "'/reply-queue/a' is not a valid destination for 'SUBSCR"),
         (subscribe("/queue/a", "0", "selector:a = 1"), "selectors are not offered"),
         (subscribe("/topic/a", "0", "no-local:true"), "no-local subscriptions are not offered"),
+        (subscribe("/queue/a", "0", "browser:true"), "queue browsers are not offered"),
         (subscribe("/queue/a", "0", "prefetch-count:many"), "prefetch-count 'many'"),
         (subscribe("/temp-topic/a", "0", "durable:true"), "has no durable subscriptions"),
         (subscribe("/queue/a", "/temp-queue/0"), "may not start with /temp-queue/"),

@@ -4,6 +4,7 @@ import pytest
 
 from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
+from mappings.gateway import StopReason
 from tests.mappings.stomp.broker import (
     Broker,
     Client,
@@ -107,13 +108,40 @@ async def test_shutting_down_answers_and_says_so(broker: Broker) -> None:
     client = await broker.client()
     await client.send(subscribe("/queue/a", "0", "ack:client"), send("/queue/a", "1"))
     client.push(send("/queue/b", "2", "receipt:r"))
-    client.gateway.shut_down()
+    client.gateway.shut_down(StopReason.BROKER_STOPS)
     receipt, error = frames_of(await client.read())
     assert receipt == "RECEIPT\nreceipt-id:r\n\n"
     assert "the broker is shutting down" in error
     assert client.wire.closed
     assert broker.bodies("a") == ["1"]
     assert broker.bodies("b") == ["2"]
+
+
+async def test_a_stopping_broker_answers_what_the_store_has_not_answered_yet(
+    broker: Broker,
+) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/queue/a", "0", "ack:client"))
+    broker.store.slow = True
+    client.push(send("/queue/a", "1", "receipt:r"))
+    client.gateway.shut_down(StopReason.LISTENER_REMOVED)
+    assert "RECEIPT" not in await client.read()
+    broker.store.catch_up()
+    receipt, error = frames_of(await client.read())
+    assert receipt == "RECEIPT\nreceipt-id:r\n\n"
+    assert "the listener was removed" in error
+    assert client.wire.closed
+
+
+async def test_a_client_that_closes_its_half_is_answered(broker: Broker) -> None:
+    client = await broker.client()
+    broker.store.slow = True
+    client.push(send("/queue/a", "1", "receipt:r"))
+    assert client.gateway.eof_received()
+    assert "RECEIPT" not in await client.read()
+    broker.store.catch_up()
+    assert frames_of(await client.read()) == ["RECEIPT\nreceipt-id:r\n\n"]
+    assert client.wire.closed
 
 
 async def test_silence_is_noticed_and_filled(broker: Broker) -> None:

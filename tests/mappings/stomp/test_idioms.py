@@ -1,4 +1,4 @@
-"""What ActiveMQ's clients ask for beside the frames that all brokers know."""
+"""What clients of RabbitMQ or ActiveMQ ask for beside the frames that all brokers know."""
 
 from __future__ import annotations
 
@@ -55,3 +55,14 @@ async def test_equal_schedules_count_from_their_own_sends(broker: Broker) -> Non
         broker.clock.now_ms += 1
     visible = [message.visible_at for message in broker.bench_queue("a").messages]
     assert visible == [NOW_MS + 1_000 + n for n in range(4)]
+
+
+async def test_an_exclusive_queue_is_for_one_subscriber_and_goes_with_it(broker: Broker) -> None:
+    one, other = await broker.client(), await broker.client()
+    await one.send(subscribe("/queue/own", "0", "exclusive:true", "ack:client"))
+    answer = await other.send(subscribe("/queue/own"))
+    assert answer.startswith("ERROR\n")
+    (message,) = await one.messages(send("/queue/own", "mine"))
+    assert message["body"] == "mine"
+    await one.lose()
+    assert broker.queue_names() == []
