@@ -120,8 +120,8 @@ class AwsBackend:
         )
         try:
             await state.ensure_table(create=self._options.create)
-            await state.join()
             self._tasks.spawn(state.keep())
+            await state.join()
             await self._store.directory.open()
         except* MessagingError as errors:
             await self.close()

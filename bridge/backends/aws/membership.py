@@ -38,6 +38,7 @@ class Membership:
         self._table = table
         self._ids = MessageIds()
         self._beaten_at = 0.0
+        self._joined = False
         self._ready = False
         self._lapsing: asyncio.TimerHandle | None = None
         self._seen: dict[str, tuple[int, float]] = {}
@@ -77,6 +78,7 @@ class Membership:
             await self._table.delete(KIND_NODE, former)
         self.applied = self._reported = 0
         await self._put(ready=False)
+        self._joined = True
 
     async def serve(self) -> None:
         """Be waited for from now on. What was committed before may still have to be applied."""
@@ -86,7 +88,7 @@ class Membership:
 
     async def leave(self) -> None:
         """Let the others take over at once."""
-        self._ready = False
+        self._joined = self._ready = False
         if self._lapsing is not None:
             self._lapsing.cancel()
         try:
@@ -108,7 +110,7 @@ class Membership:
             await then()
 
     async def _beat(self) -> None:
-        if not self._ready:
+        if not self._joined:
             return
         sent_at, applied = self._node.clock.monotonic(), self.applied
         if await self._table.update(
@@ -122,8 +124,8 @@ class Membership:
             # What counts is when it was sent: others wait from when they saw it, which is later.
             self._beaten(sent_at)
             self._reported = max(self._reported, applied)
-        elif self._ready:
-            self._lapse()
+        else:
+            self.lapse()
 
     def _beaten(self, sent_at: float | None = None) -> None:
         clock, limits, loop = self._node.clock, self._node.limits, self._node.loop
@@ -131,9 +133,11 @@ class Membership:
         if self._lapsing is not None:
             self._lapsing.cancel()
         left = self._beaten_at + limits.lease_seconds - clock.monotonic()
-        self._lapsing = loop.call_later(left, self._lapse)
+        self._lapsing = loop.call_later(left, self.lapse)
 
-    def _lapse(self) -> None:
+    def lapse(self) -> None:
+        """Give this node's place up, since the others cannot or must not count on it."""
+        self._joined = False
         if self._ready:
             self._ready = False
             self.on_lapse()

@@ -118,8 +118,11 @@ class SharedLane(Lane):
         async with self._following:
             before = self.applied
             for entry in await self._log.after(self.applied):
-                if entry.version == self.applied + 1:
-                    self._apply(entry)
+                if entry.version > self.applied + 1:
+                    # The others went on without this node, and shortened the log.
+                    self._membership.lapse()
+                    return
+                self._apply(entry)
             if self.applied > before:
                 self._changed_at = self._node.clock.monotonic()
                 self._membership.report(self.applied)
@@ -149,6 +152,8 @@ class SharedLane(Lane):
             now = {(each.kind, each.key): each for each in stored}
             version = checkpoint
             for entry in await self._log.after(checkpoint):
+                if entry.version != version + 1:
+                    raise AwsError("Query", 0, "", "the log was shortened while it was read")
                 now |= {(each.kind, each.key): each for each in entry.changes}
                 version = entry.version
             gone = [

@@ -36,7 +36,7 @@ class AwsState:
         self._log = ChangeLog(self._table)
         self._entries = Entries()
         self._owned_kinds: set[str] = set()
-        self._checkpoint = 0
+        self._trimmed = 0
         self.membership = Membership(node, Table(node, table, node.limits.lease_seconds))
         self._shared = SharedLane(node, self._entries, self._log, self.membership)
         self._owned = OwnedLane(node, self._entries, self._table)
@@ -87,7 +87,7 @@ class AwsState:
         """Become one of the nodes of the table, with all that stands in it; also after a lapse."""
         try:
             await self.membership.join()
-            self._checkpoint = await self._log.checkpoint()
+            checkpoint = await self._log.checkpoint()
             shared: list[StateChange] = []
             async for item in self._table.state():
                 if item.kind in self._owned_kinds or item.version:
@@ -95,7 +95,7 @@ class AwsState:
                 else:
                     shared.append(StateChange(item.kind, item.key, item.value))
             kinds = [each for each in self._entries.kinds() if each not in self._owned_kinds]
-            await self._shared.read(shared, self._checkpoint, kinds)
+            await self._shared.read(shared, checkpoint, kinds)
             await self.membership.serve()
             # What was committed before the others counted on this node, none of them waited for.
             await self._shared.catch_up()
@@ -113,24 +113,28 @@ class AwsState:
 
     async def _shorten_log(self) -> None:
         """Carry what the log says over into the entries, and delete what all nodes have applied."""
-        if not self.membership.leads:
+        if not self.membership.leads or self._trimmed == self._shared.applied:
             return
         try:
-            known = await self._log.checkpoint()
-            entries = await self._log.after(known)
-            while True:
-                checkpoint = await self._log.advance(known, entries)
-                if checkpoint == known:
-                    break
-                entries = [each for each in entries if each.version > checkpoint]
-                known = checkpoint
-            done = min(known, self.membership.applied_everywhere)
-            if done > self._checkpoint:
+            checkpoint = await self._carry_over()
+            # Who reads an older checkpoint is among those that are seen now, and holds the log.
+            await self.membership.look()
+            done = min(checkpoint, self.membership.applied_everywhere)
+            if done > self._trimmed:
                 await self._log.trim(done)
-                self._checkpoint = done
+                self._trimmed = done
         except AwsError:
             # The next turn tries again; until then the log is longer.
             return
+
+    async def _carry_over(self) -> int:
+        """Bring the entries up to date; returns the checkpoint."""
+        known = await self._log.checkpoint()
+        entries = await self._log.after(known)
+        while (checkpoint := await self._log.advance(known, entries)) != known:
+            entries = [each for each in entries if each.version > checkpoint]
+            known = checkpoint
+        return known
 
     # -- writing
 
