@@ -17,6 +17,7 @@ from bridge.chosen_backend import StartRefused
 from bridge.config import ListenerOptions, tls_files
 from bridge.net.listener import Listener, ListenError
 from bridge.net.tls import ServerTls, TlsError
+from mappings.gateway import StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Listeners:
                 self._open[each.options.name] = OpenListener(each.options, fresh)
 
     async def _let_finish(self, listener: Listener) -> None:
-        await listener.drain(self._drain_seconds_max)
+        await listener.drain(self._drain_seconds_max, StopReason.LISTENER_REMOVED)
         await listener.close()
         self._retired.remove(listener)
 

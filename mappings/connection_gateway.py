@@ -4,7 +4,8 @@
 - Units of work are answered in the order of submission (`submit`), however the store answers.
 - Back-pressure: above the bounds on unanswered publishes, or while events wait, reading pauses.
 - The end: `finish` closes once everything submitted was answered; `fail` does, with the protocol's
-  error last; a lost connection releases what its client held.
+  error last; a lost connection releases what its client held. A client that has closed its half,
+  and one that the broker says goodbye to, gets the answers to what it has sent first.
 
 A protocol's gateway derives from it and implements the methods marked so.
 """
@@ -20,7 +21,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from adapters.connection import Connection
 from bridge.messaging.model import UnitOfWork
 from mappings.connections import ConnectionDetails
-from mappings.gateway import AnswerSlot, OrderedAnswers, Services, Transport
+from mappings.gateway import AnswerSlot, OrderedAnswers, Services, StopReason, Transport
 
 Event = TypeVar("Event")
 
@@ -38,6 +39,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_backlog_bytes",
         "_connection",
         "_finishing",
+        "_half_closed",
         "_outstanding",
         "_reading_paused",
         "_reason",
@@ -82,7 +84,8 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._unanswered_bytes = 0
         self._reading_paused = False
         self._finishing = False
-        self._stopping = False
+        self._half_closed = False
+        self._stopping: StopReason | None = None
         self._reason: str | None = None
         self._all_answered: asyncio.Future[None] | None = None
         services.connections.add(self)
@@ -109,8 +112,8 @@ class ConnectionGateway(ABC, Generic[Event]):
         """Remove what belonged to the connection; called once, when it is gone."""
 
     @abstractmethod
-    def say_goodbye(self) -> None:
-        """The broker stops: queue in the connection what the protocol says then."""
+    def say_goodbye(self, reason: StopReason) -> None:
+        """The broker ends the connection: queue in it what the protocol says then."""
 
     @abstractmethod
     def pause_deliveries(self) -> None: ...
@@ -121,7 +124,7 @@ class ConnectionGateway(ABC, Generic[Event]):
     # -- the driver's side (mappings.gateway.Gateway)
 
     def data_received(self, data: bytes) -> None:
-        if self._finishing:
+        if self._finishing or self._stopping:
             return
         self._connection.receive_data(data, self.services.clock.monotonic())
         if self._waiting:
@@ -129,8 +132,12 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._advance()
 
     def eof_received(self) -> bool | None:
-        self._connection.receive_eof(self.services.clock.monotonic())
-        self._advance()
+        """Nothing more comes; the connection is told once all that came is done and answered.
+
+        Small devices and scripts send all they have to say at once and go.
+        """
+        self._half_closed = True
+        self._end_half_closed()
         return self._waiting or self._outstanding > 0
 
     def connection_lost(self, reason: str) -> None:
@@ -167,16 +174,16 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._connection.handle_deadline(now)
         self._advance()
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         if self._finishing:
             return
         self.stop_deliveries()
-        if self._waiting:
-            # What was begun is finished first; what waits behind it is not begun.
-            self._stopping = True
+        if self._waiting or self._outstanding:
+            # What was begun is finished and answered first; what waits behind it is not begun.
+            self._stopping = reason
             return
-        self.say_goodbye()
-        self.finish("the broker was shut down")
+        self.say_goodbye(reason)
+        self.finish(reason.value)
 
     # -- for management (mappings.connections.LiveConnection)
 
@@ -295,7 +302,8 @@ class ConnectionGateway(ABC, Generic[Event]):
             return
         self._backlog_bytes = 0
         if self._stopping:
-            self.shut_down()
+            self._stop()
+            return
         if self._finishing:
             self._close_when_answered()
             return
@@ -304,7 +312,26 @@ class ConnectionGateway(ABC, Generic[Event]):
             self._handle(events)
         self._flush()
         self._check_flow()
+        self._end_half_closed()
         self.transport.deadline_changed()
+
+    def _stop(self) -> None:
+        """Go on with `shut_down`, which had to wait."""
+        self._flush()
+        if self._stopping and not self._finishing:
+            self.shut_down(self._stopping)
+        if self._finishing:
+            self._close_when_answered()
+
+    def _end_half_closed(self) -> None:
+        if not self._half_closed or self._waiting or self._outstanding or self._finishing:
+            return
+        self._half_closed = False
+        self._connection.receive_eof(self.services.clock.monotonic())
+        self._advance()
+        if not (self._waiting or self._finishing or self.lost):
+            self.stop_deliveries()
+            self.finish("closed by the client")
 
     def _fail(self, error: Exception) -> None:
         """A bug here: it costs this connection, and no other."""
@@ -339,6 +366,10 @@ class ConnectionGateway(ABC, Generic[Event]):
             self._check_flow()
         if self._finishing:
             self._close_when_answered()
+        elif self._stopping and not self._waiting:
+            self._stop()
+        elif self._half_closed:
+            self._end_half_closed()
 
     def _write_answers(self, answers: list[bytes]) -> None:
         if answers:

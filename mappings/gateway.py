@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mappings.connections import Connections
@@ -59,6 +60,13 @@ class Transport(Protocol):
         ...
 
 
+class StopReason(Enum):
+    """Why the broker ends connections of itself; the values are what the log says."""
+
+    BROKER_STOPS = "the broker was shut down"
+    LISTENER_REMOVED = "the listener was removed"
+
+
 class Gateway(Protocol):
     """One protocol's driver of one connection."""
 
@@ -91,8 +99,8 @@ class Gateway(Protocol):
 
     def handle_deadline(self, now: float) -> None: ...
 
-    def shut_down(self) -> None:
-        """The broker stops: answer what was stored, tell the client, close."""
+    def shut_down(self, reason: StopReason) -> None:
+        """The broker ends the connection: answer what was stored, tell the client, close."""
         ...
 
 

@@ -16,9 +16,13 @@ from adapters.amqp091.errors import precondition_failed
 
 
 class ChannelState(Enum):
-    """`CLOSING`: channel.close was sent, and all is discarded until its close-ok (1.4.2.7)."""
+    """`REFUSED`: the client made a mistake, and what it sends no longer counts; what came before
+    that is still answered. `CLOSING`: channel.close was sent, and all is discarded until its
+    close-ok (1.4.2.7).
+    """
 
     OPEN = "open"
+    REFUSED = "refused"
     CLOSING = "closing"
     CLOSE_RECEIVED = "close received"
 
@@ -34,6 +38,7 @@ class Channel:
         "_output",
         "_payload_max",
         "_tag_count",
+        "client_closes",
         "confirming",
         "consumers",
         "content",
@@ -54,6 +59,8 @@ class Channel:
         self._payload_max = payload_max
         self._output = output
         self.state = ChannelState.OPEN
+        self.client_closes = False
+        """The client has closed it too, while the server closes it for a mistake."""
         self.content: Content | None = None
         self.consumers: dict[str, Consumer] = {}
         self._tag_count = 0

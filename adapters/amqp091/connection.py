@@ -7,6 +7,7 @@ bounded by the negotiated frame size plus one chunk.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from adapters.amqp091.errors import AmqpError, HardError, frame_error
@@ -26,7 +27,7 @@ _FRAME_TYPES = frozenset({FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEA
 _HEAD_SIZE = 7
 
 
-class AmqpConnection:
+class AmqpConnection(ABC):
     """The framing layer; a role implements `_preamble`, `_frame`, `_broken` and may add `_fast`."""
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
@@ -132,6 +133,10 @@ class AmqpConnection:
         self.heartbeat_seconds = float(seconds)
         self._beat_at = now + seconds / 2 if seconds else None
 
+    def _stop_heartbeats(self) -> None:
+        self.heartbeat_seconds = 0.0
+        self._beat_at = None
+
     def _use_frame_size(self, frame_size_max: int) -> None:
         self.frame_size_max = frame_size_max
         self._payload_max = frame_size_max - FRAME_OVERHEAD
@@ -183,19 +188,25 @@ class AmqpConnection:
                 if number or size:
                     raise frame_error("a heartbeat has channel 0 and no payload")
             else:
-                self._frame(kind, number, payload, now)
+                try:
+                    self._frame(kind, number, payload, now)
+                except HardError as error:
+                    # The frames are in order, so that those behind it can still be told apart.
+                    self._broken(error, now)
         return position
 
     def _fast(self, data: bytes, position: int, number: int) -> int:
         """Handle frequent frames in bulk; returns the position that it reached."""
         return position
 
+    @abstractmethod
     def _preamble(self, header: bytes, now: float) -> bool:
         """Judge the first eight octets; False discards everything behind them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _frame(self, kind: int, number: int, payload: bytes, now: float) -> None:
-        raise NotImplementedError
+        """Handle a frame. Raises `HardError`."""
 
+    @abstractmethod
     def _broken(self, error: AmqpError, now: float) -> None:
-        raise NotImplementedError
+        """What came was no frame, or not the right one."""

@@ -2,8 +2,9 @@
 
 A fact is a past participle; an event that is owed an answer ends in `Requested`. Fields have the
 names of the specification; `channel` is the number. `tokens` are what the gateway gave to
-`Consumer.deliver` or `ServerConnection.get_ok`. `ConnectionRefused` and `ChannelRefused` are the
-adapter's own doing and owed nothing; `ConnectionFailed` (adapters.connection) is always the last.
+`Consumer.deliver` or `ServerConnection.get_ok`. `ConnectionRefused` and `ChannelRefused` are
+mistakes, owed a close behind the answers to what came before them; `ConnectionFailed`
+(adapters.connection) is always the last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from adapters.amqp091.channel import Consumer
-from adapters.amqp091.errors import ReplyCode
+from adapters.amqp091.errors import AmqpError
 from adapters.amqp091.properties import Properties
 from adapters.amqp091.tables import FieldTable
 from adapters.connection import ConnectionFailed
@@ -62,19 +63,16 @@ class OpenRequested(msgspec.Struct):
 
 
 class CloseRequested(msgspec.Struct):
-    """connection.close by the client: owed `closed`. `tokens` were unacknowledged anywhere."""
+    """connection.close by the client: owed `closed`."""
 
     reply_code: int
     reply_text: str
-    tokens: list[Any]
 
 
 class ConnectionRefused(msgspec.Struct):
-    """connection.close was sent; `tokens` were unacknowledged. `ConnectionFailed` follows."""
+    """The client broke the protocol: owed `refuse` with this error. `ConnectionFailed` follows."""
 
-    code: ReplyCode
-    reply_text: str
-    tokens: list[Any]
+    error: AmqpError
 
 
 class UpdateSecretRequested(msgspec.Struct):
@@ -91,21 +89,18 @@ class ChannelOpenRequested(msgspec.Struct):
 
 
 class ChannelCloseRequested(msgspec.Struct):
-    """channel.close by the client: owed `channel_closed`. `tokens` were unacknowledged."""
+    """channel.close by the client: owed `channel_closed`."""
 
     channel: int
     reply_code: int
     reply_text: str
-    tokens: list[Any]
 
 
 class ChannelRefused(msgspec.Struct):
-    """The adapter has closed a channel for the client's mistake; `tokens` were unacknowledged."""
+    """A mistake of the client on a channel: owed `refuse_channel` with this error."""
 
     channel: int
-    code: ReplyCode
-    reply_text: str
-    tokens: list[Any]
+    error: AmqpError
 
 
 class ExchangeDeclareRequested(msgspec.Struct):

@@ -1,8 +1,10 @@
-"""The server's end of an AMQP connection: its handshake, its channels, and what it answers.
+"""The server's end of an AMQP connection: its handshake, its channels, and how they end.
 
 AMQP 0-9-1, 1.3 to 1.9 and 2.2, with RabbitMQ's extensions and its wording of errors. States are in
 `_State`; a method that does not fit its state is an error of the connection. Gateways answer an
-event with `answer`, except where the event names a method of its own.
+event with `answer`, except where the event names a method of its own. A mistake is an event in its
+place, so that what came before it can be answered before the close; from then on its channel or
+connection takes in nothing but what belongs to closing.
 """
 
 from __future__ import annotations
@@ -12,17 +14,9 @@ from enum import Enum
 from typing import Any, Final
 
 from adapters.amqp091 import events
-from adapters.amqp091.channel import Channel, ChannelState, Consumer
-from adapters.amqp091.codec import (
-    ACK,
-    PUBLISH,
-    PublishDecoder,
-    append_content,
-    capability,
-    decode_acks,
-)
-from adapters.amqp091.connection import AmqpConnection
-from adapters.amqp091.contents import ContentAssembler
+from adapters.amqp091.answers import ChannelAnswers
+from adapters.amqp091.channel import Channel, ChannelState
+from adapters.amqp091.codec import ACK, PUBLISH, capability, decode_acks
 from adapters.amqp091.errors import (
     AmqpError,
     HardError,
@@ -39,7 +33,6 @@ from adapters.amqp091.methods import (
     PROTOCOL_HEADER,
     Method,
     decode_method,
-    encode_method,
     truncate_short_string,
 )
 from adapters.amqp091.requests import request_of
@@ -57,28 +50,6 @@ SERVER_CAPABILITIES: Final = {
     "direct_reply_to": True,
 }
 
-_ANSWERS: Final[dict[type, str]] = {
-    events.ExchangeDeclareRequested: "Exchange.DeclareOk",
-    events.ExchangeDeleteRequested: "Exchange.DeleteOk",
-    events.ExchangeBindRequested: "Exchange.BindOk",
-    events.ExchangeUnbindRequested: "Exchange.UnbindOk",
-    events.QueueDeclareRequested: "Queue.DeclareOk",
-    events.QueueBindRequested: "Queue.BindOk",
-    events.QueueUnbindRequested: "Queue.UnbindOk",
-    events.QueuePurgeRequested: "Queue.PurgeOk",
-    events.QueueDeleteRequested: "Queue.DeleteOk",
-    events.QosRequested: "Basic.QosOk",
-    events.ConsumeRequested: "Basic.ConsumeOk",
-    events.CancelRequested: "Basic.CancelOk",
-    events.RecoverRequested: "Basic.RecoverOk",
-    events.FlowRequested: "Channel.FlowOk",
-    events.ConfirmSelectRequested: "Confirm.SelectOk",
-    events.TxSelectRequested: "Tx.SelectOk",
-    events.TxCommitRequested: "Tx.CommitOk",
-    events.TxRollbackRequested: "Tx.RollbackOk",
-    events.AccessRequested: "Access.RequestOk",
-}
-
 
 class _State(Enum):
     """What the connection waits for; the values are RabbitMQ's words, which its errors show."""
@@ -88,11 +59,17 @@ class _State(Enum):
     TUNING = "tuning"
     OPENING = "opening"
     RUNNING = "running"
-    CLOSE_RECEIVED = "closed"
+    CLOSE_RECEIVED = "close received"
     CLOSING = "closing"
+    CLOSED = "closed"
 
 
-class ServerConnection(AmqpConnection):
+_ENDING: Final = frozenset({_State.CLOSE_RECEIVED, _State.CLOSING, _State.CLOSED})
+_CHANNEL_ENDING: Final = frozenset({ChannelState.REFUSED, ChannelState.CLOSING})
+_CLOSED_BY_CLIENT: Final = "the client closed the connection"
+
+
+class ServerConnection(ChannelAnswers):
     """One client's connection. `name` makes the consumer tags of this connection its own."""
 
     def __init__(
@@ -105,19 +82,21 @@ class ServerConnection(AmqpConnection):
         mechanisms: Sequence[str] = ("PLAIN", "AMQPLAIN"),
     ) -> None:
         super().__init__(limits, now)
-        self.client_properties: Mapping[str, Any] = {}
-        self.channels: dict[int, Channel] = {}
         self._name = name
         self._server_properties = server_properties
         self._mechanisms = tuple(mechanisms)
         self._state = _State.STARTING
-        self._publishes = PublishDecoder(events.PublishReceived)
-        self._contents = ContentAssembler(limits, self._publishes)
+        self._mistaken = False
+        self._client_closes = False
         self._give_up(now + limits.handshake_seconds_max, "handshake_timeout")
 
     @property
     def running(self) -> bool:
         return self._state is _State.RUNNING
+
+    @property
+    def _answering(self) -> bool:
+        return self._state is _State.RUNNING or self._state is _State.CLOSE_RECEIVED
 
     # Answers of the connection class
 
@@ -145,20 +124,20 @@ class ServerConnection(AmqpConnection):
 
     def opened(self) -> None:
         """Answer connection.open."""
-        if self.running and not self._finished:
+        if self._answering and not self._finished:
             self._send(0, "Connection.OpenOk")
 
-    def refuse(self, error: AmqpError, now: float) -> None:
+    def refuse(self, error: AmqpError, now: float) -> bool:
         """Close the connection with an error; what comes until its close-ok is discarded.
 
-        Where the client closes it already, that is what is answered.
+        False where it ends already: a close of the client's own is what is answered then.
         """
-        if self._finished or self._state in {_State.CLOSING, _State.CLOSE_RECEIVED}:
-            return
+        if self._finished or self._state in _ENDING:
+            return False
         text = truncate_short_string(error.reply_text)
         if not self._preamble_done:
             self.finish(text)
-            return
+            return True
         self._state = _State.CLOSING
         self._send(
             0,
@@ -168,13 +147,21 @@ class ServerConnection(AmqpConnection):
             class_id=error.method >> 16,
             method_id=error.method & 0xFFFF,
         )
-        self._events.append(events.ConnectionRefused(error.code, text, self.take_unacked()))
-        self._give_up(now + self.limits.close_seconds_max, text)
+        if self._client_closes:
+            self._send(0, "Connection.CloseOk")
+            self.finish(text)
+        else:
+            self._give_up(now + self.limits.close_seconds_max, text)
+        return True
 
-    def closed(self) -> None:
-        """Answer connection.close; the connection has ended."""
+    def closed(self, now: float) -> None:
+        """Answer connection.close. As in RabbitMQ it is the client that ends the transport."""
+        if self._finished:
+            return
         self._send(0, "Connection.CloseOk")
-        self.finish("the client closed the connection")
+        self._state = _State.CLOSED
+        self._stop_heartbeats()
+        self._give_up(now + self.limits.close_seconds_max, _CLOSED_BY_CLIENT)
 
     def secret_updated(self) -> None:
         """Answer connection.update-secret."""
@@ -190,139 +177,11 @@ class ServerConnection(AmqpConnection):
         if self.running and capability(self.client_properties, "connection.blocked"):
             self._send(0, "Connection.Unblocked")
 
-    # Answers on channels; all of them do nothing on a channel that has gone meanwhile
-
-    def channel_opened(self, number: int) -> None:
-        """Answer channel.open."""
-        if number in self.channels:
-            self._send(number, "Channel.OpenOk")
-
-    def channel_closed(self, number: int) -> None:
-        """Answer channel.close by the client."""
-        channel = self.channels.get(number)
-        if channel is not None and channel.state is ChannelState.CLOSE_RECEIVED:
-            del self.channels[number]
-            self._send(number, "Channel.CloseOk")
-
-    def refuse_channel(self, number: int, error: AmqpError) -> list[Any]:
-        """Close a channel with an error; returns the tokens that it had not acknowledged."""
-        channel = self.channels.get(number)
-        if channel is None or channel.state is ChannelState.CLOSING:
-            return []
-        self._contents.abandon(channel)
-        channel.consumers.clear()
-        if channel.state is ChannelState.CLOSE_RECEIVED:
-            # Both sides close: the client's own close is what is answered.
-            self.channel_closed(number)
-            return channel.take_unacked()
-        channel.state = ChannelState.CLOSING
-        self._send(
-            number,
-            "Channel.Close",
-            reply_code=int(error.code),
-            reply_text=truncate_short_string(error.reply_text),
-            class_id=error.method >> 16,
-            method_id=error.method & 0xFFFF,
-        )
-        return channel.take_unacked()
-
-    def answer(self, event: Any, **fields: Any) -> None:
-        """Send the -ok method of a request, unless the client set nowait."""
-        channel = self._live(event.channel)
-        if channel is None:
-            return
-        if isinstance(event, events.TxRollbackRequested):
-            channel.restore()
-        elif isinstance(event, events.TxCommitRequested):
-            channel.forget_acknowledged()
-        if getattr(event, "nowait", False):
-            return
-        if isinstance(event, events.ConsumeRequested):
-            fields["consumer_tag"] = event.consumer.tag
-        elif isinstance(event, events.CancelRequested):
-            fields["consumer_tag"] = event.consumer_tag
-        elif isinstance(event, events.FlowRequested):
-            fields["active"] = True
-        elif isinstance(event, events.AccessRequested):
-            fields["ticket"] = 1
-        self._send(event.channel, _ANSWERS[type(event)], **fields)
-
-    def get_ok(
-        self,
-        event: events.GetRequested,
-        delivery: tuple[Any, bool, str, str, bytes, bytes],
-        message_count: int,
-    ) -> None:
-        """Answer basic.get with a message; the token is held unless the client set no_ack."""
-        channel = self._live(event.channel)
-        if channel is None:
-            return
-        token, redelivered, exchange, routing_key, properties, body = delivery
-        if event.no_ack:
-            channel.last_tag += 1
-        else:
-            channel.hold(token)
-        self._send(
-            event.channel,
-            "Basic.GetOk",
-            delivery_tag=channel.last_tag,
-            redelivered=redelivered,
-            exchange=exchange,
-            routing_key=routing_key,
-            message_count=message_count,
-        )
-        append_content(self._output, event.channel, properties, body, self._payload_max)
-
-    def get_empty(self, event: events.GetRequested) -> None:
-        """Answer basic.get: there is no message."""
-        if self._live(event.channel) is not None:
-            self._send(event.channel, "Basic.GetEmpty")
-
-    def return_message(
-        self, publish: events.PublishReceived, code: ReplyCode, text: str | None = None
-    ) -> None:
-        """Give a mandatory message back to its publisher (basic.return)."""
-        if self._live(publish.channel) is None:
-            return
-        self._send(
-            publish.channel,
-            "Basic.Return",
-            reply_code=int(code),
-            reply_text=text or code.name,
-            exchange=publish.exchange,
-            routing_key=publish.routing_key,
-        )
-        append_content(
-            self._output,
-            publish.channel,
-            publish.properties.raw,
-            publish.body,
-            self._payload_max,
-        )
-
-    def confirm(self, number: int, sequences: Sequence[int], *, accepted: bool = True) -> None:
-        """Confirm publishes, or refuse them with basic.nack; in any order."""
-        channel = self._live(number)
-        if channel is not None and channel.confirming:
-            self._output += channel.confirm(sequences, accepted=accepted)
-
-    def cancel_consumer(self, consumer: Consumer) -> None:
-        """The queue is gone: tell a client that wants to know (consumer_cancel_notify)."""
-        channel = consumer.channel
-        if channel.consumers.get(consumer.tag) is not consumer:
-            return
-        del channel.consumers[consumer.tag]
-        if self._live(channel.number) is channel and capability(
-            self.client_properties, "consumer_cancel_notify"
-        ):
-            self._send(channel.number, "Basic.Cancel", consumer_tag=consumer.tag, nowait=True)
-
-    def take_unacked(self) -> list[Any]:
-        """Forget all unacknowledged deliveries of all channels and return their tokens."""
-        return [token for channel in self.channels.values() for token in channel.take_unacked()]
-
     def receive_eof(self, now: float) -> None:
-        self.finish("the client closed the connection without connection.close")
+        if self._state is _State.CLOSED:
+            self.finish(_CLOSED_BY_CLIENT)
+        else:
+            self.finish("the client closed the connection without connection.close")
 
     # Frames in
 
@@ -348,11 +207,14 @@ class ServerConnection(AmqpConnection):
             case _State.CLOSING:
                 # The peer cannot be understood any longer; its close-ok is not waited for.
                 self.finish(error.reply_text)
-            case _State.CLOSE_RECEIVED:
+            case _State.CLOSE_RECEIVED | _State.CLOSED:
                 # What the client sends behind its own close means nothing (1.4.2.6).
                 pass
-            case _:
-                self.refuse(error, now)
+            case _ if not self._preamble_done:
+                self.finish(error.reply_text)
+            case _ if not self._mistaken:
+                self._mistaken = True
+                self._events.append(events.ConnectionRefused(error))
 
     def _fast(self, data: bytes, position: int, number: int) -> int:
         channel = self.channels.get(number)
@@ -361,6 +223,7 @@ class ServerConnection(AmqpConnection):
             or channel.state is not ChannelState.OPEN
             or channel.content is not None
             or self._state is not _State.RUNNING
+            or self._mistaken
             or len(data) - position < 11
         ):
             return position
@@ -376,19 +239,19 @@ class ServerConnection(AmqpConnection):
         return position
 
     def _frame(self, kind: int, number: int, payload: bytes, now: float) -> None:
-        if self._state is _State.CLOSE_RECEIVED:
+        if self._state is _State.CLOSE_RECEIVED or self._state is _State.CLOSED:
             return
         if number == 0:
             if kind != FRAME_METHOD:
                 raise unexpected_frame("content frame on channel 0")
             self._connection_method(decode_method(payload), now)
             return
-        if self._state is _State.CLOSING:
+        if self._state is _State.CLOSING or self._mistaken:
             return
         if self._state is not _State.RUNNING:
             raise _wrong_state(self._state, 0)
         channel = self.channels.get(number)
-        if channel is not None and channel.state is ChannelState.CLOSING:
+        if channel is not None and channel.state in _CHANNEL_ENDING:
             if kind == FRAME_METHOD:
                 self._closing_channel_method(channel, decode_method(payload))
             return
@@ -400,9 +263,10 @@ class ServerConnection(AmqpConnection):
             else:
                 self._contents.take(kind, channel, payload, self._events)
         except SoftError as error:
-            tokens = self.refuse_channel(number, error)
-            text = truncate_short_string(error.reply_text)
-            self._events.append(events.ChannelRefused(number, error.code, text, tokens))
+            if channel is not None:
+                self._contents.abandon(channel)
+                channel.state = ChannelState.REFUSED
+            self._events.append(events.ChannelRefused(number, error))
 
     def _connection_method(self, method: Method, now: float) -> None:
         if self._state is _State.CLOSING:
@@ -410,6 +274,9 @@ class ServerConnection(AmqpConnection):
                 self._send(0, "Connection.CloseOk")
             if method.name in {"Connection.Close", "Connection.CloseOk"}:
                 self.finish(self._give_up_reason)
+            return
+        if self._mistaken:
+            self._client_closes |= method.name == "Connection.Close"
             return
         fields = method.fields
         match method.name, self._state:
@@ -424,9 +291,7 @@ class ServerConnection(AmqpConnection):
             case "Connection.Close", _:
                 self._state = _State.CLOSE_RECEIVED
                 self._events.append(
-                    events.CloseRequested(
-                        fields["reply_code"], fields["reply_text"], self.take_unacked()
-                    )
+                    events.CloseRequested(fields["reply_code"], fields["reply_text"])
                 )
             case "Connection.UpdateSecret", _State.RUNNING:
                 self._events.append(
@@ -460,10 +325,19 @@ class ServerConnection(AmqpConnection):
 
     def _closing_channel_method(self, channel: Channel, method: Method) -> None:
         """Of a channel that the server closes, only the ends of the handshake count (1.4.2.7)."""
-        if method.name == "Channel.Close":
-            self._send(channel.number, "Channel.CloseOk")
-        elif method.name == "Channel.CloseOk":
-            del self.channels[channel.number]
+        number = channel.number
+        match method.name:
+            case "Channel.Close" if channel.state is ChannelState.REFUSED:
+                channel.client_closes = True
+            case "Channel.Close":
+                channel.client_closes = True
+                self._send(number, "Channel.CloseOk")
+            case "Channel.CloseOk" if channel.state is ChannelState.CLOSING:
+                del self.channels[number]
+            case "Channel.Open" if channel.client_closes:
+                # Both have closed it, so that nothing can be lost by not waiting for a close-ok.
+                del self.channels[number]
+                self._open_channel(number, method)
 
     def _channel_method(self, channel: Channel | None, number: int, method: Method) -> None:
         if channel is None:
@@ -480,13 +354,9 @@ class ServerConnection(AmqpConnection):
             raise HardError(ReplyCode.CHANNEL_ERROR, "method on a closed channel", method.number)
         if method.name == "Channel.Close":
             channel.state = ChannelState.CLOSE_RECEIVED
-            channel.consumers.clear()
             self._events.append(
                 events.ChannelCloseRequested(
-                    number,
-                    method.fields["reply_code"],
-                    method.fields["reply_text"],
-                    channel.take_unacked(),
+                    number, method.fields["reply_code"], method.fields["reply_text"]
                 )
             )
             return
@@ -511,18 +381,9 @@ class ServerConnection(AmqpConnection):
 
     # Small things
 
-    def _live(self, number: int) -> Channel | None:
-        channel = self.channels.get(number)
-        if channel is None or channel.state is ChannelState.CLOSING or self._finished:
-            return None
-        return channel if self._state is _State.RUNNING else None
-
-    def _send(self, channel: int, name: str, **fields: Any) -> None:
-        self._output.append(encode_method(channel, name, fields))
-
     def _awaits_authentication(self) -> bool:
         """False where the connection has ended while the credentials were looked at."""
-        if self._finished or self._state in {_State.CLOSING, _State.CLOSE_RECEIVED}:
+        if self._finished or self._state in _ENDING:
             return False
         if self._state is not _State.AUTHENTICATING:
             raise LocalProtocolError(f"the connection is {self._state.value}, not securing")

@@ -16,7 +16,7 @@ from typing import cast
 from bridge.net.deadlines import SHARED_FROM_SECONDS, Slot
 from bridge.net.endpoint import Endpoint, Farewell, peer_of
 from bridge.net.tls import certificate_user_of
-from mappings.gateway import Gateway, Transport
+from mappings.gateway import Gateway, StopReason, Transport
 
 GatewayFactory = Callable[[Transport], Gateway]
 
@@ -204,13 +204,13 @@ class Driver(asyncio.Protocol):
 
     # -- the listener's side
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         gateway = self._gateway
         if gateway is None:
             self.close()
             return
         try:
-            gateway.shut_down()
+            gateway.shut_down(reason)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 

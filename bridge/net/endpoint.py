@@ -16,7 +16,7 @@ from bridge.messaging.clock import Clock
 from bridge.messaging.limits import Limits
 from bridge.net.deadlines import Deadlines
 from bridge.net.tasks import TaskOwner
-from mappings.gateway import Log
+from mappings.gateway import Log, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Network:
 class OpenConnection(Protocol):
     """A registered connection, as its listener sees it."""
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         """Finish what was begun, say goodbye, close."""
         ...
 
@@ -198,7 +198,7 @@ class Farewell(asyncio.Protocol):
         self._timer.cancel()
         self._endpoint.remove(self)
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         pass
 
     def abort(self) -> None:

@@ -27,6 +27,7 @@ from bridge.net.http_messages import (
 )
 from bridge.net.http_reader import HttpReader, Received, timed_out
 from bridge.net.steps import Steps
+from mappings.gateway import StopReason
 
 NEVER = float("inf")
 TIMER_STEP_SECONDS = 0.001
@@ -166,7 +167,7 @@ class HttpConnection(asyncio.Protocol):
 
     # -- the listener's side
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         """Answer what was asked, then close."""
         self._shutting_down = True
         self._flush()

@@ -20,6 +20,7 @@ from bridge.net.endpoint import Endpoint, Network
 from bridge.net.http_server import DateHeader, HttpConnection, HttpHandler
 from bridge.net.tls import ServerTls, TlsAcceptor
 from bridge.net.websocket import WebSocketDriver, WebSocketOptions
+from mappings.gateway import StopReason
 
 KEEPALIVE_IDLE_SECONDS = 120
 """After this silence the kernel probes whether a peer still exists."""
@@ -124,12 +125,14 @@ class Listener:
         for server in servers:
             server.close()
 
-    async def drain(self, timeout_seconds: float) -> bool:
+    async def drain(
+        self, timeout_seconds: float, reason: StopReason = StopReason.BROKER_STOPS
+    ) -> bool:
         """Ask every connection to finish; True when all did in time."""
         if self._endpoint is None:
             return True
         for connection in self._endpoint.connections():
-            connection.shut_down()
+            connection.shut_down(reason)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._endpoint.wait_empty()

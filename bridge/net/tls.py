@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge.net.endpoint import Endpoint, peer_from_address
+from mappings.gateway import StopReason
 
 ACCEPT_AGAIN_SECONDS = 0.1
 """After a failed accept; the cause may last."""
@@ -193,7 +194,7 @@ class TlsHandshake:
         self._task = endpoint.network.tasks.start(self._shake_hands(context, make))
         self._task.add_done_callback(self._over)
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         self.abort()
 
     def abort(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, SoftError
@@ -44,13 +44,17 @@ from mappings.amqp091.topology import Declarations
 from mappings.amqp091.watch import Watch
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ConnectionDetails
-from mappings.gateway import Services, Transport
+from mappings.gateway import Services, StopReason, Transport
 
 PROTOCOL = "amqp"
 VERSION = version("landbridge")
 DIALECT = "3.13.7"
 """The RabbitMQ whose dialect is spoken."""
 Barrier = Coroutine[Any, Any, None]
+_GOODBYES: Final = {
+    StopReason.BROKER_STOPS: "shutdown",
+    StopReason.LISTENER_REMOVED: "the listener was removed",
+}
 
 
 class ListenerSettings(Protocol):
@@ -156,18 +160,15 @@ class AmqpGateway(ConnectionGateway[Event]):
                 self.channels[event.channel] = GatewayChannel(event.channel)
                 self.connection.channel_opened(event.channel)
             case events.ChannelCloseRequested():
-                self.drop_channel(event.channel, event.tokens)
+                self.drop_channel(event.channel, self.connection.take_unacked(event.channel))
                 return self._close_channel(event.channel)
             case events.ChannelRefused():
-                self.drop_channel(event.channel, event.tokens)
-                return self._forget_orphans() if self._orphans else None
+                self.refuse_channel(event.channel, event.error)
             case events.CloseRequested():
-                self._drop_all(event.tokens)
+                self.stop_deliveries()
                 return self._close()
             case events.ConnectionRefused():
-                self._note_refusal(event.reply_text)
-                self._drop_all(event.tokens)
-                return self.dispose()
+                self.refuse_connection(event.error)
             case ConnectionFailed():
                 self._note_refusal(event.reason)
                 self.stop_deliveries()
@@ -228,22 +229,21 @@ class AmqpGateway(ConnectionGateway[Event]):
 
     async def _close(self) -> None:
         await self.dispose()
-        self.connection.closed()
+        self.connection.closed(self.services.clock.monotonic())
         self._look_after_connection()
 
     def refuse_connection(self, error: AmqpError) -> None:
         """Close the connection with an error; its client answers before it goes."""
-        self.connection.refuse(error, self.services.clock.monotonic())
+        if self.connection.refuse(error, self.services.clock.monotonic()):
+            self._note_refusal(error.reply_text)
+            self.stop_deliveries()
+            self.services.spawn(self.dispose())
         self._look_after_connection()
 
     def _look_after_connection(self) -> None:
         """Handle what the adapter says of an end that we brought about ourselves."""
         for event in self.connection.next_events():
-            if isinstance(event, events.ConnectionRefused):
-                self._note_refusal(event.reply_text)
-                self._drop_all(event.tokens)
-                self.services.spawn(self.dispose())
-            elif isinstance(event, ConnectionFailed):
+            if isinstance(event, ConnectionFailed):
                 self.stop_deliveries()
                 self.finish(event.reason)
         self.write_out()
@@ -517,22 +517,20 @@ class AmqpGateway(ConnectionGateway[Event]):
             for consumer in list(channel.consumers.values()):
                 consumer.resume()
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, reason: StopReason) -> None:
         self.connection.refuse(
             HardError(
                 ReplyCode.CONNECTION_FORCED,
-                "broker forced connection closure with reason 'shutdown'",
+                f"broker forced connection closure with reason '{_GOODBYES[reason]}'",
             ),
             self.services.clock.monotonic(),
         )
-        self.connection.next_events()
 
     def refuse_all(self, error: Exception) -> None:
         self.connection.refuse(
             HardError(ReplyCode.INTERNAL_ERROR, "see the broker's log"),
             self.services.clock.monotonic(),
         )
-        self.connection.next_events()
         self.stop_deliveries()
 
     async def dispose(self) -> None:

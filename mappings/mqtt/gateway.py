@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar, Protocol, assert_never
+from typing import Any, ClassVar, Final, Protocol, assert_never
 
 from adapters.connection import ConnectionFailed
 from adapters.mqtt.events import (
@@ -38,7 +38,7 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, StateChange, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
-from mappings.gateway import Services, Transport
+from mappings.gateway import Services, StopReason, Transport
 from mappings.mqtt.connecting import connect
 from mappings.mqtt.errors import filter_code_from
 from mappings.mqtt.messages import PROTOCOL
@@ -51,6 +51,12 @@ from mappings.mqtt.subscribing import subscribe, unsubscribe
 
 _PACKET_OVERHEAD_BYTES = 256 * 1024
 """What a PUBLISH may have around its payload: topic and properties."""
+
+
+_GOODBYES: Final = {
+    StopReason.BROKER_STOPS: (ReasonCode.SERVER_SHUTTING_DOWN, "the broker is shutting down"),
+    StopReason.LISTENER_REMOVED: (ReasonCode.ADMINISTRATIVE_ACTION, "the listener was removed"),
+}
 
 
 class ListenerSettings(Protocol):
@@ -66,9 +72,7 @@ class MqttGateway(ConnectionGateway[Event]):
     """One MQTT client."""
 
     __slots__ = (
-        "_half_closed",
         "_in_session",
-        "_leaving",
         "_publishing",
         "_will_stands",
         "account",
@@ -97,8 +101,6 @@ class MqttGateway(ConnectionGateway[Event]):
         self._publishing = Publishing(self)
         self._in_session = False
         self._will_stands = True
-        self._leaving = False
-        self._half_closed = False
 
     def details(self) -> ConnectionDetails:
         queue = self.session.queue
@@ -329,43 +331,9 @@ class MqttGateway(ConnectionGateway[Event]):
     def resume_deliveries(self) -> None:
         self.outbound.resume()
 
-    def eof_received(self) -> bool | None:
-        """Nothing more comes: close when all that came is done and answered.
-
-        Small devices send CONNECT, PUBLISH and DISCONNECT at once and go. The connection is not
-        told: it would answer no more.
-        """
-        self._half_closed = True
-        self._close_half_closed()
-        return True
-
-    def _after_barrier(self) -> None:
-        super()._after_barrier()
-        if self._half_closed:
-            self._close_half_closed()
-
-    def _close_half_closed(self) -> None:
-        if not (self._waiting or self.lost or self.finishing):
-            self.stop_deliveries()
-            self.finish("closed by the client")
-
-    def shut_down(self) -> None:
-        """DISCONNECT has to be the last packet, so what is under way is answered before it."""
-        if self._outstanding and not self.finishing and not self._leaving:
-            self._leaving = True
-            self.transport.pause_reading()
-            self.services.spawn(self._shut_down_later())
-        else:
-            super().shut_down()
-
-    async def _shut_down_later(self) -> None:
-        await self.all_answered()
-        super().shut_down()
-
-    def say_goodbye(self) -> None:
-        self.connection.disconnect(
-            ReasonCode.SERVER_SHUTTING_DOWN, reason_string="the broker is shutting down"
-        )
+    def say_goodbye(self, reason: StopReason) -> None:
+        code, text = _GOODBYES[reason]
+        self.connection.disconnect(code, reason_string=text)
 
     def refuse_all(self, error: Exception) -> None:
         if self.connection.accepted:

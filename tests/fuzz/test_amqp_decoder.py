@@ -105,9 +105,12 @@ def drive(wire: bytes, dice: random.Random) -> int:
                 assert len(event.body) <= LIMITS.message_size_max
             elif isinstance(event, events.CloseRequested):
                 closed = True
-                server.closed()
+                server.closed(now)
             elif isinstance(event, events.ConnectionRefused):
                 assert not closed, "an error behind the client's own close"
+                server.refuse(event.error, now)
+            elif isinstance(event, events.ChannelRefused):
+                server.refuse_channel(event.channel, event.error)
             elif isinstance(event, events.ChannelCloseRequested):
                 server.channel_closed(event.channel)
             elif isinstance(event, events.ConsumeRequested):

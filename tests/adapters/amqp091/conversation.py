@@ -38,12 +38,13 @@ class Conversation:
             self.limits, self.now, name="c1", server_properties={"product": "Landbridge"}
         )
         self.client = ClientConnection(ConnectionLimits(), self.now)
+        self._mistakes: list[events.ConnectionRefused | events.ChannelRefused] = []
 
     def up(self) -> list[Any]:
         data = b"".join(self.client.data_to_send())
         if data:
             self.server.receive_data(data, self.now)
-        return self.server.next_events()
+        return self.happened()
 
     def down(self) -> list[MethodReceived]:
         data = b"".join(self.server.data_to_send())
@@ -53,7 +54,17 @@ class Conversation:
 
     def raw(self, data: bytes) -> list[Any]:
         self.server.receive_data(data, self.now)
-        return self.server.next_events()
+        return self.happened()
+
+    def happened(self) -> list[Any]:
+        """The server's events; its mistakes are remembered for `refusal`."""
+        happened = self.server.next_events()
+        self._mistakes += [
+            event
+            for event in happened
+            if isinstance(event, events.ConnectionRefused | events.ChannelRefused)
+        ]
+        return happened
 
     def ask(self, channel: int, name: str, **fields: Any) -> list[Any]:
         """Send one method; returns the server's events."""
@@ -109,8 +120,20 @@ class Conversation:
         assert answer.name == "Basic.ConsumeOk"
         return event.consumer
 
+    def refuse_mistakes(self) -> list[Any]:
+        """Answer the client's mistakes as a gateway would; returns the tokens of their channels."""
+        tokens: list[Any] = []
+        mistakes, self._mistakes = self._mistakes, []
+        for mistake in mistakes:
+            if isinstance(mistake, events.ChannelRefused):
+                tokens += self.server.refuse_channel(mistake.channel, mistake.error)
+            else:
+                self.server.refuse(mistake.error, self.now)
+        return tokens
+
     def refusal(self) -> tuple[str, int, str]:
-        """The close that the server sent: its method, code and text."""
+        """The close that the server sends: its method, code and text."""
+        self.refuse_mistakes()
         (method,) = [m for m in self.down() if m.name.endswith(".Close")]
         return method.name, method.fields["reply_code"], method.fields["reply_text"]
 

@@ -151,7 +151,7 @@ def test_malformed_contents_close_the_connection(name: str) -> None:
     method, reply_code, reply_text = conversation.refusal()
     assert (method, reply_code) == ("Connection.Close", code)
     assert text in reply_text
-    assert reply_text == refused.reply_text
+    assert reply_text == refused.error.reply_text
     assert reply_text.startswith(f"{ReplyCode(code).name} - ")
 
 

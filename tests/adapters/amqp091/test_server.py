@@ -179,7 +179,7 @@ def test_the_number_of_channels_is_held_to() -> None:
 def test_the_client_closes_a_channel() -> None:
     conversation = opened(2)
     (event,) = conversation.ask(1, "Channel.Close", reply_code=200, reply_text="bye")
-    assert event == events.ChannelCloseRequested(1, 200, "bye", [])
+    assert event == events.ChannelCloseRequested(1, 200, "bye")
     conversation.server.channel_closed(1)
     assert conversation.sent() == ["Channel.CloseOk"]
     conversation.channel(1)
@@ -191,11 +191,25 @@ def test_the_client_closes_the_connection() -> None:
     consumer.deliver([("a", False, "", "q", b"\0\0", b"")])
     conversation.down()
     (event,) = conversation.ask(0, "Connection.Close", reply_code=200, reply_text="Normal shutdown")
-    assert event == events.CloseRequested(200, "Normal shutdown", ["a"])
-    conversation.server.closed()
+    assert event == events.CloseRequested(200, "Normal shutdown")
+    assert conversation.server.take_unacked() == ["a"]
+    conversation.server.closed(conversation.now)
     assert conversation.sent() == ["Connection.CloseOk"]
+    assert conversation.raw(b"\xff" * 20) == []
+    conversation.server.receive_eof(conversation.now)
     assert failure(conversation.server.next_events()) == "the client closed the connection"
     assert conversation.server.next_deadline() is None
+
+
+def test_a_client_that_closes_and_stays_is_left() -> None:
+    conversation = opened(limits=ConnectionLimits(close_seconds_max=5), heartbeat=1)
+    conversation.ask(0, "Connection.Close", reply_code=200)
+    conversation.server.closed(conversation.now)
+    assert conversation.sent() == ["Connection.CloseOk"]
+    assert conversation.server.next_deadline() == conversation.now + 5
+    conversation.server.handle_deadline(conversation.now + 5)
+    assert failure(conversation.server.next_events()) == "the client closed the connection"
+    assert conversation.sent() == []
 
 
 @pytest.mark.parametrize(
@@ -212,24 +226,24 @@ def test_the_client_closes_the_connection() -> None:
 def test_nothing_counts_behind_the_client_s_close(behind: bytes) -> None:
     conversation = opened()
     close = encode_method(0, "Connection.Close", {"reply_code": 200})
-    assert conversation.raw(close + behind) == [events.CloseRequested(200, "", [])]
+    assert conversation.raw(close + behind) == [events.CloseRequested(200, "")]
     assert conversation.raw(behind) == []
     conversation.server.refuse(HardError(ReplyCode.INTERNAL_ERROR, "x"), conversation.now)
     assert conversation.sent() == []
-    conversation.server.closed()
+    conversation.server.closed(conversation.now)
     assert conversation.sent() == ["Connection.CloseOk"]
+    assert conversation.raw(behind) == []
+    conversation.server.receive_eof(conversation.now)
     assert failure(conversation.server.next_events()) == "the client closed the connection"
 
 
 def test_the_server_closes_the_connection() -> None:
     conversation = opened(limits=ConnectionLimits(close_seconds_max=5))
     error = AmqpError(ReplyCode.CONNECTION_FORCED, "broker forced connection closure")
-    conversation.server.refuse(error, conversation.now)
-    conversation.server.refuse(error, conversation.now)
+    assert conversation.server.refuse(error, conversation.now)
+    assert not conversation.server.refuse(error, conversation.now)
     text = "CONNECTION_FORCED - broker forced connection closure"
     assert conversation.refusal() == ("Connection.Close", 320, text)
-    (refused,) = conversation.server.next_events()
-    assert refused == events.ConnectionRefused(ReplyCode.CONNECTION_FORCED, text, [])
     assert conversation.ask(1, "Queue.Declare") == []
     assert failure(conversation.ask(0, "Connection.CloseOk")) == text
 
@@ -257,6 +271,8 @@ def test_a_close_that_is_not_answered_is_not_waited_for_forever() -> None:
 def test_garbage_after_the_close_ends_the_wait() -> None:
     conversation = opened()
     assert isinstance(conversation.raw(b"\xff" * 8)[0], events.ConnectionRefused)
+    assert conversation.raw(b"\xff" * 8) == []
+    assert conversation.refusal()[:2] == ("Connection.Close", 501)
     assert "FRAME_ERROR" in failure(conversation.raw(b"\xff" * 8))
 
 
@@ -385,3 +401,66 @@ def test_nothing_is_answered_on_a_channel_that_has_gone() -> None:
     conversation.server.confirm(1, [1])
     assert conversation.sent() == []
     assert conversation.server.take_unacked() == []
+
+
+def test_a_mistake_is_answered_behind_what_came_before_it() -> None:
+    conversation = opened()
+    declare = encode_method(1, "Queue.Declare", {"queue": "q"})
+    get = encode_method(1, "Basic.Get", {"queue": "q"})
+    mistake = encode_method(1, "Basic.Ack", {"delivery_tag": 7})
+    event, got, refused = conversation.raw(declare + get + mistake + declare)
+    conversation.server.answer(event, queue="q", message_count=0, consumer_count=0)
+    conversation.server.get_ok(got, ("a", False, "", "", b"\0\0", b""), 0)
+    assert conversation.server.refuse_channel(1, refused.error) == ["a"]
+    assert conversation.sent() == ["Queue.DeclareOk", "Basic.GetOk", "Channel.Close"]
+    assert conversation.ask(1, "Channel.CloseOk") == []
+    conversation.channel(1)
+
+
+def test_a_mistake_on_the_connection_is_answered_behind_what_came_before_it() -> None:
+    conversation = opened()
+    declare = encode_method(1, "Queue.Declare", {"queue": "q"})
+    mistake = encode_method(0, "Queue.Declare", {"queue": "q"})
+    event, refused = conversation.raw(declare + mistake + declare)
+    conversation.server.answer(event, queue="q", message_count=0, consumer_count=0)
+    conversation.server.refuse(refused.error, conversation.now)
+    assert conversation.sent() == ["Queue.DeclareOk", "Connection.Close"]
+
+
+def test_a_mistake_in_the_handshake_is_answered_behind_what_came_before_it() -> None:
+    conversation = Conversation()
+    conversation.start()
+    (refused,) = conversation.raw(encode_method(1, "Channel.Open", {}))
+    conversation.server.authenticated()
+    conversation.server.refuse(refused.error, conversation.now)
+    assert conversation.sent() == ["Connection.Tune", "Connection.Close"]
+
+
+def test_both_closes_are_answered_where_a_mistake_and_a_close_come_together() -> None:
+    conversation = opened(2)
+    mistake = encode_method(1, "Basic.Ack", {"delivery_tag": 7})
+    close = encode_method(1, "Channel.Close", {"reply_code": 200})
+    (refused,) = conversation.raw(mistake + close)
+    conversation.server.refuse_channel(1, refused.error)
+    assert conversation.sent() == ["Channel.Close", "Channel.CloseOk"]
+    conversation.channel(1)
+    (closing,) = conversation.raw(encode_method(2, "Channel.Close", {"reply_code": 200}))
+    conversation.server.refuse_channel(2, AmqpError(ReplyCode.NOT_FOUND, "of an earlier method"))
+    conversation.server.channel_closed(closing.channel)
+    assert conversation.sent() == ["Channel.Close", "Channel.CloseOk"]
+    mistake = encode_method(0, "Queue.Declare", {"queue": "q"})
+    close = encode_method(0, "Connection.Close", {"reply_code": 200})
+    (broken,) = conversation.raw(mistake + close)
+    conversation.server.refuse(broken.error, conversation.now)
+    assert conversation.sent() == ["Connection.Close", "Connection.CloseOk"]
+    assert "CHANNEL_ERROR" in failure(conversation.server.next_events())
+
+
+def test_a_close_is_answered_behind_what_came_before_it() -> None:
+    conversation = opened()
+    declare = encode_method(1, "Queue.Declare", {"queue": "q"})
+    close = encode_method(0, "Connection.Close", {"reply_code": 200})
+    event, _ = conversation.raw(declare + close)
+    conversation.server.answer(event, queue="q", message_count=0, consumer_count=0)
+    conversation.server.closed(conversation.now)
+    assert conversation.sent() == ["Queue.DeclareOk", "Connection.CloseOk"]

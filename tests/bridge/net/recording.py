@@ -15,7 +15,7 @@ from bridge.net.listener import HttpService, LegacyService, Listener, Service
 from bridge.net.tasks import TaskOwner
 from bridge.net.tls import ServerTls, TlsFiles
 from bridge.net.websocket import WebSocketOptions
-from mappings.gateway import Transport
+from mappings.gateway import StopReason, Transport
 
 
 class RecordingLog:
@@ -95,7 +95,7 @@ class RecordingGateway:
     def handle_deadline(self, now: float) -> None:
         self.deadline = None
 
-    def shut_down(self) -> None:
+    def shut_down(self, reason: StopReason) -> None:
         self.shut_downs += 1
         self.transport.write([b"bye"])
         self.transport.close()

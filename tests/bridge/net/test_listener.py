@@ -11,6 +11,7 @@ from bridge.net.endpoint import Network
 from bridge.net.listener import Listener, ListenError, is_loopback
 from bridge.net.tasks import TaskOwner
 from bridge.net.tls import TlsAcceptor
+from mappings.gateway import StopReason
 from tests.bridge.net.recording import (
     Made,
     RecordingGateway,
@@ -110,7 +111,7 @@ async def test_drain_asks_every_connection_to_finish() -> None:
 
 async def test_drain_gives_up_and_close_does_not() -> None:
     class Stubborn(RecordingGateway):
-        def shut_down(self) -> None:
+        def shut_down(self, reason: StopReason) -> None:
             self.shut_downs += 1
 
     made = Made(Stubborn)

@@ -11,6 +11,7 @@ from bridge.auth.password_hashes import make_password_hash
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from mappings.amqp091.messages import AT_ONCE_MS
+from mappings.gateway import StopReason
 from tests.mappings.amqp091.broker import AmqpClient, Broker, bodies, connect, names
 
 TTL_0 = {"x-message-ttl": 0}
@@ -70,13 +71,15 @@ async def test_the_client_closes(broker: Broker) -> None:
     client = await connect(broker)
     await client.declare("mine", exclusive=True)
     assert names(await client.call("Connection.Close", channel=0)) == ["Connection.CloseOk"]
-    assert client.wire.closed
     assert broker.queue_names() == []
+    stayed_open = not client.wire.closed
+    client.gateway.eof_received()
+    assert (stayed_open, client.wire.closed) == (True, True)
 
 
 async def test_the_broker_stops(broker: Broker) -> None:
     client = await connect(broker)
-    client.gateway.shut_down()
+    client.gateway.shut_down(StopReason.BROKER_STOPS)
     (close,) = await client.read()
     assert close.fields["reply_code"] == 320
     assert client.wire.closed

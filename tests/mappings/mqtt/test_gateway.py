@@ -18,6 +18,7 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.messaging.properties import CONTENT_TYPE, CORRELATION_ID, PERSISTENT, REPLY_TO
 from bridge.routing.rules import Rule
+from mappings.gateway import StopReason
 from tests.mappings.mqtt.broker import Broker, WiredClient
 from tests.support.mqtt_client import connect, texts
 from tests.support.stores import Collector, commit
@@ -349,10 +350,17 @@ async def test_figures_cannot_be_forged(broker: Broker) -> None:
 async def test_the_broker_stops(broker: Broker) -> None:
     client = await broker.client("c")
     client.send("t", qos=1, retain=True, token=1)
-    client.gateway.shut_down()
+    client.gateway.shut_down(StopReason.BROKER_STOPS)
     await client.until(lambda: client.closed)
     assert client.acknowledged == [1]
     assert client.disconnected == ReasonCode.SERVER_SHUTTING_DOWN
+
+
+async def test_a_removed_listener_does_not_say_that_the_broker_stops(broker: Broker) -> None:
+    client = await broker.client("c")
+    client.gateway.shut_down(StopReason.LISTENER_REMOVED)
+    await client.until(lambda: client.closed)
+    assert client.disconnected == ReasonCode.ADMINISTRATIVE_ACTION
 
 
 async def test_what_follows_connect_in_one_chunk_is_heard(broker: Broker) -> None:
