@@ -143,7 +143,7 @@ LOSSES: Final = (
         Emulated("carried, and without effect on the order", "standard queues have no bands"),
     ),
     _ROWS.kept(
-        "x-message-ttl, x-expires, x-max-length, x-dead-letter-* on SEND and SUBSCRIBE",
+        "x-message-ttl, x-expires, x-max-*, x-dead-letter-* and x-queue-type on SEND and SUBSCRIBE",
         f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
         Emulated("evaluated by the node that holds the queue's duties", "within the sweep"),
     ),
@@ -193,7 +193,9 @@ LOSSES: Final = (
         "the header is refused where it is true",
         f"{_GATEWAY}test_mistakes_end_the_connection_in_words",
     ),
-    _ROWS.lost("streams (x-stream-offset, x-stream-filter)", "the header is refused"),
+    _ROWS.lost(
+        "streams (x-queue-type:stream, x-stream-offset, x-stream-filter)", "the header is refused"
+    ),
     _ROWS.lost(
         "composite destinations (/queue/a,/queue/b) and destination options (?consumer.x=y)",
         "taken as part of a name, or refused, as RabbitMQ does",

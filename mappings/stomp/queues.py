@@ -29,6 +29,7 @@ from bridge.messaging.errors import (
 )
 from bridge.messaging.model import DeadLetterTarget, QueueName, QueueSettings, TopicName
 from bridge.messaging.ports import Queue
+from bridge.messaging.subjects import subject_from_dotted
 from bridge.routing.catalogue import Topic
 from mappings.gateway import Services
 from mappings.stomp.addresses import Address, QueueAddress, TopicAddress
@@ -229,18 +230,27 @@ async def delete_durable(
 
 
 def settings_from_headers(headers: Mapping[str, str]) -> QueueSettings:
-    """The settings of a queue that this frame makes: RabbitMQ's `x-` arguments as headers."""
+    """The settings of a queue that this frame makes: RabbitMQ's `x-` arguments as headers.
+
+    Raises `InvalidParameter` and `UnsupportedOperation`.
+    """
     numbers = {name: _number(name, headers[name]) for name in _NUMBERS if name in headers}
     texts = {name: headers[name] for name in _TEXTS if name in headers}
+    queue_type = texts.get("x-queue-type", "classic")
+    if queue_type == "stream":
+        raise UnsupportedOperation("streams are not offered: header 'x-queue-type'")
+    if queue_type not in _QUEUE_TYPES:
+        raise InvalidParameter(f"x-queue-type '{queue_type[:40]}' is not classic or quorum")
     exchange = texts.get("x-dead-letter-exchange")
     key = texts.get("x-dead-letter-routing-key")
+    subject = None if key is None else subject_from_dotted(key)
     return QueueSettings(
         message_ttl_ms=numbers.get("x-message-ttl"),
         idle_expiry_ms=numbers.get("x-expires"),
         length_max=numbers.get("x-max-length"),
         bytes_max=numbers.get("x-max-length-bytes"),
         priority_max=numbers.get("x-max-priority", 0),
-        dead_letter=None if exchange is None else DeadLetterTarget(exchange, key),
+        dead_letter=None if exchange is None else DeadLetterTarget(exchange, subject),
         auto_delete=headers.get("auto-delete", "").lower() == "true" or is_exclusive(headers),
         arguments={**numbers, **texts},
     )
@@ -253,7 +263,8 @@ _NUMBERS: Final = (
     "x-max-length-bytes",
     "x-max-priority",
 )
-_TEXTS: Final = ("x-dead-letter-exchange", "x-dead-letter-routing-key")
+_TEXTS: Final = ("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-queue-type")
+_QUEUE_TYPES: Final = ("classic", "quorum")
 
 
 def _number(name: str, text: str) -> int:

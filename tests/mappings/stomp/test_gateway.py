@@ -4,7 +4,8 @@ import pytest
 
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import QueueSettings
+from bridge.messaging.model import DeadLetterTarget, QueueSettings
+from bridge.messaging.subjects import subject_from_dotted
 from tests.mappings.stomp.broker import (
     Broker,
     ack,
@@ -107,6 +108,8 @@ async def test_what_came_before_a_refused_send_is_stored_and_answered(broker: Br
         (send("/queue/a", "x", "priority:high"), "priority 'high'"),
         (send("/queue/a", "x", "expires:soon"), "expires 'soon'"),
         (send("/queue/a", "x", "x-message-ttl:long"), "x-message-ttl 'long'"),
+        (send("/queue/a", "x", "x-queue-type:stream"), "streams are not offered"),
+        (subscribe("/queue/a", "0", "x-queue-type:bag"), "x-queue-type 'bag' is not classic or"),
         (subscribe("/exchange/none"), "NOT_FOUND - no exchange 'none' in vhost '/'\n"),
         (subscribe("/amq/queue/none"), "NOT_FOUND - no queue 'none' in vhost '/'\n"),
         (subscribe("/reply-queue/a"), "'/reply-queue/a' is not a valid destination for 'SUBSCR"),
@@ -147,11 +150,19 @@ async def test_bare_names_are_queues(broker: Broker) -> None:
 async def test_queues_are_made_as_their_first_send_asks(broker: Broker) -> None:
     client = await broker.client()
     await client.send(
-        send("/queue/a", "x", "x-message-ttl:5000", "x-dead-letter-exchange:amq.fanout"),
+        send(
+            "/queue/a",
+            "x",
+            "x-message-ttl:5000",
+            "x-dead-letter-exchange:amq.topic",
+            "x-dead-letter-routing-key:50%",
+            "x-queue-type:quorum",
+        )
     )
     settings = broker.bench_queue("a").settings
     assert settings.message_ttl_ms == 5000
-    assert settings.dead_letter.topic == "amq.fanout"
+    assert settings.dead_letter == DeadLetterTarget("amq.topic", subject_from_dotted("50%"))
+    assert settings.arguments["x-queue-type"] == "quorum"
 
 
 # Deliveries
