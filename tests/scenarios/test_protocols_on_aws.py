@@ -1,4 +1,4 @@
-"""AMQP and MQTT clients on a broker whose queues are in SQS, through a restart; moto for AWS."""
+"""AMQP and MQTT clients on a broker whose queues are in SQS, through a restart; AWS good and bad."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pika.exceptions
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.bad_aws import bad_aws
 from tests.support.moto_server import moto_server
 from tests.support.program import Program, running
 
@@ -21,19 +22,19 @@ WAIT_SECONDS = 20
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
+@pytest.fixture(scope="module", params=[moto_server, bad_aws], ids=["moto", "bad-aws"])
+def aws_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with request.param() as url:
         yield url
 
 
 @contextmanager
-def broker(moto_url: str, directory: Path, prefix: str) -> Iterator[Program]:
+def broker(aws_url: str, directory: Path, prefix: str) -> Iterator[Program]:
     directory.mkdir(exist_ok=True)
     given = {
         "kind": "aws",
         "region": "eu-west-1",
-        "endpoint_url": moto_url,
+        "endpoint_url": aws_url,
         "prefix": f"{prefix}-",
         "state_table": prefix,
     }
@@ -98,8 +99,8 @@ class Session:
         self.client.loop_stop()
 
 
-def test_exchanges_dead_letters_and_transient_queues(moto_url: str, tmp_path: Path) -> None:
-    with broker(moto_url, tmp_path, "amqp") as program, amqp(program) as channel:
+def test_exchanges_dead_letters_and_transient_queues(aws_url: str, tmp_path: Path) -> None:
+    with broker(aws_url, tmp_path, "amqp") as program, amqp(program) as channel:
         channel.exchange_declare("ex", exchange_type="topic", durable=True)
         arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
         channel.queue_declare("work", durable=True, arguments=arguments)
@@ -131,8 +132,8 @@ def test_exchanges_dead_letters_and_transient_queues(moto_url: str, tmp_path: Pa
             channel.basic_publish("ex", "nowhere", b"", mandatory=True)
 
 
-def test_catalogue_and_sessions_survive_a_restart(moto_url: str, tmp_path: Path) -> None:
-    with broker(moto_url, tmp_path / "first", "again") as program:
+def test_catalogue_and_sessions_survive_a_restart(aws_url: str, tmp_path: Path) -> None:
+    with broker(aws_url, tmp_path / "first", "again") as program:
         with amqp(program) as channel:
             channel.queue_declare("kept", durable=True)
             channel.queue_bind("kept", "amq.topic", "t.#")
@@ -146,7 +147,7 @@ def test_catalogue_and_sessions_survive_a_restart(moto_url: str, tmp_path: Path)
         subscriber.close()
         publisher.publish("t/off", "while away", 1)
         publisher.close()
-    with broker(moto_url, tmp_path / "second", "again") as program:
+    with broker(aws_url, tmp_path / "second", "again") as program:
         subscriber = Session(program, "sub")
         assert subscriber.next() == ("t/off", b"while away", 1)
         subscriber.close()

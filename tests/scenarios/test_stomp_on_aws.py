@@ -1,4 +1,4 @@
-"""The program with its queues in SQS: STOMP on one side, boto3 on the other, moto for AWS."""
+"""The program with its queues in SQS: STOMP on one side, boto3 on the other; AWS good and bad."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.support.bad_aws import bad_aws
 from tests.support.moto_server import moto_server
 from tests.support.program import Program, run_landbridge, running
 
@@ -18,9 +19,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 PREFIX = "legacy-"
 
 
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
+@pytest.fixture(scope="module", params=[moto_server, bad_aws], ids=["moto", "bad-aws"])
+def aws_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with request.param() as url:
         yield url
 
 
@@ -36,18 +37,18 @@ def on_aws(url: str, **options: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def program(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def program(aws_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     directory = tmp_path_factory.mktemp("broker")
-    with running(*on_aws(moto_url), directory=directory, environment=KEYS) as started:
+    with running(*on_aws(aws_url), directory=directory, environment=KEYS) as started:
         yield started
 
 
 @pytest.fixture
-def sqs(moto_url: str) -> Any:
+def sqs(aws_url: str) -> Any:
     return boto3.client(
         "sqs",
         region_name="eu-west-1",
-        endpoint_url=moto_url,
+        endpoint_url=aws_url,
         aws_access_key_id="AKIATEST",
         aws_secret_access_key="secret",
     )
@@ -103,7 +104,9 @@ def test_a_receipt_comes_once_the_message_is_in_sqs(clients: Any, sqs: Any) -> N
     client.send("SEND", "destination:/queue/out", "receipt:1", "unit:kWh", body="42")
     assert client.frame().startswith("RECEIPT\nreceipt-id:1\n")
     url = sqs.get_queue_url(QueueName=f"{PREFIX}out")["QueueUrl"]
-    (message,) = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
+    (message,) = sqs.receive_message(
+        QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=5
+    )["Messages"]
     assert message["Body"] == "42"
     assert message["MessageAttributes"]["unit"]["StringValue"] == "kWh"
 
@@ -147,13 +150,13 @@ def test_a_name_that_sqs_forbids_is_found_again(clients: Any, sqs: Any) -> None:
     assert sqs.list_queue_tags(QueueUrl=url)["Tags"]["landbridge-name"] == "YS5i"
 
 
-def test_without_credentials_the_start_is_refused(moto_url: str, tmp_path: Path) -> None:
+def test_without_credentials_the_start_is_refused(aws_url: str, tmp_path: Path) -> None:
     nowhere = {
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
     }
-    ended = run_landbridge("serve", *on_aws(moto_url), directory=tmp_path, environment=nowhere)
+    ended = run_landbridge("serve", *on_aws(aws_url), directory=tmp_path, environment=nowhere)
     assert ended.returncode != 0
     assert "no AWS credentials" in ended.stderr
 

@@ -20,10 +20,13 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.net.endpoint import Network
+from bridge.net.http_messages import HttpHandler
 from bridge.net.listener import HttpService, Listener
 from bridge.net.tasks import TaskOwner
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
+
+Around = Callable[[HttpHandler], HttpHandler]
 
 
 class LogOfFailures:
@@ -64,7 +67,9 @@ class ShiftedClock(SystemClock):
 class RunningApi:
     """A started API; `run` executes a coroutine function on its loop."""
 
-    def __init__(self, path: Path, options: ApiOptions, durability: str) -> None:
+    def __init__(
+        self, path: Path, options: ApiOptions, durability: str, around: Around = lambda same: same
+    ) -> None:
         self.clock = ShiftedClock()
         self.log = LogOfFailures()
         self.counters = MessageCounters()
@@ -79,6 +84,7 @@ class RunningApi:
         self._path = path
         self._options = options
         self._durability = durability
+        self._around = around
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._started = threading.Event()
@@ -116,7 +122,7 @@ class RunningApi:
         self.api.simulation.faults = Faults(**faults)
 
     async def _listen(self) -> None:
-        service = HttpService(self.api.handle, 8 * 1024 * 1024)
+        service = HttpService(self._around(self.api.handle), 8 * 1024 * 1024)
         self._listener = Listener("aws", "aws", "127.0.0.1", self._port, service, self._network)
         await self._listener.start()
         self._port = self._listener.port
@@ -166,10 +172,14 @@ class RunningApi:
 
 @contextmanager
 def running_api(
-    path: Path, options: ApiOptions | None = None, *, durability: str = "memory"
+    path: Path,
+    options: ApiOptions | None = None,
+    *,
+    durability: str = "memory",
+    around: Around = lambda same: same,
 ) -> Iterator[RunningApi]:
-    """The API for the duration of a with block."""
-    api = RunningApi(path, options or ApiOptions(), durability)
+    """The API for the duration of a with block; `around` may stand before its handler."""
+    api = RunningApi(path, options or ApiOptions(), durability, around)
     api.start()
     try:
         yield api
