@@ -161,6 +161,7 @@ class Broker:
         store, state, clock, ids = backend.store, backend.state, self._clock, self._message_ids
         self._network = Network(clock, self._log, limits, self._tasks)
         self._topology = topology = Topology(store, state, clock, ids)
+        topology.neighbours = neighbours = backend.neighbours
         topology.load()
         self._accounts.replace(_accounts_of(config, state))
         self._router = router = Router(
@@ -177,6 +178,8 @@ class Broker:
         async def remove(queue: StoredQueue) -> None:
             await topology.remove_queue(queue)
 
+        if neighbours is not None:
+            neighbours.remove, neighbours.restore = remove, topology.restore
         store.use_idle_handler(lambda queue: self._tasks.spawn(remove(queue)))
         counters = MessageCounters()
         self._services = Services(

@@ -22,6 +22,7 @@ from bridge.messaging.model import (
 
 if TYPE_CHECKING:
     from bridge.messaging.faces import TopicFaces
+    from bridge.messaging.neighbours import Neighbours
 
 
 class Queue(Protocol):
@@ -323,6 +324,11 @@ class Backend(Protocol):
 
     @property
     def leases(self) -> Leases: ...
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """The other nodes; None where there can be none."""
+        ...
 
     @property
     def faces(self) -> TopicFaces | None:

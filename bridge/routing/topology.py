@@ -4,7 +4,7 @@ answered, and every change of another node followed.
 A change is applied when its unit of work is submitted, so that later calls of the same loop see it,
 and undone if the store refuses it; where another node was first, it is tried again on what that one
 left. Queues themselves belong to the store. What goes with this process (subscriptions of transient
-queues, topics declared non-durable) is kept in memory only.
+queues, topics declared non-durable) is kept in memory only, unless other nodes have to know it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from bridge.messaging.model import (
     TopicName,
     UnitOfWork,
 )
+from bridge.messaging.neighbours import Neighbours
 from bridge.messaging.ports import Queue, StateStore, Store
 from bridge.routing.catalogue import (
     KIND_SUBSCRIPTION,
@@ -95,6 +96,8 @@ class Topology(Tables):
         self._message_ids = message_ids
         self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._stale: list[StateChange] = []
+        self.neighbours: Neighbours | None = None
+        """Other nodes, where there can be some: they have to know what goes with a process, too."""
         self.faces: TopicFaces | None = None
         """What topics have outside, where the backend has such."""
 
@@ -110,13 +113,19 @@ class Topology(Tables):
         """
         self._state.watch([KIND_TOPIC, KIND_SUBSCRIPTION, KIND_POLICY], self._follow)
         self.policies = Policies(decode_policy(each) for _, each in self._state.scan(KIND_POLICY))
-        for _, value in self._state.scan(KIND_TOPIC):
-            self._put_topic(decode_topic(value))
+        alone = self.neighbours is None or self.neighbours.alone
+        for key, value in self._state.scan(KIND_TOPIC):
+            topic = decode_topic(value)
+            if topic.durable or not alone:
+                self._put_topic(topic)
+            else:
+                self._stale.append(StateChange(KIND_TOPIC, key, None))
         for key, value in self._state.scan(KIND_SUBSCRIPTION):
             subscription = decode_subscription(value)
-            if self._dangles(subscription):
+            durable, dangles = subscription.durable, self._dangles(subscription)
+            if (dangles and durable) or (alone and not durable):
                 self._stale.append(StateChange(KIND_SUBSCRIPTION, key, None))
-            else:
+            elif not dangles and self.topic(subscription.topic) is not None:
                 self._put_subscription(subscription)
 
     def _follow(self, changes: Iterable[StateChange]) -> None:
@@ -147,7 +156,7 @@ class Topology(Tables):
     def _follow_subscription(self, subscription_id: str, value: bytes | None) -> None:
         old = self.subscription(subscription_id)
         if value is None:
-            if old is not None:
+            if old is not None and not self._is_kept(old):
                 self._drop_subscription(old)
             return
         new = decode_subscription(value)
@@ -207,7 +216,7 @@ class Topology(Tables):
         change = _Change()
         self._put_topic(topic)
         change.undo.append(lambda: self._drop_topic(topic))
-        if durable:
+        if self._is_stored(topic):
             change.state.append(StateChange(KIND_TOPIC, topic_key(name), encode(topic)))
         await self._commit(change)
         return topic
@@ -232,7 +241,7 @@ class Topology(Tables):
         change = _Change()
         self._topics[name] = new
         change.undo.append(lambda: self._restore_topic(new, old))
-        if new.durable:
+        if self._is_stored(new):
             change.state.append(StateChange(KIND_TOPIC, topic_key(name), encode(new)))
         await self._commit(change)
         return new
@@ -384,7 +393,25 @@ class Topology(Tables):
             unit.state += change.state
             self._store.submit(unit)
 
+    async def restore(self, queues: Iterable[QueueName]) -> None:
+        """Store the bindings of queues again, whatever the state store has of them."""
+        change = _Change()
+        for subscription in [each for name in queues for each in self.subscriptions_to(name)]:
+            value = encode(subscription)
+            change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, value))
+        await self._commit(change)
+
     # -- what changes are made of
+
+    def _is_stored(self, record: Topic | Subscription) -> bool:
+        """Whether a record is in the state store, be it for as long as this node lives."""
+        return record.durable or self.neighbours is not None
+
+    def _is_kept(self, subscription: Subscription) -> bool:
+        """Whether it stays although it was deleted elsewhere."""
+        if self.neighbours is None or subscription.queue is None:
+            return False
+        return self.neighbours.keeps(subscription.queue)
 
     def _new_id(self, subscription: Subscription) -> str:
         """The same at every node, so that two that make the same binding at once make one."""
@@ -433,7 +460,7 @@ class Topology(Tables):
                 self._remove_subscription(subscription, change)
         self._drop_topic(topic)
         change.undo.append(lambda: self._revive_topic(topic))
-        if topic.durable:
+        if self._is_stored(topic):
             change.state.append(StateChange(KIND_TOPIC, topic_key(topic.name), None))
 
     def _replace_subscription(self, subscription: Subscription) -> _Change:
@@ -443,18 +470,18 @@ class Topology(Tables):
             change.undo.append(lambda: self._revive_subscription(old))
         self._put_subscription(subscription)
         change.undo.append(lambda: self._drop_subscription(subscription))
-        if subscription.durable:
+        if self._is_stored(subscription):
             change.state.append(
                 StateChange(KIND_SUBSCRIPTION, subscription.id, encode(subscription))
             )
-        elif old is not None and old.durable:
+        elif old is not None and self._is_stored(old):
             change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
         return change
 
     def _remove_subscription(self, subscription: Subscription, change: _Change) -> None:
         self._drop_subscription(subscription)
         change.undo.append(lambda: self._revive_subscription(subscription))
-        if subscription.durable:
+        if self._is_stored(subscription):
             change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
         source = self._topics[subscription.topic]
         if (

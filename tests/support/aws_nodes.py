@@ -145,7 +145,13 @@ async def node(
     try:
         async with asyncio.TaskGroup() as tasks:
             topology = Topology(backend.store, backend.state, clock, ids)
+            topology.neighbours = neighbours = backend.neighbours
             topology.load()
+
+            async def remove(queue: Queue) -> None:
+                await topology.remove_queue(queue)
+
+            neighbours.remove, neighbours.restore = remove, topology.restore
             router = Router(topology, backend.store, compile_rules(rules))
             for topic in router.rules.topics():
                 await topology.declare_topic(topic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.counters import CallCounters
@@ -22,7 +23,10 @@ from bridge.messaging.errors import MessagingError, StoreUnavailable
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
     from bridge.messaging.faces import TopicFaces
+    from bridge.messaging.neighbours import Neighbours
     from bridge.messaging.ports import Backend, Leases, StateStore, Store
+
+_log = logging.getLogger("landbridge.aws")
 
 SQS = "sqs"
 SNS = "sns"
@@ -81,6 +85,12 @@ class AwsBackend:
         return self._faces
 
     @property
+    def neighbours(self) -> Neighbours:
+        """The other nodes."""
+        assert self._store is not None, "open comes first"
+        return self._store.transient
+
+    @property
     def healthy(self) -> bool:
         node = self._node
         if node is None or self._state is None or not self._state.membership.held:
@@ -130,6 +140,7 @@ class AwsBackend:
             await self.close()
             raise
         self._store.fenced = lambda: not state.membership.held
+        self._store.transient.open()
         self._tasks.spawn(state.follow())
         self._faces = AwsTopics(
             node,
@@ -156,7 +167,12 @@ class AwsBackend:
             except StoreUnavailable:
                 await asyncio.sleep(backoff.next_seconds())
             else:
-                return
+                break
+        assert self._store is not None, "it was made with the node"
+        try:
+            await self._store.transient.rejoined()
+        except MessagingError as error:
+            _log.warning("other nodes do not know the transient queues of this one: %s", error)
 
     async def close(self) -> None:
         node, self._node = self._node, None
@@ -165,6 +181,7 @@ class AwsBackend:
         assert self._store is not None, "it was made with the node"
         if self._faces is not None:
             await self._faces.close()
+        await self._store.transient.close()
         await self._store.close()
         assert self._state is not None, "it too"
         assert self._leases is not None, "they too"

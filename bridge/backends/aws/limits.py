@@ -100,6 +100,12 @@ class AwsLimits:
     """How long a topic in SNS is listened to after the last one here who wanted it has gone."""
     ingest_messages_max: int = 200
     """Messages of one topic in SNS that are on their way to queues here."""
+    inbox_look_seconds: float = 0.5
+    """How often a node looks whether it needs its inbox."""
+    inbox_messages_max: int = 1_000
+    """Messages for transient queues of this node that are on their way into them."""
+    inbox_remembered_max: int = 10_000
+    """Messages from the inbox whose ids are remembered, since SQS may hand one out twice."""
     credentials_check_seconds: float = 60.0
     """How often credentials are asked whether they are still the same."""
     failing_calls_max: int = 3

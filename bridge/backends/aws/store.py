@@ -29,12 +29,14 @@ from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
 from bridge.backends.aws.state import AwsState, Submission
 from bridge.backends.aws.topics import TopicFace
+from bridge.backends.aws.transient import RemoteQueue, TransientQueues
 from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import (
     MessagingError,
     QueueDoesNotExist,
     QueueFull,
+    ResourceLocked,
     StoreUnavailable,
 )
 from bridge.messaging.limits import ServiceLimits
@@ -88,6 +90,9 @@ class AwsStore:
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
         self.duties = Duties(node, state, leases, self.submit)
+        self.transient = TransientQueues(
+            node, state, self.directory, local, self._commit, self.submit
+        )
         node.sqs.not_known_yet = Newborn(node, self.directory.by_sqs_name)
         self._surroundings = Surroundings(
             self.directory.name_of_sqs_name,
@@ -165,10 +170,13 @@ class AwsStore:
         """Hand every send to its queue; one loop, since it runs once per message."""
         deadline = self._node.clock.monotonic() + self._node.limits.send_seconds_max
         elsewhere: list[int] = []
+        remote: list[int] = []
         for index, (target, message) in enumerate(unit.sends):
             if not isinstance(target, AwsQueue):
                 if isinstance(target, TopicFace):
                     target.send(unit, index, message, deadline)
+                elif isinstance(target, RemoteQueue):
+                    remote.append(index)
                 else:
                     elsewhere.append(index)
             elif target.deleted:
@@ -183,6 +191,8 @@ class AwsStore:
                 target.sender.send(unit, index, message, deadline)
         if elsewhere:
             self._send_local(unit, elsewhere)
+        if remote:
+            self.transient.send(unit, remote, deadline)
 
     def _send_local(self, unit: UnitOfWork, indexes: list[int]) -> None:
         def sent(part: UnitOfWork) -> None:
@@ -304,6 +314,7 @@ class AwsStore:
         exclusive: bool = False,
     ) -> Subscription:
         if not isinstance(queue, AwsQueue):
+            _require_here(queue)
             return await self._local.consume(
                 queue, consumer, credit=credit, priority=priority, exclusive=exclusive
             )
@@ -321,6 +332,7 @@ class AwsStore:
         attempt_id: str | None = None,
     ) -> list[Delivery]:
         if not isinstance(queue, AwsQueue):
+            _require_here(queue)
             return await self._local.receive(
                 queue,
                 count=count,
@@ -342,6 +354,7 @@ class AwsStore:
 
     async def take(self, queue: Queue) -> Delivery | None:
         if not isinstance(queue, AwsQueue):
+            _require_here(queue)
             return await self._local.take(queue)
         # One second of waiting makes SQS ask all of its servers; a short poll may miss messages.
         request = Receive(
@@ -411,6 +424,7 @@ class AwsStore:
     def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
         """For settling only: the message's id is all that a handle says about it."""
         if not isinstance(queue, AwsQueue):
+            _require_here(queue)
             return self._local.delivery_of(queue, handle)
         parsed = parse_handle(queue.sqs_name, handle)
         return AwsDelivery(queue, Message(parsed.message_id, b"", 0), parsed.receipt_handle)
@@ -425,7 +439,9 @@ class AwsStore:
     # -- queues
 
     def queue(self, name: QueueName) -> Queue | None:
-        return self.directory.queues.get(name) or self._local.queue(name)
+        return (
+            self.directory.queues.get(name) or self._local.queue(name) or self.transient.get(name)
+        )
 
     def queues(self) -> Iterable[Queue]:
         return [*self.directory.all(), *self._local.queues()]
@@ -439,29 +455,38 @@ class AwsStore:
                 existing.care.used()
             return existing
         if transient:
-            return await self._local.create_queue(name, settings, transient=True)
+            queue = await self._local.create_queue(name, settings, transient=True)
+            return await self.transient.add(queue)
         return await self.directory.create(name, settings)
 
     async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
         if isinstance(queue, AwsQueue):
             await self.directory.change(queue, settings)
         else:
+            _require_here(queue)
             await self._local.change_queue(queue, settings)
 
     async def delete_queue(self, queue: Queue) -> int:
         if isinstance(queue, AwsQueue):
             return 0 if queue.deleted else await self.directory.delete(queue)
-        return await self._local.delete_queue(queue)
+        count = 0
+        if not isinstance(queue, RemoteQueue):
+            count = await self._local.delete_queue(queue)
+        await self.transient.gone(queue.name)
+        return count
 
     async def purge_queue(self, queue: Queue) -> int:
         if isinstance(queue, AwsQueue):
             queue.counted = None
             return await purge(self._node, queue)
+        _require_here(queue)
         return await self._local.purge_queue(queue)
 
     async def counts(self, queue: Queue) -> QueueCounts:
         if isinstance(queue, AwsQueue):
             return await self._counts(queue)
+        if isinstance(queue, RemoteQueue):
+            return QueueCounts(0, 0, 0)
         return await self._local.counts(queue)
 
     async def _counts(self, queue: AwsQueue) -> QueueCounts:
@@ -476,3 +501,12 @@ class AwsStore:
         if not busy and not queue.busy:
             queue.counted = (now, counts)
         return counts
+
+
+def _require_here(queue: Queue) -> None:
+    """Raise `ResourceLocked` for a transient queue of another node."""
+    if isinstance(queue, RemoteQueue):
+        raise ResourceLocked(
+            f"queue '{queue.name.name}' is in the memory of another node, at which alone it can be"
+            " used"
+        )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
     from bridge.messaging.faces import TopicFaces
     from bridge.messaging.limits import Limits
+    from bridge.messaging.neighbours import Neighbours
     from bridge.messaging.ports import Leases, Queue, StateStore, Store
 
 
@@ -47,6 +48,10 @@ class EmbeddedBackend:
     @property
     def leases(self) -> Leases:
         return self._leases
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        return None
 
     @property
     def faces(self) -> TopicFaces | None:

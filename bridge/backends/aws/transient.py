@@ -1,0 +1,316 @@
+"""Transient queues across nodes: in memory at one node, known to all, reached through its inbox.
+
+Each is an entry of the shared state with the id of its node. Another node that routes a message to
+some of them sends it once to that node's inbox queue in SQS, with their names; the node drops it
+into them. An inbox is made when it is first needed, and goes with its node: at its stop, or by a
+sweep once the others have taken it for dead; so do the entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bridge.backends.aws.errors import AwsError, messaging_error_from
+from bridge.backends.aws.inbox import Inbox, addressed_to, inbox_queue, node_of_inbox_queue
+from bridge.backends.aws.node import Node
+from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StateConflict
+from bridge.messaging.model import (
+    Message,
+    QueueName,
+    QueueSettings,
+    StateChange,
+    UnitOfWork,
+)
+
+if TYPE_CHECKING:
+    from bridge.backends.aws.directory import Commit, Directory
+    from bridge.backends.aws.membership import Membership
+    from bridge.backends.aws.queues import AwsQueue
+    from bridge.backends.aws.state import AwsState
+    from bridge.messaging.ports import Queue, Store
+
+KIND_TRANSIENT: Final = "transient"
+
+INBOX: Final = QueueSettings(retention_seconds=3600)
+
+
+class _Record(msgspec.Struct, array_like=True):
+    """What the state store keeps about a transient queue."""
+
+    node: str
+    namespace: str
+    name: str
+    settings: QueueSettings
+
+
+_decode = msgspec.msgpack.Decoder(_Record).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RemoteQueue:
+    """A transient queue of another node: it can be sent to, and that is all."""
+
+    transient = True
+    created_at = 0
+    modified_at = 0
+    consumer_count = 0
+
+    def __init__(self, name: QueueName, settings: QueueSettings, node_id: str) -> None:
+        self.name = name
+        self.settings = settings
+        self.node_id = node_id
+        self.deleted = False
+
+
+class TransientQueues:
+    """Those of this node, told to the others, and those of the others."""
+
+    def __init__(
+        self,
+        node: Node,
+        state: AwsState,
+        directory: Directory,
+        local: Store,
+        commit: Commit,
+        submit: Callable[[UnitOfWork], None],
+    ) -> None:
+        """`commit` writes state, `submit` takes units of work."""
+        self._node = node
+        self._state = state
+        self._directory = directory
+        self._local = local
+        self._commit = commit
+        self._own: dict[QueueName, Queue] = {}
+        self._remote: dict[QueueName, RemoteQueue] = {}
+        self._inboxes: dict[str, AwsQueue] = {}
+        self._opening: dict[str, list[tuple[UnitOfWork, int, Message, float]]] = {}
+        self._inbox = Inbox(node, local, submit)
+        self._swept_at = 0.0
+        self._closed = False
+        self.remove: Callable[[Queue], Awaitable[None]] | None = None
+        """Removes a queue with its bindings."""
+        self.restore: Callable[[Iterable[QueueName]], Awaitable[None]] | None = None
+        """Stores the bindings of queues again, which others have deleted."""
+        self.alone = False
+        """Whether this was the only node when it started."""
+        state.watch([KIND_TRANSIENT], self._follow)
+
+    @property
+    def _members(self) -> Membership:
+        return self._state.membership
+
+    def keeps(self, queue: QueueName) -> bool:
+        """See `bridge.messaging.neighbours.Neighbours`."""
+        return queue in self._own and not self._members.held
+
+    def get(self, name: QueueName) -> RemoteQueue | None:
+        return self._remote.get(name)
+
+    def open(self) -> None:
+        """Know those that there are already."""
+        self.alone = len(self._members.peers) <= 1
+        self._follow(
+            StateChange(KIND_TRANSIENT, key, value)
+            for key, value in self._state.scan(KIND_TRANSIENT)
+        )
+        self._node.tasks.spawn(self._keep())
+
+    # -- this node's
+
+    async def add(self, queue: Queue) -> Queue:
+        """Tell the others of a queue; what another node has under this name instead, if it has."""
+        if queue.name in self._own:
+            return queue
+        self._own[queue.name] = queue
+        try:
+            await self._commit([self._entry(queue)], agreed=True)
+        except BaseException as error:
+            self._own.pop(queue.name, None)
+            await self._local.delete_queue(queue)
+            remote = self._remote.get(queue.name)
+            if isinstance(error, StateConflict) and remote is not None:
+                return remote
+            raise
+        return queue
+
+    async def gone(self, name: QueueName) -> None:
+        """A queue of this node is no more, or one of a node that is no more."""
+        if self._own.pop(name, None) is None and name not in self._remote:
+            return
+        self._drop(name)
+        key = _key(name)
+        if self._state.get(KIND_TRANSIENT, key) is not None:
+            await self._commit([StateChange(KIND_TRANSIENT, key, None)])
+
+    async def rejoined(self) -> None:
+        """This node has another id, and the others may have forgotten all that it had."""
+        self._inboxes.clear()
+        self._inbox.stop()
+        own = [queue for queue in self._own.values() if not queue.deleted]
+        if own:
+            await self._commit([self._entry(queue) for queue in own])
+            if self.restore is not None:
+                await self.restore([queue.name for queue in own])
+
+    async def close(self) -> None:
+        """Take nothing more. Entries of queues that are still there go with this node's place."""
+        self._closed = True
+        self._inbox.stop()
+        inbox = self._directory.queues.get(inbox_queue(self._members.id))
+        if inbox is None:
+            return
+        try:
+            async with asyncio.timeout(self._node.limits.close_seconds_max):
+                await self._directory.delete(inbox)
+        except (MessagingError, TimeoutError):
+            # The other nodes sweep it up.
+            return
+
+    def _entry(self, queue: Queue) -> StateChange:
+        record = _Record(self._members.id, *queue.name, queue.settings)
+        return StateChange(KIND_TRANSIENT, _key(queue.name), _encode(record))
+
+    # -- the others'
+
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        for _, key, value in changes:
+            if value is None:
+                name = _name(key)
+                self._drop(name)
+                queue = self._own.get(name)
+                if queue is not None and self._members.held:
+                    # Somebody deleted it at another node.
+                    del self._own[name]
+                    self._node.tasks.spawn(self._delete_local(queue))
+                continue
+            record = _decode(value)
+            name = QueueName(record.namespace, record.name)
+            if name in self._own:
+                continue
+            self._drop(name)
+            self._remote[name] = RemoteQueue(name, record.settings, record.node)
+
+    def _drop(self, name: QueueName) -> None:
+        remote = self._remote.pop(name, None)
+        if remote is not None:
+            remote.deleted = True
+
+    async def _delete_local(self, queue: Queue) -> None:
+        if not queue.deleted:
+            await self._local.delete_queue(queue)
+
+    # -- sending
+
+    def send(self, unit: UnitOfWork, indexes: Sequence[int], deadline: float) -> None:
+        """Send to queues of other nodes, each message once to each node."""
+        parcels: dict[tuple[str, int], list[int]] = {}
+        for index in indexes:
+            queue, message = unit.sends[index]
+            assert isinstance(queue, RemoteQueue), "the caller sorted them out"
+            parcels.setdefault((queue.node_id, id(message)), []).append(index)
+        firsts = [each[0] for each in parcels.values()]
+        part = UnitOfWork(partial(self._sent, unit, firsts))
+        part.remaining = 1
+        unit.remaining += 1
+        for position, ((node_id, _), each) in enumerate(parcels.items()):
+            message = unit.sends[each[0]][1]
+            names = [unit.sends[index][0].name for index in each]
+            self._put(node_id, part, position, addressed_to(message, names), deadline)
+        self._node.part_done(part)
+
+    def _sent(self, unit: UnitOfWork, firsts: list[int], part: UnitOfWork) -> None:
+        for position, error in part.failures.items():
+            # Queues that went with their node: nobody is left who could miss the message.
+            if not isinstance(error, QueueDoesNotExist):
+                unit.failures[firsts[position]] = error
+        self._node.part_done(unit)
+
+    def _put(
+        self, node_id: str, part: UnitOfWork, position: int, message: Message, deadline: float
+    ) -> None:
+        inbox = self._inboxes.get(node_id)
+        if inbox is not None and not inbox.deleted:
+            inbox.sender.send(part, position, message, deadline)
+            return
+        part.remaining += 1
+        waiting = self._opening.get(node_id)
+        if waiting is None:
+            waiting = self._opening[node_id] = []
+            self._node.tasks.spawn(self._open(node_id))
+        waiting.append((part, position, message, deadline))
+
+    async def _open(self, node_id: str) -> None:
+        error: MessagingError = QueueDoesNotExist(f"node {node_id} is gone")
+        inbox: AwsQueue | None = None
+        try:
+            if await self._members.is_live(node_id):
+                inbox = self._inboxes[node_id] = await self._inbox_of(node_id)
+        except MessagingError as refused:
+            error = refused
+        except AwsError as refused:
+            error = messaging_error_from(refused)
+        finally:
+            for part, position, message, deadline in self._opening.pop(node_id):
+                if inbox is not None:
+                    inbox.sender.send(part, position, message, deadline)
+                else:
+                    part.failures[position] = error
+                self._node.part_done(part)
+
+    async def _inbox_of(self, node_id: str) -> AwsQueue:
+        """The inbox of a node, made if it is absent: the node finds it when it looks."""
+        name = inbox_queue(node_id)
+        if name not in self._directory.queues:
+            await self._directory.create(name, INBOX)
+        return self._directory.queues[name]
+
+    # -- now and then
+
+    async def _keep(self) -> None:
+        """Listen while there is somebody to hear from, and sweep up after nodes that died."""
+        while True:
+            await asyncio.sleep(self._node.limits.inbox_look_seconds)
+            try:
+                if self._closed or not self._members.held:
+                    continue
+                others = len(self._members.peers) > 1
+                if self._own and others and not self._inbox.running:
+                    await self._inbox.start(await self._inbox_of(self._members.id))
+                now = self._node.clock.monotonic()
+                if now - self._swept_at >= self._node.limits.lease_beat_seconds:
+                    self._swept_at = now
+                    if self._members.leads:
+                        await self._sweep()
+            except (MessagingError, AwsError):
+                # The next turn tries again.
+                continue
+
+    async def _sweep(self) -> None:
+        """Remove what nodes left behind that are no more."""
+        peers = self._members.peers
+        for queue in [each for each in self._remote.values() if each.node_id not in peers]:
+            if self._remote.get(queue.name) is not queue or self.remove is None:
+                continue
+            if not await self._members.is_live(queue.node_id):
+                await self.remove(queue)
+        for inbox in self._directory.all():
+            node_id = node_of_inbox_queue(inbox.name)
+            if node_id is None or node_id in self._members.peers:
+                continue
+            if not await self._members.is_live(node_id):
+                await self._directory.delete(inbox)
+                self._inboxes.pop(node_id, None)
+
+
+def _key(name: QueueName) -> str:
+    """The key of a queue in the state store; different for different names."""
+    return msgspec.json.encode(name).decode()
+
+
+def _name(key: str) -> QueueName:
+    return msgspec.json.decode(key, type=QueueName)
