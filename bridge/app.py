@@ -27,7 +27,12 @@ from bridge.api.api import AwsApi
 from bridge.api.options import ApiOptions
 from bridge.api.simulation import Faults
 from bridge.auth import Account, Accounts
-from bridge.auth.stored import stored_accounts, stored_namespaces
+from bridge.auth.stored import (
+    KIND_NAMESPACE,
+    KIND_USER,
+    stored_accounts,
+    stored_namespaces,
+)
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.chosen_backend import StartRefused, backend_of
 from bridge.config import (
@@ -163,7 +168,9 @@ class Broker:
         self._topology = topology = Topology(store, state, clock, ids)
         topology.neighbours = neighbours = backend.neighbours
         topology.load()
-        self._accounts.replace(_accounts_of(config, state))
+        self._namespaces = {DEFAULT_NAMESPACE, *config.namespaces}
+        state.watch([KIND_USER, KIND_NAMESPACE], lambda _: self._use_stored(state))
+        self._use_stored(state)
         self._router = router = Router(
             topology,
             store,
@@ -195,9 +202,7 @@ class Broker:
             log=self._log,
             counters=counters,
             spawn=self._tasks.spawn,
-            namespaces=frozenset(
-                [DEFAULT_NAMESPACE, *config.namespaces, *stored_namespaces(state)]
-            ),
+            namespaces=self._namespaces,
             store_healthy=lambda: backend.healthy,
             # An embedded store is this process's own.
             leases=None if config.backend.kind == "embedded" else backend.leases,
@@ -221,6 +226,11 @@ class Broker:
             listeners=self._listeners.accepting,
         )
         self._management = ManagementHandler(self._management_sources(backend, counters))
+
+    def _use_stored(self, state: StateStore) -> None:
+        """Go by the users and namespaces that were imported, here or at another node."""
+        self._accounts.replace(_accounts_of(self._loaded.config, state))
+        self._namespaces.update(stored_namespaces(state))
 
     def _follow_faces(self, backend: Backend) -> None:
         """Let topics have to do with what they are outside, where the backend knows such."""

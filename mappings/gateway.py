@@ -155,8 +155,8 @@ class Services:
     counters: Counters
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     """Run a barrier in the task group that owns this listener's connections."""
-    namespaces: frozenset[str]
-    """Those that exist; a client that names another one gets the default."""
+    namespaces: set[str]
+    """Those that exist, more of which may come; a client that names another gets the default."""
     store_healthy: Callable[[], bool] = lambda: True
     """False while the store takes nothing."""
     connections: Connections = field(default_factory=Connections)

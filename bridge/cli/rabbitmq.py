@@ -71,7 +71,7 @@ def _read(file: Path) -> bytes:
 
 
 async def _run(loaded: Loaded, definitions: Definitions, *, plan: bool) -> Imported | None:
-    """Open the store, which a running broker's lock refuses, and import.
+    """Open the store, which the lock of a broker refuses where it has a data directory, and import.
 
     A plan does without a store that is not there, and makes none; None then.
     """
@@ -99,7 +99,10 @@ def _report(
     total = _counts(definitions)
     new = total if imported is None else asdict(imported)
     done = "would be imported" if plan else "imported"
-    where = loaded.config.backend.path.resolve()
+    section = loaded.config.backend
+    where = str(section.path.resolve())
+    if section.kind == "aws":
+        where = f"the state table {section.state_table!r}, for all nodes"
     lines = [f"{file}: definitions of RabbitMQ {definitions.version} {done} into {where}"]
     for kind, count in total.items():
         there = count - new[kind]

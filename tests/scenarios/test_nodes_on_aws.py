@@ -18,9 +18,10 @@ import pytest
 
 from tests.scenarios.test_protocols_on_aws import KEYS, Session, amqp
 from tests.support.moto_server import moto_server
-from tests.support.program import Program, running, start
+from tests.support.program import Program, run_landbridge, running, start
 
 WAIT_SECONDS = 30
+DEFINITIONS = Path(__file__).parents[1] / "vectors" / "rabbitmq" / "definitions_3_10.json"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,25 @@ def test_a_killed_node_holds_nobody_up_for_long(moto_url: str, tmp_path: Path) -
         with amqp(second) as there:
             there.basic_publish("amq.topic", "t.x", b"routed", mandatory=True)
         assert next_body(here, "other") == b"routed"
+
+
+def test_imported_users_and_namespaces_count_at_nodes_that_run(
+    moto_url: str, tmp_path: Path
+) -> None:
+    with brokers(moto_url, tmp_path, "imported", count=1) as (program,):
+        done = run_landbridge(
+            "import",
+            "rabbitmq",
+            *options(moto_url, "imported"),
+            str(DEFINITIONS),
+            directory=tmp_path,
+            environment=KEYS,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "into the state table 'imported', for all nodes" in done.stdout
+        credentials = pika.PlainCredentials("orders", "orders-secret")
+        parameters = pika.ConnectionParameters(
+            "127.0.0.1", program.port("amqp"), virtual_host="shop", credentials=credentials
+        )
+        with pika.BlockingConnection(parameters) as connection:
+            connection.channel().queue_declare("shop.q", passive=True)

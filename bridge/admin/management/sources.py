@@ -40,7 +40,7 @@ class ManagementSources:
     store: Store
     topology: Topology
     accounts: Accounts
-    namespaces: frozenset[str]
+    namespaces: set[str]
     connections: Connections
     counters: MessageCounters
     clock: Clock
