@@ -16,10 +16,9 @@ import paho.mqtt.client as mqtt
 import pika
 import pika.exceptions
 import pytest
-from moto.sqs.models import sqs_backends
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.support.moto_server import moto_server
+from tests.support.moto_server import let_visibility_end, messages_in_sqs, moto_server
 from tests.support.program import Program, node_on_aws
 from tests.support.stomp_client import StompClient
 
@@ -135,18 +134,6 @@ def consume(program: Program, ledger: Ledger) -> None:
                 return
     except pika.exceptions.AMQPError:
         return
-
-
-def messages_in_sqs(name: str) -> list[Any]:
-    """All messages of a queue, whether they are visible or not."""
-    queue = sqs_backends["123456789012"]["eu-west-1"].queues[name]
-    return list(queue._messages)
-
-
-def let_visibility_end(name: str) -> None:
-    """What would come by itself after a minute."""
-    for message in messages_in_sqs(name):
-        message.visible_at = 0.0
 
 
 def test_nothing_confirmed_is_lost(moto_url: str, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.server import ThreadedMotoServer
+from moto.sqs.models import sqs_backends
 from werkzeug.serving import make_server
+
+_ACCOUNT = "123456789012"
 
 Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
@@ -67,3 +70,24 @@ def moto_server() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def messages_in_sqs(prefix: str) -> list[Any]:
+    """All messages of the queues whose name starts so, whether they are visible or not."""
+    backends = sqs_backends[_ACCOUNT]
+    return [
+        message
+        for region in list(backends)
+        for name, queue in backends[region].queues.items()
+        if name.startswith(prefix)
+        for message in list(queue._messages)
+    ]
+
+
+def let_visibility_end(prefix: str) -> None:
+    """What would come by itself: a minute after a node died, what it had is to be had again.
+
+    That is also what is sent meanwhile: somebody's last poll goes on for a while without him.
+    """
+    for message in messages_in_sqs(prefix):
+        message.visible_at = 0.0
