@@ -30,7 +30,9 @@ def plan(loaded: Loaded, *, policy_only: bool) -> int:
         for declared in loaded.config.queues:
             name = QueueName(declared.namespace, declared.name)
             queues[name] = settings_of(declared, QueueSettings())
-        for line in plan_lines(options, region or "of the environment", queues):
+        rules = loaded.rules
+        where = region or "of the environment"
+        for line in plan_lines(options, where, queues, rules.topics(), rules.source_topics()):
             print(line)
         print("\nIAM policy:")
     print(json.dumps(policy_of(options, region or "*"), indent=2))

@@ -19,6 +19,7 @@ from bridge.messaging.filters import FilterPolicy
 from bridge.messaging.limits import Limits
 from bridge.messaging.matcher import PatternIndex
 from bridge.messaging.model import DEFAULT_NAMESPACE, Message, Origin, QueueName, TopicName, Value
+from bridge.messaging.names import topic_from_sns_name
 from bridge.routing.addresses import (
     Destination,
     SourcePattern,
@@ -164,6 +165,15 @@ class Rules:
         """
         return frozenset(
             each.topic for each in self._constant_destinations("sns") if each.topic is not None
+        )
+
+    def source_topics(self) -> frozenset[TopicName]:
+        """The SNS topics that rules without wildcards begin at."""
+        sources = [split_protocol(each.rule.source) for each in self.all]
+        return frozenset(
+            topic_from_sns_name(address)
+            for protocol, address in sources
+            if protocol == "sns" and not set("*{").intersection(address)
         )
 
     def queues(self) -> frozenset[QueueName]:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from bridge.backends.aws import AwsOptions, OrderingRule
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.backends.aws import AwsOptions, Mode, OrderingRule, TopicRule
 from bridge.backends.aws.plan import plan_lines, policy
-from bridge.messaging.model import QueueName, QueueSettings, StateChange, UnitOfWork
+from bridge.messaging.errors import TopicDoesNotExist
+from bridge.messaging.model import (
+    QueueName,
+    QueueSettings,
+    StateChange,
+    TopicName,
+    UnitOfWork,
+)
 from tests.bridge.backends.aws.conftest import Opened
 from tests.bridge.backends.aws.test_ordering import empty_account
+from tests.support.aws_nodes import cloud, eventually, node
+from tests.support.moto_server import moto_server
 from tests.support.stores import commit, make_queue, message
 
 COVERED_BY = {
@@ -14,6 +28,7 @@ COVERED_BY = {
     "DeleteMessageBatch": "DeleteMessage",
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
     "TransactWriteItems": "PutItem",
+    "PublishBatch": "Publish",
 }
 
 
@@ -51,6 +66,7 @@ def test_resources() -> None:
         prefix="lb-",
         table="state",
         queues={"orders": "prod-orders"},
+        topics={"events": "prod-events", "alarms": "arn:aws-cn:sns:cn-north-1:1:alarms"},
         payload_bucket="big",
         payload_prefix="lb/",
     )
@@ -64,6 +80,10 @@ def test_resources() -> None:
         "arn:aws-cn:sqs:cn-north-1:*:prod-orders",
         "*",
         "arn:aws-cn:dynamodb:cn-north-1:*:table/state",
+        "arn:aws-cn:sns:cn-north-1:*:lb-*",
+        "arn:aws-cn:sns:cn-north-1:*:prod-events",
+        "arn:aws-cn:sns:cn-north-1:1:alarms",
+        "*",
         "arn:aws-cn:s3:::big/lb/*",
     ]
 
@@ -91,3 +111,64 @@ async def test_figures(opened: Opened) -> None:
     assert figures["aws_sqs_send_message_batch_calls_total"] == 1
     assert figures["aws_sqs_billed_requests_total"] >= 16
     assert figures["aws_failed_calls_total"] == 1
+
+
+def test_topic_lines() -> None:
+    options = AwsOptions(
+        prefix="lb-",
+        topics={"events": "theirs"},
+        topic_rules=(TopicRule("al*", publish=Mode.NEVER, ingest=Mode.NEVER),),
+    )
+    targets = [TopicName("/", "meters")]
+    sources = [TopicName("/", "events")]
+    lines = plan_lines(options, "eu-west-1", {}, targets, [*sources, TopicName("/", "alarms")])
+    shown = {line.split()[1]: line for line in lines if line.startswith("topic ")}
+    assert shown["alarms"].endswith("as lb-alarms: made if it is absent; published to: never")
+    assert shown["events"].endswith("as theirs: has to be there; published to: auto")
+    assert shown["meters"].endswith("as lb-meters: made if it is absent; published to: always")
+    ingested = {line.split()[1]: line for line in lines if line.startswith("ingest ")}
+    assert "through lb-ingest-events--" in ingested["events"]
+    assert 'raw, filter {"landbridge-origin":[{"exists":false}]}' in ingested["alarms"]
+    assert "subscribed while somebody here listens" in ingested["meters"]
+    assert ingested.keys() == {"alarms", "events", "meters"}
+
+
+def test_without_leave_to_create_topics_the_policy_has_none() -> None:
+    text = str(policy(AwsOptions(create=False), "eu-west-1"))
+    assert "sns:Publish" in text
+    assert "Subscribe'" not in text
+
+
+async def test_the_policy_covers_what_topics_and_inboxes_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bounds = {"ingest_linger_seconds": 0.1, "inbox_look_seconds": 0.05}
+    options: dict[str, Any] = {"publish": Mode.ALWAYS, "topic_check_seconds": 0.1, "bounds": bounds}
+    with moto_server() as url:
+        async with (
+            node(url, tmp_path / "one", **options) as one,
+            node(url, tmp_path / "other", **options) as other,
+        ):
+            await other.topology.declare_topic(TopicName("/", "a b"))
+            there = await other.queue("there", transient=True)
+            await other.bind("a b", there)
+            await one.publish("a b", "x")
+            sns = cloud(url, "sns")
+            topic = await eventually(lambda: sns.list_topics()["Topics"])
+            arn = topic[0]["TopicArn"]
+            await eventually(lambda: sns.list_subscriptions()["Subscriptions"])
+            await other.topology.remove_queue(there)
+            await eventually(lambda: not sns.list_subscriptions()["Subscriptions"])
+            sns.delete_topic(TopicArn=arn)
+            with pytest.raises(TopicDoesNotExist):
+                await one.publish("a b", "x")
+    assert {"Unsubscribe", "PublishBatch"} <= one.calls("sns") | other.calls("sns")
+    allowed = {
+        action
+        for statement in policy(AwsOptions(), "eu-west-1")["Statement"]
+        for action in statement["Action"]
+    }
+    calls = {*one.backend.counters.calls, *other.backend.counters.calls}
+    assert {f"{name}:{COVERED_BY.get(action, action)}" for name, action in calls} <= allowed
