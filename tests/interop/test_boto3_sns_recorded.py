@@ -258,6 +258,45 @@ def test_a_deleted_queue_feeds_the_dead_letters(
     assert [each["SubscriptionArn"] for each in listed] == [subscription]
 
 
+def test_dead_letters_are_of_the_kind_of_the_queue(sqs: Any, sns: Any) -> None:
+    topic = make_topic(sns, FifoTopic="true")
+    (url, plain), (dead_url, dead), (_, fifo) = (
+        make_queue(sqs),
+        make_queue(sqs),
+        make_queue(sqs, fifo=True),
+    )
+    policy = json.dumps({"deadLetterTargetArn": dead})
+    refused = refusal(
+        sns.subscribe,
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=fifo,
+        Attributes={"RedrivePolicy": policy},
+    )
+    text = "RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic."
+    assert refused == sns_invalid(f"Attributes Reason: {text}")
+    subscription = subscribe(sns, topic, fifo)
+    change = {"AttributeName": "RedrivePolicy", "AttributeValue": policy}
+    change_of = sns.set_subscription_attributes
+    assert refusal(change_of, SubscriptionArn=subscription, **change) == sns_invalid(text)
+    change_of(SubscriptionArn=subscribe(sns, topic, plain), **change)
+    sqs.delete_queue(QueueUrl=url)
+    sns.publish(TopicArn=topic, Message="x", MessageGroupId="g", MessageDeduplicationId="d")
+    (message,) = receive(sqs, dead_url)
+    assert json.loads(message["Body"])["Message"] == "x"
+
+
+@pytest.mark.parametrize("data_type", ["String.", "Stringlike", "string"])
+def test_types_that_are_none(sns: Any, topic: str, data_type: str) -> None:
+    attributes = {"a": {"DataType": data_type, "StringValue": "v"}}
+    text = (
+        "The message attribute 'a' has an invalid message attribute type, the set of supported"
+        " type prefixes is Binary, Number, and String."
+    )
+    refused = refusal(sns.publish, TopicArn=topic, Message="x", MessageAttributes=attributes)
+    assert refused == Refusal("ParameterValueInvalid", None, 400, text)
+
+
 def test_an_envelope_over_the_limit_of_its_queue(sqs: Any, sns: Any, topic: str) -> None:
     url, arn = make_queue(sqs, MaximumMessageSize="1024")
     dead_url, dead_arn = make_queue(sqs)

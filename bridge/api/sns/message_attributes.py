@@ -65,7 +65,8 @@ def _checked_value(name: str, value: MessageAttributeValue, place: str) -> Attri
             f"The message attribute '{name}' must contain non-empty message attribute type."
         )
     base = base_type(data_type)
-    if base is None:
+    # SQS takes a dot with no label behind it; SNS was recorded to refuse it.
+    if base is None or data_type == f"{base}.":
         raise _invalid(
             f"The message attribute '{name}' has an invalid message attribute type, the set of"
             " supported type prefixes is Binary, Number, and String."

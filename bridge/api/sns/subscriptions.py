@@ -32,7 +32,7 @@ from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.filters import FilterPolicy, FilterScope
 from bridge.messaging.identifiers import ACCOUNT
 from bridge.messaging.model import QueueName
-from bridge.messaging.names import queue_from_sqs_name
+from bridge.messaging.names import FIFO_SUFFIX, queue_from_sqs_name
 from bridge.routing.catalogue import FilterScope as FilterScopeName
 from bridge.routing.catalogue import Subscription, Topic
 
@@ -69,10 +69,11 @@ async def subscribe(
         name: _in_plain_case(name, value) for name, value in (request.attributes or {}).items()
     }
     queue = _checked_endpoint(service, topic, protocol, endpoint)
+    fifo = endpoint.endswith(FIFO_SUFFIX)
     for name, value in attributes.items():
         if name not in SETTABLE:
             raise invalid("Attributes", f"Unknown attribute: {name}")
-        _check_attribute(service, topic, attributes, name, value, within="Attributes Reason: ")
+        _check_attribute(attributes, name, value, within="Attributes Reason: ", fifo=fifo)
     existing = _same_endpoint(service, topic, protocol, endpoint)
     if existing is not None:
         if attributes and not _has(existing, attributes):
@@ -180,7 +181,8 @@ async def set_subscription_attributes(
     attributes = {**subscription.attributes, name: value}
     if name == "FilterPolicy" and not value:
         del attributes[name]
-    _check_attribute(service, topic, attributes, name, value, within="")
+    fifo = _endpoint_of(service, call, subscription).endswith(FIFO_SUFFIX)
+    _check_attribute(attributes, name, value, within="", fifo=fifo)
     if name == "FilterPolicy" and name not in subscription.attributes:
         _check_policy_count(service, topic, attributes)
     changed = msgspec.structs.replace(subscription, attributes=attributes)
@@ -293,7 +295,7 @@ def _checked_endpoint(
     if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs":
         raise invalid("SQS endpoint ARN")
     name = parts[5]
-    if name.endswith(".fifo") and not topic.fifo:
+    if name.endswith(FIFO_SUFFIX) and not topic.fifo:
         raise invalid(
             "Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard"
             " SNS topics"
@@ -309,12 +311,7 @@ def _in_plain_case(name: str, value: str) -> str:
 
 
 def _check_attribute(
-    service: SnsService,
-    topic: Topic,
-    attributes: Mapping[str, str],
-    name: str,
-    value: str,
-    within: str,
+    attributes: Mapping[str, str], name: str, value: str, *, within: str, fifo: bool
 ) -> None:
     match name:
         case "RawMessageDelivery":
@@ -335,7 +332,7 @@ def _check_attribute(
                 _check_filter(value, attributes.get("FilterPolicyScope"), within)
         case "RedrivePolicy":
             if value:
-                _check_redrive(service, topic, value, within)
+                _check_redrive(value, within, fifo=fifo)
         case "DeliveryPolicy":
             if value:
                 check_delivery_policy(value, within)
@@ -355,7 +352,8 @@ def _check_filter(text: str, scope: str | None, within: str) -> None:
         raise invalid(f"{within}FilterPolicyScope: Invalid value [{scope}]") from error
 
 
-def _check_redrive(service: SnsService, topic: Topic, text: str, within: str) -> None:
+def _check_redrive(text: str, within: str, *, fifo: bool) -> None:
+    """What a subscription may have for its dead letters: a `fifo` queue needs one of its kind."""
     try:
         policy = json.loads(text)
         arn = policy["deadLetterTargetArn"]
@@ -364,7 +362,7 @@ def _check_redrive(service: SnsService, topic: Topic, text: str, within: str) ->
     parts = arn.split(":") if isinstance(arn, str) else []
     if len(parts) != 6 or parts[2] != "sqs":
         raise invalid(f"{within}RedrivePolicy: deadLetterTargetArn is an invalid arn")
-    if topic.fifo and not parts[5].endswith(".fifo"):
+    if fifo and not parts[5].endswith(FIFO_SUFFIX):
         raise invalid(
             f"{within}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO"
             " Topic."
