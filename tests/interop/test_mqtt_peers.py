@@ -1,0 +1,99 @@
+"""The same MQTT scripts against Landbridge and Mosquitto, outcome by outcome.
+
+What Landbridge does otherwise stands in `DIFFERENCES`, with the reason; all else has to be the
+same. Runs where Debian's `mosquitto` is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import pytest
+
+from tests.benchmarks.peers import Landbridge, Mosquitto, Peer
+from tests.interop.mqtt_scripts import SCRIPTS, Outcome, Script
+
+SCRIPTS_AT_ONCE = 32
+
+_TABLE: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    (
+        "MQTT 5, 4.8.2: $share has a name and a filter",
+        ("a_filter[5-'$share//a']", "a_filter[5-'$share/g']", "a_filter[5-'$share/g/']"),
+    ),
+    ("overlapping filters deliver once", ("overlapping_filters[5]",)),
+    ("MQTT 5, 3.1.4: who is taken over is told so", ("a_client_id_twice[5]",)),
+    (
+        "the specification forbids it, and says that the connection is to be closed",
+        (
+            *(f"a_mistake[{version}-b'\\xc0\\x01x']" for version in (4, 5)),
+            *(f"a_mistake[{version}-b'\\xd0\\x00']" for version in (4, 5)),
+            *(f"a_mistake[{version}-b'8\\x05\\x00\\x01a\\x00x']" for version in (4, 5)),
+            "a_mistake[4-b'\\xb0\\x02\\x00\\x01']",
+        ),
+    ),
+    (
+        "MQTT 5, 3.1.2.2: an unknown version is answered in the newest",
+        tuple(
+            f"a_connect[{version}-b'\\x00\\x04MQTT\\t\\x02\\x00\\x00\\x00\\x00']"
+            for version in (4, 5)
+        ),
+    ),
+    (
+        "MQTT 5, 3.6.2.1 and 3.7.2.1: an unknown packet identifier is called so",
+        ("an_answer_to_nothing[5-5]", "an_answer_to_nothing[5-6]"),
+    ),
+)
+DIFFERENCES: Final = {name: reason for reason, names in _TABLE for name in names}
+
+Outcomes = dict[tuple[str, str], Outcome]
+
+pytestmark = [
+    pytest.mark.skipif(not Mosquitto.installed(), reason="mosquitto is not installed"),
+    pytest.mark.timeout(120),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
+    """What came of each script at each broker; all run at once, as most of their time is waiting
+    for what is not to come.
+    """
+    directory = tmp_path_factory.mktemp("peers")
+    brokers: list[Peer] = [Landbridge(directory), Mosquitto(directory)]
+    with ThreadPoolExecutor(SCRIPTS_AT_ONCE) as pool:
+        try:
+            for broker in brokers:
+                broker.start()
+            running = {
+                (script.name, broker.name): pool.submit(_outcome, script, broker)
+                for script in SCRIPTS
+                for broker in brokers
+            }
+            yield {key: future.result() for key, future in running.items()}
+        finally:
+            for broker in brokers:
+                broker.stop()
+
+
+def _outcome(script: Script, broker: Peer) -> Outcome:
+    try:
+        return script.run(broker.ports["mqtt"])
+    except (AssertionError, OSError) as error:
+        return [f"stuck: {error!r}"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
+def test_outcomes_are_those_of_mosquitto(script: Script, outcomes: Outcomes) -> None:
+    ours, theirs = outcomes[script.name, "landbridge"], outcomes[script.name, "mosquitto"]
+    assert not any(each.startswith("stuck") for each in ours), ours
+    reason = DIFFERENCES.get(script.name)
+    if reason is None:
+        assert ours == theirs
+    else:
+        assert ours != theirs, f"no difference any more: {reason}"
+
+
+def test_differences_name_scripts() -> None:
+    assert DIFFERENCES.keys() <= {script.name for script in SCRIPTS}
