@@ -10,8 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from adapters.amqp091.errors import AmqpError, HardError, frame_error
-from adapters.amqp091.limits import FRAME_OVERHEAD, ConnectionLimits
+from adapters.amqp091.errors import (
+    AmqpError,
+    HardError,
+    frame_error,
+    octets_shown,
+    unexpected_frame,
+)
+from adapters.amqp091.limits import FRAME_OVERHEAD, FRAME_SIZE_MIN, ConnectionLimits
 from adapters.amqp091.methods import (
     FRAME_BODY,
     FRAME_END,
@@ -32,7 +38,8 @@ class AmqpConnection(ABC):
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         self.limits = limits
-        self.frame_size_max = limits.frame_size_max
+        self.frame_size_max = min(limits.frame_size_max, FRAME_SIZE_MIN)
+        """Until a larger one is negotiated, peers need take no more than this (4.2.3)."""
         self.channel_max = limits.channel_max
         self.heartbeat_seconds = 0.0
         self._payload_max = limits.frame_size_max - FRAME_OVERHEAD
@@ -166,11 +173,13 @@ class AmqpConnection(ABC):
         while end - position >= _HEAD_SIZE and not self._finished:
             kind, number, size = FRAME_HEAD.unpack_from(data, position)
             if kind not in _FRAME_TYPES:
-                raise frame_error(f"unknown frame type {kind}")
-            if size > self._payload_max:
+                payload = data[position + _HEAD_SIZE :][:size]
+                raise frame_error(f"{octets_shown(kind, payload)}: unknown_frame")
+            if size > self.frame_size_max:
+                # As RabbitMQ does, forgive those who do not count the octets around the payload.
                 raise frame_error(
-                    f"frame of {size + FRAME_OVERHEAD} octets is larger than the negotiated"
-                    f" frame_max of {self.frame_size_max}"
+                    f"{octets_shown(kind, b'')}:"
+                    f" {{frame_too_large,{size},{self.frame_size_max - FRAME_OVERHEAD}}}"
                 )
             stop = position + _HEAD_SIZE + size
             if stop >= end:
@@ -180,13 +189,17 @@ class AmqpConnection(ABC):
                 if reached != position:
                     position = reached
                     continue
-            if data[stop] != FRAME_END:
-                raise frame_error(f"frame of type {kind} ends with {data[stop]:#04x}, not 0xce")
             payload = data[position + _HEAD_SIZE : stop]
+            if data[stop] != FRAME_END:
+                raise frame_error(
+                    f"{octets_shown(kind, payload)}: {{invalid_frame_end_marker,{data[stop]}}}"
+                )
             position = stop + 1
             if kind == FRAME_HEARTBEAT:
-                if number or size:
-                    raise frame_error("a heartbeat has channel 0 and no payload")
+                if size:
+                    raise frame_error(f"{octets_shown(kind, payload)}: unknown_frame")
+                if number:
+                    raise unexpected_frame(octets_shown(kind, payload))
             else:
                 try:
                     self._frame(kind, number, payload, now)

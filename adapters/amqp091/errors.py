@@ -7,8 +7,11 @@ The reply text is the name of the code, a dash and an explanation, which users s
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from adapters.errors import RemoteProtocolError
+
+_OCTETS_SHOWN: Final = 16
 
 
 class ReplyCode(IntEnum):
@@ -67,6 +70,17 @@ class SoftError(AmqpError):
 def reply_text(code: ReplyCode, explanation: str) -> str:
     """`NOT_FOUND - no queue 'q' in vhost '/'`: the form that RabbitMQ's users search for."""
     return f"{code.name} - {explanation}"
+
+
+def octets_shown(kind: int, payload: bytes) -> str:
+    """`type 8, all octets = <<"x">>`: a frame as RabbitMQ's errors show it."""
+    head = payload[:_OCTETS_SHOWN]
+    count = "all" if len(payload) <= _OCTETS_SHOWN else f"first {_OCTETS_SHOWN}"
+    if head and all(0x20 <= octet < 0x7F for octet in head):
+        shown = f'"{head.decode("ascii")}"'
+    else:
+        shown = ",".join(str(octet) for octet in head)
+    return f"type {kind}, {count} octets = <<{shown}>>"
 
 
 def frame_error(explanation: str) -> HardError:

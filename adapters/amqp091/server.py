@@ -370,7 +370,8 @@ class ServerConnection(ChannelAnswers):
             return
         if method.name != "Channel.Open":
             raise HardError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'", method.number)
-        if number > self.channel_max or len(self.channels) >= self.channel_max:
+        # As in RabbitMQ it is their number that is bounded, not what they are called.
+        if len(self.channels) >= self.channel_max:
             raise not_allowed(
                 f"number of channels opened ({len(self.channels)}) has reached the negotiated"
                 f" channel_max ({self.channel_max})",

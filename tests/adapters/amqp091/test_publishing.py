@@ -134,9 +134,18 @@ FAULTS = {
     "short header": (publish() + frame(2, 1, b"\0\x3c\0\0"), 502, "truncated content header"),
     "malformed properties": (publish() + header(1, b"\x80\x00\x09x"), 502, "malformed properties"),
     "unopened channel": (message(b"x", 9), 504, "expected 'channel.open'"),
-    "no end of frame": (message(b"x")[:-1] + b"\xcd", 501, "ends with 0xcd"),
-    "unknown frame type": (frame(7, 1, b"x"), 501, "unknown frame type 7"),
-    "frame too large": (FRAME_HEAD.pack(3, 1, 131_065), 501, "negotiated frame_max of 131072"),
+    "no end of frame": (
+        message(b"x")[:-1] + b"\xcd",
+        501,
+        'type 3, all octets = <<"x">>: {invalid_frame_end_marker,205}',
+    ),
+    "unknown frame type": (frame(7, 1, b"\0x"), 501, "type 7, all octets = <<0,120>>: unknown_f"),
+    "longer one": (frame(7, 1, b"x" * 17), 501, f'type 7, first 16 octets = <<"{"x" * 16}">>'),
+    "frame too large": (
+        FRAME_HEAD.pack(3, 1, 131_073),
+        501,
+        "type 3, all octets = <<>>: {frame_too_large,131073,131064}",
+    ),
     "key that is no text": (publish().replace(b"\x01q", b"\x01\xff") + header(0), 502, "decode"),
 }
 

@@ -127,8 +127,9 @@ def test_answers_out_of_turn_are_our_own_mistake() -> None:
         (encode_method(0, "Connection.TuneOk"), 504, "unexpected method in connection state"),
         (encode_method(1, "Channel.Open"), 504, "unexpected method in connection state starting"),
         (b"\x02\0\0\0\0\0\1x\xce", 505, "content frame on channel 0"),
-        (b"\x08\0\1\0\0\0\0\xce", 501, "heartbeat"),
-        (b"\x08\0\0\0\0\0\1x\xce", 501, "heartbeat"),
+        (b"\x08\0\1\0\0\0\0\xce", 505, "UNEXPECTED_FRAME - type 8, all octets = <<>>"),
+        (b"\x08\0\0\0\0\0\1x\xce", 501, 'type 8, all octets = <<"x">>: unknown_frame'),
+        (b"\1\0\0\0\0\x10\1", 501, "{frame_too_large,4097,4088}"),
     ],
 )
 def test_before_the_handshake_is_over(data: bytes, code: int, text: str) -> None:
@@ -165,6 +166,12 @@ def test_methods_at_the_wrong_place(
         code,
         f"{ReplyCode(code).name} - {text}",
     )
+
+
+def test_channels_have_any_number() -> None:
+    conversation = opened(0, channel_max=2)
+    conversation.channel(65_535)
+    conversation.channel(3)
 
 
 def test_the_number_of_channels_is_held_to() -> None:
