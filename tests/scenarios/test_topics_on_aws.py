@@ -1,6 +1,7 @@
 """Topics and transient queues of two brokers on AWS: clients of all protocols, and boto3.
 
-moto stands for AWS. What is published at one node or by boto3 reaches every subscriber once, at whichever node it is.
+moto stands for AWS. What is published at one node or by boto3 reaches every subscriber once, at
+whichever node it is.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Outside:
     def receive(self, count: int) -> list[tuple[str, str]]:
         """Bodies with their subjects, in their order as far as SQS keeps it."""
         came: list[tuple[str, str]] = []
-        until(lambda: came.extend(self._some()) or len(came) >= count)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(came) < count:
+            assert time.monotonic() < deadline, came
+            came += self._some()
         return came
 
     def _some(self) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.messaging.envelope import ORIGIN_ATTRIBUTE
 from bridge.messaging.identifiers import parse_arn, queue_arn
@@ -163,6 +164,10 @@ class Ingest:
     # -- Consumer
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if isinstance(delivery, AwsDelivery):
+                # A body in S3 is for whoever else is subscribed to the topic, too.
+                delivery.payload = None
         self._under_way += len(deliveries)
         self._incoming(self._topic.name, deliveries, self._done)
 

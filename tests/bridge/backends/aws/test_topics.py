@@ -358,6 +358,44 @@ async def test_what_sns_does_not_take_is_refused(aws: Cloud) -> None:
             await one.publish("amq.topic", "a", b"x" * 262_144)
 
 
+async def test_bodies_over_the_limit_go_through_s3(aws: Cloud) -> None:
+    s3 = cloud(aws.dynamodb, "s3")
+    bucket = f"{aws.prefix}payloads"
+    place = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+    topic = aws.sns.create_topic(Name=f"{aws.prefix}amq-topic")["TopicArn"]
+    outside = aws.subscribe(topic, f"{aws.prefix}outside")
+    body = "x" * 300_000
+    async with aws.node(endpoints={"s3": aws.dynamodb}, payload_bucket=bucket) as one:
+        queue = await one.queue("kept")
+        await one.bind("amq.topic", queue, "#")
+        await ingested_beside(aws, topic)
+        assert await one.publish("amq.topic", "a", body.encode())
+        (received,) = await eventually(partial(aws.receive, outside))
+        assert "ExtendedPayloadSize" in received["MessageAttributes"]
+        pointer = json.loads(received["Body"])[1]
+        found = s3.get_object(Bucket=pointer["s3BucketName"], Key=pointer["s3Key"])
+        assert found["Body"].read().decode() == body
+        # And in: what points to a payload brings it, and leaves it to the others.
+        aws.sns.publish(
+            TopicArn=topic,
+            Message=received["Body"],
+            MessageAttributes={
+                **subject("back"),
+                "ExtendedPayloadSize": {"DataType": "Number", "StringValue": str(len(body))},
+            },
+        )
+        collector = await consume(one.backend.store, queue)
+        await collector.expect(2)
+        assert collector.bodies == [body, body]
+        assert s3.get_object(Bucket=pointer["s3BucketName"], Key=pointer["s3Key"])
+
+
+async def ingested_beside(aws: Cloud, topic: str) -> None:
+    """Return once a topic with another subscriber is taken in as well."""
+    await eventually(lambda: len(aws.endpoints(topic)) == 2)
+
+
 async def test_a_topic_that_is_deleted_in_sns(aws: Cloud) -> None:
     async with aws.node(publish=Mode.ALWAYS, ingest=Mode.NEVER) as one:
         await one.publish("amq.topic", "a")
