@@ -381,6 +381,7 @@ def _api_of(config: Config) -> ApiOptions:
         name_reuse_seconds=api.name_reuse_seconds,
         purge_interval_seconds=api.purge_interval_seconds,
         faults=Faults(**api.simulation.model_dump()) if api.simulate == "aws" else None,
+        requests_as_tasks=config.backend.kind == "aws",
     )
 
 

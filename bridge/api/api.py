@@ -48,7 +48,7 @@ UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 """SNS's actions that the links in its messages lead to; what they need to know is in the link."""
 _SQS_RENDERING = rendering_of("")
 
-Answer: TypeAlias = HttpResponse | Steps
+Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
 
 
 class AwsApi:
@@ -70,6 +70,7 @@ class AwsApi:
         """`spawn` runs what outlives a request, in a task group that ends with the process."""
         options = options or ApiOptions()
         directory = QueueDirectory(store)
+        self._as_tasks = options.requests_as_tasks
         self._clock = clock
         self._message_ids = message_ids
         self._log = log
@@ -199,7 +200,8 @@ class AwsApi:
 
     def _answer(self, call: Call, operation: Operation[Any], outcome: Any) -> Answer:
         if iscoroutine(outcome):
-            return Steps(self._finish(call, operation, outcome))
+            answering = self._finish(call, operation, outcome)
+            return answering if self._as_tasks else Steps(answering)
         return _response(call, 200, *success_body(call, operation, outcome))
 
     async def _finish(

@@ -27,3 +27,7 @@ class ApiOptions:
     """How long after a purge the next one of the same queue is refused."""
     faults: Faults | None = None
     """What goes wrong, to behave like AWS at its worst; None: nothing."""
+    requests_as_tasks: bool = False
+    """Give each request that waits for the store a task, which is slower, for a store that calls
+    others to answer.
+    """

@@ -115,10 +115,12 @@ class StateChange(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """How a first-in-first-out queue took a send; a duplicate has the original's values."""
+    """How a queue took a send; a duplicate has the original's values. Only first-in-first-out
+    queues number what they take.
+    """
 
     message_id: str
-    sequence_number: str
+    sequence_number: str = ""
 
 
 class UnitOfWork:
@@ -134,7 +136,8 @@ class UnitOfWork:
 
     `done` is called exactly once, on the event loop, never before `submit` returned. By then
     `error` says why all of it failed, and `failures` which sends failed by themselves (index ->
-    error); `accepted` says how first-in-first-out queues took theirs (index -> ids).
+    error); `accepted` says under which ids sends were taken (index -> ids), by first-in-first-out
+    queues always, and in units that are `answered` wherever it is not the message's own id.
     """
 
     __slots__ = (

@@ -17,6 +17,7 @@ import pika.exceptions
 import pytest
 
 from tests.scenarios.test_protocols_on_aws import KEYS, Session, amqp
+from tests.support.aws_clients import client
 from tests.support.moto_server import moto_server
 from tests.support.program import Program, run_landbridge, running, start
 
@@ -172,3 +173,18 @@ def test_imported_users_and_namespaces_count_at_nodes_that_run(
         )
         with pika.BlockingConnection(parameters) as connection:
             connection.channel().queue_declare("shop.q", passive=True)
+
+
+def test_the_api_of_a_node_gives_the_ids_that_receivers_see(moto_url: str, tmp_path: Path) -> None:
+    with brokers(moto_url, tmp_path, "ids", count=1) as (program,):
+        sqs = client(f"http://127.0.0.1:{program.port('aws')}", "sqs")
+        url = sqs.create_queue(QueueName="orders")["QueueUrl"]
+        sent = [sqs.send_message(QueueUrl=url, MessageBody="a")["MessageId"]]
+        entries = [{"Id": each, "MessageBody": each} for each in "bc"]
+        answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
+        sent += [each["MessageId"] for each in answer["Successful"]]
+        received: set[str] = set()
+        while len(received) < len(sent):
+            got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+            received |= {each["MessageId"] for each in got["Messages"]}
+        assert received == set(sent)

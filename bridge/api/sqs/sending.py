@@ -62,7 +62,7 @@ async def send_message(
         md5_of_message_system_attributes=message_attributes.md5_of(
             request.message_system_attributes
         ),
-        sequence_number=None if accepted is None else accepted.sequence_number,
+        sequence_number=None if accepted is None else accepted.sequence_number or None,
     )
 
 
@@ -157,5 +157,5 @@ def _add_results(
             )
         if accepted and (taken := accepted.get(index)) is not None:
             successful.message_id = taken.message_id
-            successful.sequence_number = taken.sequence_number
+            successful.sequence_number = taken.sequence_number or None
         result.successful.append(successful)

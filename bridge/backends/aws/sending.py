@@ -201,8 +201,8 @@ class Sender(Batcher[Outgoing]):
         super()._landed(batch)
 
     def succeeded(self, item: Outgoing, sent: Sent) -> None:
-        if sent.sequence_number is not None:
-            item.unit.accepted[item.index] = Accepted(sent.message_id, sent.sequence_number)
+        if sent.sequence_number is not None or item.unit.answered:
+            item.unit.accepted[item.index] = Accepted(sent.message_id, sent.sequence_number or "")
         self._node.part_done(item.unit)
 
     def failed(self, item: Outgoing, error: AwsError) -> None:

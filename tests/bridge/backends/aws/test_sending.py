@@ -17,7 +17,7 @@ from bridge.messaging.errors import (
 from bridge.messaging.model import StateChange, UnitOfWork
 from tests.bridge.backends.aws.conftest import Opened, quiet
 from tests.support.aws_stub import Answer, AwsStub, aws_error
-from tests.support.stores import make_queue, message, send
+from tests.support.stores import commit, make_queue, message, send
 
 
 def bodies(stub: AwsStub) -> list[list[str]]:
@@ -248,3 +248,13 @@ async def test_closing_finishes_units_of_several_steps(opened: Opened) -> None:
     assert answered == [unit]
     assert unit.error is None
     assert [r["Item"]["kind"]["S"] for r in stub.requests("PutItem")][-1] == "#log"
+
+
+async def test_who_is_answered_learns_the_ids_that_sqs_gave(opened: Opened) -> None:
+    backend, _ = await opened()
+    queue = await make_queue(backend.store)
+    for answered, expected in ((True, {0: ("m0", "")}), (False, {})):
+        unit = UnitOfWork(answered=answered)
+        unit.sends.append((queue, message("x")))
+        await commit(backend.store, unit)
+        assert unit.accepted == expected
