@@ -84,6 +84,8 @@ def confirmed(sns: Any, topic: str, endpoint: Endpoint, **attributes: str) -> st
     assert asked.headers["content-type"] == "text/plain; charset=UTF-8"
     assert asked.headers["user-agent"] == "Amazon Simple Notification Service Agent"
     check_signature(asked.envelope)
+    link = f"/?Action=ConfirmSubscription&TopicArn={topic}&Token={asked.envelope['Token']}"
+    assert asked.envelope["SubscribeURL"].endswith(link)
     answer = query(asked.envelope["SubscribeURL"], "GET")
     assert answer.status == 200
     arn = answer.find("ConfirmSubscriptionResult/SubscriptionArn") or ""

@@ -164,7 +164,8 @@ class PendingSubscriptions:
         region = subscription.attributes.get(REGION_OF, REGION)
         base = subscription.attributes[BASE_URL]
         arn = topic_arn(region, ACCOUNT, sns_name(subscription.topic))
-        query = urlencode({"Action": "ConfirmSubscription", "TopicArn": arn, "Token": token})
+        action = {"Action": "ConfirmSubscription", "TopicArn": arn, "Token": token}
+        query = urlencode(action, safe=":")
         now = self._clock.epoch_ms()
         if kind == "SubscriptionConfirmation":
             text = (
