@@ -437,3 +437,21 @@ def test_names_of_topics(sns: Any, own: str, fifo: str) -> None:
     assert refusal(sns.create_topic, Name=own, Attributes={"FifoTopic": fifo}) == sns_invalid(
         "Topic Name"
     )
+
+
+def test_faults_of_filters_come_before_the_protocol(sns: Any, topic: str) -> None:
+    def subscribe_as(protocol: str) -> Refusal:
+        return refusal(
+            sns.subscribe,
+            TopicArn=topic,
+            Protocol=protocol,
+            Endpoint="+15550100",
+            Attributes={"FilterPolicy": json.dumps({"k": [str(n) for n in range(151)]})},
+        )
+
+    assert subscribe_as("sms") == sns_invalid(
+        "Attributes Reason: FilterPolicy: Filter policy is too complex"
+    )
+    assert subscribe_as("pigeon") == sns_invalid(
+        "Amazon SNS does not support this protocol string: pigeon"
+    )

@@ -56,14 +56,17 @@ PROTOCOLS = frozenset({"sqs", "http", "https"})
 """Those that are offered. The others are answered as SNS answers protocols that it does not know.
 """
 
+PROTOCOLS_ELSEWHERE = frozenset({"application", "email", "email-json", "firehose", "lambda", "sms"})
+"""SNS's others. Programs try filter policies on them, so that faults of attributes come first."""
+
 
 async def subscribe(
     service: SnsService, call: Call, request: shapes.SubscribeRequest
 ) -> shapes.SubscriptionArnResult:
     topic = service.topic(call, request.topic_arn)
     protocol = request.protocol
-    if protocol not in PROTOCOLS:
-        raise invalid(f"Amazon SNS does not support this protocol string: {protocol}")
+    if protocol not in PROTOCOLS | PROTOCOLS_ELSEWHERE:
+        raise _not_offered(protocol)
     endpoint = request.endpoint or ""
     attributes = {
         name: _in_plain_case(name, value) for name, value in (request.attributes or {}).items()
@@ -74,6 +77,8 @@ async def subscribe(
         if name not in SETTABLE:
             raise invalid("Attributes", f"Unknown attribute: {name}")
         _check_attribute(attributes, name, value, within="Attributes Reason: ", fifo=fifo)
+    if protocol not in PROTOCOLS:
+        raise _not_offered(protocol)
     existing = _same_endpoint(service, topic, protocol, endpoint)
     if existing is not None:
         if attributes and not _has(existing, attributes):
@@ -278,9 +283,15 @@ async def _enter(service: SnsService, subscription: Subscription) -> None:
     )
 
 
+def _not_offered(protocol: str) -> ApiError:
+    return invalid(f"Amazon SNS does not support this protocol string: {protocol}")
+
+
 def _checked_endpoint(
     service: SnsService, topic: Topic, protocol: str, endpoint: str
 ) -> QueueName | None:
+    if protocol not in PROTOCOLS:
+        return None
     if protocol != "sqs":
         split = urlsplit(endpoint)
         if split.scheme != protocol or not split.hostname:
