@@ -21,7 +21,7 @@ _AT_LEAST_ONCE: Final = Emulated(
 )
 _IN_STEPS: Final = Emulated(
     "packet id first, then the message, then the answer",
-    "a crash between the steps can deliver once more",
+    "a crash between the steps, or a lost answer of SQS, can deliver once more",
 )
 _BEST_EFFORT: Final = Emulated(
     "standard queues keep the order as well as SQS does",

@@ -7,6 +7,7 @@ everything that was confirmed is delivered.
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -124,7 +125,7 @@ def over_amqp(port: int, queue: str) -> Callable[[Publisher], None]:
     return publish
 
 
-def over_mqtt(port: int, topic: str) -> Callable[[Publisher], None]:
+def over_mqtt(port: int, topic: str, qos: int = 1) -> Callable[[Publisher], None]:
     def publish(self: Publisher) -> None:
         lost: list[Any] = []
         one = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=topic.replace("/", "-"))
@@ -134,7 +135,7 @@ def over_mqtt(port: int, topic: str) -> Callable[[Publisher], None]:
         one.connect("127.0.0.1", port)
         one.loop_start()
         self.go.wait()
-        sent = [(body, one.publish(topic, body, qos=1)) for body in self.bodies]
+        sent = [(body, one.publish(topic, body, qos=qos)) for body in self.bodies]
         for body, each in sent:
             each.wait_for_publish(WAIT_SECONDS)
             assert each.is_published()
@@ -230,3 +231,38 @@ def test_publishers_wait_and_nothing_confirmed_is_lost(
         assert {each["Body"] for each in left.get("Messages", [])} <= set(
             publishers[queues.index(name)].bodies
         )
+
+
+def test_what_sqs_hands_out_twice_comes_once(api: RunningApi, program: Program) -> None:
+    amqp = program.port("amqp")
+    declare(amqp, "twice", topic="twice/t")
+    came: queue.Queue[str] = queue.Queue()
+    subscribed = threading.Event()
+    one = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="twice", clean_session=False)
+    one.on_message = lambda _c, _u, each: came.put(each.payload.decode())
+    one.on_subscribe = lambda *_: subscribed.set()
+    one.connect("127.0.0.1", program.port("mqtt"))
+    one.loop_start()
+    one.subscribe("twice/t", qos=2)
+    assert subscribed.wait(WAIT_SECONDS)
+    api.use(seed=11, duplicate_rate=1.0, duplicate_seconds=0.5)
+    publisher = Publisher("d", over_mqtt(program.port("mqtt"), "twice/t", qos=2))
+    publisher.start_connected()
+    publisher.go.set()
+    publisher.finish()
+    consumer = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", amqp))
+    channel = consumer.channel()
+    consumed: list[str] = []
+    # Copies are handed out within half a second, to polls that wait longer.
+    for method, _, body in channel.consume("twice", inactivity_timeout=3):
+        if method is None:
+            break
+        consumed.append(body.decode())
+        channel.basic_ack(method.delivery_tag)
+    channel.cancel()
+    consumer.close()
+    api.use()
+    one.disconnect()
+    one.loop_stop()
+    assert sorted(consumed) == sorted(publisher.bodies)
+    assert sorted(came.queue) == sorted(publisher.bodies)

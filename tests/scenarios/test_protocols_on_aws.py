@@ -1,4 +1,4 @@
-"""AMQP and MQTT clients on a broker whose queues are in SQS, through a restart; AWS good and bad."""
+"""AMQP and MQTT clients on a broker whose queues are in SQS, and its restart; AWS good and bad."""
 
 from __future__ import annotations
 

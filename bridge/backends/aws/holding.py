@@ -1,4 +1,4 @@
-"""What connections of this node hold: visibility renewed in batches until it is settled.
+"""What connections of this node hold: visibility renewed in batches until it is settled. Hot path.
 
 One ordered map and one timer for all queues; whatever was settled in the meantime has left the map,
 so a renewal costs nothing for messages that are settled quickly.
@@ -21,7 +21,8 @@ class Holder:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._held: dict[AwsDelivery, None] = {}
+        self._held: dict[str, AwsDelivery] = {}
+        """By message id, which is unique among what can be held: a message is in one queue."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -33,7 +34,7 @@ class Holder:
         delivery.held = True
         delivery.received_at = now
         delivery.renew_at = now + self._node.limits.renew_after_seconds
-        self._held[delivery] = None
+        self._held[delivery.message.message_id] = delivery
         if self._timer is None:
             self._arm(self._node.limits.renew_after_seconds)
 
@@ -42,14 +43,24 @@ class Holder:
         if not delivery.held:
             return False
         delivery.held = False
-        self._held.pop(delivery, None)
+        message_id = delivery.message.message_id
+        if self._held.get(message_id) is delivery:
+            del self._held[message_id]
+        return True
+
+    def renew_handle(self, delivery: AwsDelivery) -> bool:
+        """Give a message that is held the handle of its latest receive; False if it is not held."""
+        held = self._held.get(delivery.message.message_id)
+        if held is None or held.queue is not delivery.queue:
+            return False
+        held.handle = delivery.handle
         return True
 
     def close(self) -> list[AwsDelivery]:
         """Let go of everything; returns what was held."""
         if self._timer is not None:
             self._timer.cancel()
-        held, self._held = list(self._held), {}
+        held, self._held = list(self._held.values()), {}
         for delivery in held:
             delivery.held = False
         return held
@@ -65,15 +76,16 @@ class Holder:
         oldest = now - node.limits.hold_seconds_max
         overdue: set[Receiver] = set()
         while self._held:
-            delivery = next(iter(self._held))
+            message_id = next(iter(self._held))
+            delivery = self._held[message_id]
             if delivery.renew_at > now:
                 self._arm(delivery.renew_at - now)
                 break
-            del self._held[delivery]
+            del self._held[message_id]
             if delivery.received_at < oldest and delivery.receiver is not None:
                 overdue.add(delivery.receiver)
             delivery.renew_at = now + node.limits.renew_after_seconds
-            self._held[delivery] = None
+            self._held[message_id] = delivery
             delivery.queue.visibility.change(delivery, node.limits.hold_seconds, None, deadline)
         for receiver in overdue:
             receiver.overdue(node.limits.hold_seconds_max)

@@ -60,6 +60,8 @@ class AwsLimits:
     """How long closing waits for what is under way."""
     counts_seconds_max: float = 60.0
     """Age of counts of a queue with which this node does nothing; SQS's own lag by as much."""
+    finished_messages_min: int = 50_000
+    """Deleted messages that this node remembers, to leave out what SQS hands out once more."""
     return_counts_max: int = 100_000
     """Messages whose returns this node remembers."""
     queues_read_at_once_max: int = 32

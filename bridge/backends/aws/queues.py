@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.backends.aws.finished import Finished
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import (
     HIDE_SECONDS_MAX,
@@ -54,6 +55,8 @@ class Seen(NamedTuple):
     """How often their consumers returned them."""
     looks: Returns
     """How often they were received only to be looked at."""
+    finished: Finished
+    """Which of them were deleted."""
 
 
 class AwsQueue:
@@ -88,7 +91,7 @@ class AwsQueue:
         self.counted: tuple[float, QueueCounts] | None = None
         """The latest counts with their time; forgotten with everything that this node does."""
         self.holder = holder
-        self.returns, self.looks = seen
+        self.returns, self.looks, self.finished = seen
         self.care: Care | None = None
         """What is done for the queue though nobody may be consuming."""
         self._surroundings = surroundings
@@ -134,8 +137,25 @@ class AwsQueue:
     def delete(self, delivery: AwsDelivery, unit: UnitOfWork | None) -> None:
         """Delete a message; `unit`, if given, waits for it."""
         self.holder.drop(delivery)
-        self.returns.forget(delivery.message.message_id)
+        message_id = delivery.message.message_id
+        self.returns.forget(message_id)
+        self.finished.add(message_id)
         self.deleter.delete(delivery, unit, self._deadline())
+
+    def without_copies(self, deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
+        """Leave out what SQS hands out once more although this node deleted it, or still has it."""
+        if all(each.receive_count == 1 for each in deliveries):
+            return deliveries
+        kept: list[AwsDelivery] = []
+        for delivery in deliveries:
+            message_id = delivery.message.message_id
+            if delivery.receive_count == 1:
+                kept.append(delivery)
+            elif message_id in self.finished:
+                self.deleter.delete(delivery, None, self._deadline())
+            elif not self.holder.renew_handle(delivery):
+                kept.append(delivery)
+        return kept
 
     def release(
         self, delivery: AwsDelivery, unit: UnitOfWork | None, *, counted: bool = False

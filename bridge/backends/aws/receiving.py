@@ -237,6 +237,7 @@ class Intake:
     def _arrived(self, deliveries: list[AwsDelivery]) -> None:
         queue = self._queue
         queue.counted = None
+        deliveries = queue.without_copies(deliveries)
         if queue.care is not None:
             queue.care.taken(len(deliveries))
         hold = queue.holder.hold

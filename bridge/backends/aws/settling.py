@@ -76,6 +76,10 @@ class Deleter(_Settler):
             self._node.payloads.discard(item.delivery.payload)
         super().succeeded(item, sent)
 
+    def failed(self, item: Settled, error: AwsError) -> None:
+        self._queue.finished.forget(item.delivery.message.message_id)
+        super().failed(item, error)
+
     def delete(self, delivery: AwsDelivery, unit: UnitOfWork | None, deadline: float) -> None:
         """Delete one message; with `unit`, somebody waits for it."""
         if unit is not None:

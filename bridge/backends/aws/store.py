@@ -19,6 +19,7 @@ from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.duties import Duties
 from bridge.backends.aws.errors import AwsError, messaging_error_from
+from bridge.backends.aws.finished import Finished
 from bridge.backends.aws.handles import handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import AwsDelivery
@@ -81,7 +82,7 @@ class AwsStore:
         self._local = local
         self._holder = Holder(node)
         most = node.limits.return_counts_max
-        self._seen = Seen(Returns(most), Returns(most))
+        self._seen = Seen(Returns(most), Returns(most), Finished(node.limits.finished_messages_min))
         self._dead_letterer: DeadLetterer | None = None
         self._attempt_ids = MessageIds()
         """For receives from first-in-first-out queues: tried again, they get the same messages."""
@@ -364,9 +365,10 @@ class AwsStore:
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=self._attempt_ids.next() if queue.fifo else None,
         )
-        for delivery in await self._pull(queue, request):
-            self._holder.hold(delivery)
-            return delivery
+        while pulled := await self._pull(queue, request):
+            for delivery in queue.without_copies(pulled):
+                self._holder.hold(delivery)
+                return delivery
         return None
 
     async def _pull(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from bridge.messaging.errors import InvalidParameter, QueueDoesNotExist
 from tests.bridge.backends.aws.conftest import Opened, quiet, received
 from tests.support.aws_stub import Answer, Answerer, aws_error
-from tests.support.stores import consume, make_queue, message, send
+from tests.support.stores import consume, delete, make_queue, message, send
 
 
 def unknown_at_first(action: str, times: int) -> Answerer:
@@ -126,3 +127,72 @@ async def test_what_is_given_back_already_is_given_back(opened: Opened) -> None:
     await backend.store.change_visibility(delivery, 0)
     with pytest.raises(InvalidParameter):
         await backend.store.change_visibility(delivery, 30)
+
+
+class Twice:
+    """Hands out a message again and again; deletes may be refused."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.deleted: list[str] = []
+        self.refuse = False
+
+    def __call__(self, action: str, request: dict[str, Any]) -> Answer:
+        if action == "ReceiveMessage":
+            self.received += 1
+            answer = received("x", count=self.received)
+            assert answer is not None
+            answer[1]["Messages"][0]["ReceiptHandle"] = f"handle-{self.received}"
+            return answer
+        if action == "DeleteMessageBatch":
+            if self.refuse:
+                return aws_error("InvalidSecurity")
+            self.deleted += [each["ReceiptHandle"] for each in request["Entries"]]
+        return quiet(action, request)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_what_was_deleted_here_does_not_come_again(opened: Opened) -> None:
+    answer = Twice()
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=5)
+    (delivery,) = await collector.expect(1)
+    await delete(backend.store, delivery)
+    await until(lambda: len(answer.deleted) >= 3)
+    assert len(collector.deliveries) == 1
+
+
+async def test_what_a_consumer_has_does_not_come_to_another(opened: Opened) -> None:
+    answer = Twice()
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    first = await consume(backend.store, queue, credit=1)
+    (delivery,) = await first.expect(1)
+    second = await consume(backend.store, queue, credit=1)
+    await until(lambda: answer.received >= 3)
+    assert second.deliveries == []
+    assert second.subscription is not None
+    second.subscription.cancel()
+    await delete(backend.store, delivery)
+    # The handle of the latest receive is the one that counts.
+    assert answer.deleted != ["handle-1"]
+
+
+async def test_what_could_not_be_deleted_comes_again(opened: Opened) -> None:
+    answer = Twice()
+    answer.refuse = True
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=1)
+    (delivery,) = await collector.expect(1)
+    await delete(backend.store, delivery)
+    assert collector.subscription is not None
+    collector.subscription.add_credit(1)
+    again = (await collector.expect(2))[1]
+    assert again.redelivered
