@@ -258,7 +258,9 @@ class FrameDecoder:
                     raise
             if name not in headers and name != "receipt":
                 headers[name] = value
-        length = headers.get("content-length")
+        # Only SEND has a body (1.2, "Body"). Clients that answer a MESSAGE with its own headers
+        # send its content-length in ACK, too.
+        length = headers.get("content-length") if command == "SEND" else None
         return _Head(command, headers, None if length is None else _length(length, receipt))
 
     def _expect(self, needed: int, scanned: int, *, in_body: bool) -> None:

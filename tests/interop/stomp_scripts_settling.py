@@ -11,6 +11,7 @@ from tests.interop.stomp_script import (
     sent_by_another,
     subscribed,
 )
+from tests.support.stomp_wire import reference
 
 for _version in ("1.0", "1.1", "1.2"):
 
@@ -155,6 +156,18 @@ def nack_in_mode_client(port: int) -> Outcome:
         messages = [wire.expect("MESSAGE") for _ in range(3)]
         wire.settle("NACK", messages[1])
         return [str(wire.read()), str(wire.read()), *wire.quiet()]
+
+
+@script("1.0")
+@script("1.2")
+def an_ack_with_the_headers_of_its_message(port: int, version: str) -> Outcome:
+    with connected(port, version) as wire:
+        subscribed(wire, f"/queue/ack-copied-{version}", ack="client")
+        sent(wire, f"/queue/ack-copied-{version}", "some words")
+        message = wire.expect("MESSAGE")
+        headers = {**message.headers, **reference(version, message), "content-length": "10"}
+        wire.frame("ACK", {**headers, "receipt": "1"})
+        return [str(wire.read())]
 
 
 @script()

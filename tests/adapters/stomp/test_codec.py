@@ -44,6 +44,14 @@ def test_content_length_lets_a_body_hold_nul() -> None:
     assert frame.body == b"a\0\n\0b"
 
 
+@pytest.mark.parametrize("command", ["ACK", "NACK", "SUBSCRIBE", "COMMIT", "DISCONNECT"])
+def test_frames_without_a_body_have_none_whatever_they_say(command: str) -> None:
+    head = f"{command}\ncontent-length:8511\nid:1\n\n\0"
+    first, second = decode(head.encode() + b"SEND\na:b\n\nx\0")
+    assert (first.command, first.headers["id"], first.body) == (command, "1", b"")
+    assert (second.command, second.body) == ("SEND", b"x")
+
+
 def test_a_body_ends_at_the_first_nul_without_content_length() -> None:
     assert decode(b"SEND\na:b\n\n\n\nbody\n\0")[0].body == b"\n\nbody\n"
 
