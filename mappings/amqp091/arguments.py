@@ -17,6 +17,8 @@ from mappings.amqp091.errors import precondition_failed
 from mappings.amqp091.messages import AT_ONCE_MS, EXPIRATION_MAX
 
 OWNER_TAG: Final = "landbridge-exclusive-owner"
+NOT_DURABLE_TAG: Final = "landbridge-not-durable"
+"""On queues that were declared so, and are stored as durable ones are."""
 """The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
 
 _PRIORITY_MAX: Final = 255

@@ -11,6 +11,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+import msgspec
+
 from adapters.amqp091 import events
 from adapters.amqp091.errors import HardError, ReplyCode, SoftError
 from bridge.auth import User, checks
@@ -22,6 +24,7 @@ from bridge.messaging.subjects import pattern_from_dotted, subject_from_dotted
 from bridge.routing.catalogue import BUILT_IN, TOPIC_KINDS, Topic, TopicKind
 from bridge.routing.exchanges import X_MATCH
 from mappings.amqp091.arguments import (
+    NOT_DURABLE_TAG,
     OWNER_TAG,
     QUEUE_ARGUMENTS,
     check_equivalent,
@@ -244,6 +247,9 @@ class Declarations:
                 self._require_read("queue", full_name.name)
                 self._require_write("exchange", dead_letter.topic)
             transient = event.exclusive or not event.durable
+            if transient and self._is_for_all_nodes(event):
+                transient = False
+                settings = msgspec.structs.replace(settings, tags={NOT_DURABLE_TAG: "true"})
             queue = await self._services.topology.ensure_queue(
                 full_name, settings, transient=transient
             )
@@ -258,6 +264,15 @@ class Declarations:
             "consumer_count": queue.consumer_count,
         }
 
+    def _is_for_all_nodes(self, event: events.QueueDeclareRequested) -> bool:
+        """Whether connections at other nodes may use a queue, which no node's memory is for.
+
+        One that deletes itself goes by the consumers of one node.
+        """
+        if self._services.topology.neighbours is None:
+            return False
+        return bool(event.queue) and not (event.exclusive or event.auto_delete)
+
     def _generated_name(self) -> str:
         """As short as RabbitMQ's, which are 22 characters of base64url too."""
         octets = bytes.fromhex(self._services.message_ids.next().replace("-", ""))
@@ -271,7 +286,9 @@ class Declarations:
         exclusive = OWNER_TAG in settings.tags
         if event.exclusive and not exclusive:
             raise locked(existing.name)
-        durable = event.durable if exclusive else not existing.transient
+        durable = not (existing.transient or NOT_DURABLE_TAG in settings.tags)
+        if exclusive:
+            durable = event.durable
         check_equivalent(
             where,
             {

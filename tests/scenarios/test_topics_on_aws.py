@@ -20,7 +20,7 @@ import pytest
 import stomp
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.scenarios.test_nodes_on_aws import brokers, options
+from tests.scenarios.test_nodes_on_aws import brokers, next_body, options
 from tests.scenarios.test_protocols_on_aws import KEYS, amqp
 from tests.support.aws_nodes import cloud
 from tests.support.moto_server import moto_server
@@ -253,6 +253,22 @@ def test_replies_find_their_queue_at_another_node(
         assert sorted(came) == [(str(number), b"ASK %d" % number) for number in range(5)]
         server.add_callback_threadsafe(server.close)
         thread.join(WAIT_SECONDS)
+
+
+def test_a_queue_that_is_not_durable_is_for_all_nodes(moto_url: str, tmp_path: Path) -> None:
+    with (
+        brokers(moto_url, tmp_path, "hello") as (first, second),
+        amqp(first) as here,
+        amqp(second) as there,
+    ):
+        here.queue_declare("hello")
+        there.queue_declare("hello")
+        here.basic_publish("", "hello", b"1", mandatory=True)
+        assert next_body(there, "hello") == b"1"
+        there.basic_publish("", "hello", b"2", mandatory=True)
+        assert next_body(here, "hello") == b"2"
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="406"):
+            there.queue_declare("hello", durable=True)
 
 
 def test_a_temporary_queue_of_stomp_at_another_node(moto_url: str, tmp_path: Path) -> None:
