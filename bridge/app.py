@@ -216,6 +216,7 @@ class Broker:
             ids,
             self._log,
             counters,
+            backend.leases,
             self._tasks.spawn,
             _api_of(config),
         )

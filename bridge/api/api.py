@@ -36,7 +36,7 @@ from bridge.api.sqs.shapes import rendering_of
 from bridge.api.wire import json, query, xml
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.errors import MessagingError
-from bridge.messaging.ports import StateStore, Store
+from bridge.messaging.ports import Leases, StateStore, Store
 from bridge.net.http_messages import NO_ANSWER, HttpRequest, HttpResponse
 from bridge.net.steps import Steps
 from bridge.routing.router import Router
@@ -64,6 +64,7 @@ class AwsApi:
         message_ids: MessageIds,
         log: Log,
         counters: Counters,
+        leases: Leases,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         options: ApiOptions | None = None,
     ) -> None:
@@ -75,7 +76,7 @@ class AwsApi:
         self._message_ids = message_ids
         self._log = log
         self._authenticator = Authenticator(options.access_keys, clock)
-        self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, spawn)
+        self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, leases, spawn)
         self.simulation = simulation = Simulation(
             options.faults or Faults(), store, state, topology, clock, spawn
         )

@@ -15,6 +15,7 @@ from typing import Any
 import pika
 import pika.exceptions
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.scenarios.test_protocols_on_aws import KEYS, Session, amqp
 from tests.support.aws_clients import client
@@ -188,3 +189,19 @@ def test_the_api_of_a_node_gives_the_ids_that_receivers_see(moto_url: str, tmp_p
             got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
             received |= {each["MessageId"] for each in got["Messages"]}
         assert received == set(sent)
+
+
+def test_the_cloud_apis_of_two_nodes_are_one(moto_url: str, tmp_path: Path) -> None:
+    with brokers(moto_url, tmp_path, "apis") as (first, second):
+        here = client(f"http://127.0.0.1:{first.port('aws')}", "sns")
+        there = client(f"http://127.0.0.1:{second.port('aws')}", "sns")
+        fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
+        topic = here.create_topic(Name="orders.fifo", Attributes=fifo)["TopicArn"]
+        once = {"TopicArn": topic, "Message": "once", "MessageGroupId": "g"}
+        published = here.publish(**once)["MessageId"]
+        # What is answered when all nodes have it, they have with all that was before.
+        later = here.create_topic(Name="later")["TopicArn"]
+        assert later in [each["TopicArn"] for each in there.list_topics()["Topics"]]
+        assert there.publish(**once)["MessageId"] == published
+        with pytest.raises(ClientError, match="already exists"):
+            there.create_topic(Name="later", Attributes={"DisplayName": "other"})

@@ -156,6 +156,7 @@ class RunningApi:
                 ids,
                 self.log,
                 self.counters,
+                backend.leases,
                 tasks.spawn,
                 self._options,
             )

@@ -7,6 +7,8 @@ deduplication.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from bridge.api.sqs.service import committed
@@ -80,8 +82,17 @@ class TopicDeduplication:
         if unit.state:
             await committed(store, unit)
 
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        """Another node has published, or has forgotten what is over."""
+        accepted = self._loaded()
+        for _, key, value in changes:
+            accepted.pop(key, None)
+            if value is not None:
+                accepted[key] = msgspec.msgpack.decode(value, type=Published)
+
     def _loaded(self) -> dict[str, Published]:
         if self._accepted is None:
+            self._state.watch([KIND], self._follow)
             stored = [
                 (key, msgspec.msgpack.decode(value, type=Published))
                 for key, value in self._state.scan(KIND)

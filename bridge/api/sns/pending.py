@@ -69,16 +69,19 @@ class PendingSubscriptions:
         self._by_id: dict[str, Pending] = {}
 
     def load(self) -> None:
-        """Read what is stored. Called once, when the store is open."""
-        for _, value in self._state.scan(KIND):
+        """Read what is stored, and follow it. Called once, when the store is open."""
+        self._state.watch([KIND], self._follow)
+        self._follow(StateChange(KIND, key, value) for key, value in self._state.scan(KIND))
+
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        for _, subscription_id, value in changes:
+            if value is None:
+                self._by_id.pop(subscription_id, None)
+                continue
             record = msgspec.msgpack.decode(value, type=_Record)
-            pending = Pending(
-                record.token,
-                record.until,
-                decode_subscription(record.subscription),
-                record.ended,
-            )
-            self._by_id[pending.subscription.id] = pending
+            subscription = decode_subscription(record.subscription)
+            pending = Pending(record.token, record.until, subscription, record.ended)
+            self._by_id[subscription_id] = pending
 
     def all(self) -> Iterable[Pending]:
         return [each for each in self._valid() if not each.ended]

@@ -53,6 +53,11 @@ class Signer:
         self._key: rsa.RSAPrivateKey | None = None
         self._certificate = b""
         self._secret = b""
+        state.watch([KIND], lambda _: self._forget())
+
+    def _forget(self) -> None:
+        """Another node has made the key, at the same time: all of them use the one that stays."""
+        self._key = None
 
     @property
     def certificate(self) -> bytes:

@@ -1,8 +1,9 @@
 """Message move tasks: dead letters go back to where they came from, or to one other queue.
 
 A task receives from its source, sends copies with a new id and deletes the originals in one unit of
-work, so a crash neither loses nor doubles a message. Its record is in the state store; a task that
-was running when the process stopped goes on at the next start.
+work, so a crash neither loses nor doubles a message. Its record is in the state store, and the node
+that has its lease runs it: one that was running when its process stopped goes on at the next start,
+or at another node at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from bridge.api.sqs.shapes import (
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Delivery, QueueName, StateChange, UnitOfWork
-from bridge.messaging.ports import Queue, StateStore, Store
+from bridge.messaging.ports import Lease, Leases, Queue, StateStore, Store
 
 KIND = "sqs-move-task"
 RATE_MAX = 500
@@ -41,6 +42,7 @@ KEPT_PER_SOURCE_MAX = 10
 """Finished tasks of one source that are remembered."""
 RUNNING_MAX = 100
 BATCH = 10
+RETRY_SECONDS = 1.0
 HOLD_SECONDS = 30
 RUNNING, COMPLETED, CANCELLING, CANCELLED, FAILED = (
     "RUNNING",
@@ -83,6 +85,7 @@ class MoveTasks:
         clock: Clock,
         message_ids: MessageIds,
         directory: QueueDirectory,
+        leases: Leases,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._store = store
@@ -90,16 +93,32 @@ class MoveTasks:
         self._clock = clock
         self._message_ids = message_ids
         self._directory = directory
+        self._leases = leases
         self._spawn = spawn
         self._tasks: dict[str, MoveTask] = {}
+        self._run_here: set[str] = set()
 
     def resume(self) -> None:
-        """Load the records and go on with what was running. Called once, when the store is open."""
-        for _, value in self._state.scan(KIND):
+        """Load the records, follow them, and go on with what was running. Called once, when the
+        store is open.
+        """
+        self._state.watch([KIND], self._follow)
+        self._follow(StateChange(KIND, key, value) for key, value in self._state.scan(KIND))
+
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        for _, task_id, value in changes:
+            if value is None:
+                self._tasks.pop(task_id, None)
+                continue
             task = msgspec.msgpack.decode(value, type=MoveTask)
-            self._tasks[task.id] = task
-            if task.status in (RUNNING, CANCELLING):
-                self._spawn(self._run(task))
+            known = self._tasks.get(task_id)
+            if known is not None and task_id in self._run_here:
+                if task.status == CANCELLING:
+                    known.status = CANCELLING
+                continue
+            self._tasks[task_id] = task
+            if known is None and task.status in (RUNNING, CANCELLING):
+                self._spawn(self._run(task_id))
 
     def of_source(self, source: str) -> list[MoveTask]:
         """The tasks of a source queue, newest first."""
@@ -131,25 +150,48 @@ class MoveTasks:
         except MessagingError:
             self._tasks.pop(task.id, None)
             raise
-        self._spawn(self._run(task))
+        self._spawn(self._run(task.id))
 
     async def save(self, task: MoveTask) -> None:
         unit = UnitOfWork(answered=True)
         unit.state.append(_record(task))
         await committed(self._store, unit)
 
-    async def _run(self, task: MoveTask) -> None:
+    async def _run(self, task_id: str) -> None:
+        """Move the messages once that is this node's to do, unless another one has done it."""
+        while (task := self._tasks.get(task_id)) and task.status in (RUNNING, CANCELLING):
+            try:
+                lease = await self._leases.acquire(
+                    f"move-task/{task_id}", on_lost=_lost, wait_seconds=None
+                )
+                assert lease is not None, "it was waited for"
+                await self._state.refresh(KIND)
+            except MessagingError:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._run_here.add(task_id)
+            try:
+                await self._run_under(lease, task_id)
+            finally:
+                self._run_here.discard(task_id)
+            await self._leases.release(lease)
+
+    async def _run_under(self, lease: Lease, task_id: str) -> None:
+        task = self._tasks.get(task_id)
+        if task is None or task.status not in (RUNNING, CANCELLING):
+            return
         try:
-            await self._move_all(task)
+            await self._move_all(task, lease)
         except MessagingError as error:
             task.status = FAILED
             task.failure = str(error)
-        await self.save(task)
+        if lease.held:
+            await self.save(task)
 
-    async def _move_all(self, task: MoveTask) -> None:
+    async def _move_all(self, task: MoveTask, lease: Lease) -> None:
         pause = 0.0 if task.rate is None else 1.0 / task.rate
         size = BATCH if task.rate is None else min(BATCH, task.rate)
-        while True:
+        while lease.held:
             if task.status == CANCELLING:
                 task.status = CANCELLED
                 return
@@ -207,6 +249,10 @@ class MoveTasks:
         if origin is None:
             return None
         return self._store.queue(QueueName(source.name.namespace, origin))
+
+
+def _lost(_: Lease) -> None:
+    """Whoever runs the task asks its lease before each batch."""
 
 
 async def start_message_move_task(

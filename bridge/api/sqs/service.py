@@ -5,6 +5,7 @@ rules.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -58,10 +59,17 @@ class RecentNames:
         self._until: dict[str, int] = {}
 
     def load(self) -> None:
-        """Read what is stored. Called once, when the store is open."""
+        """Read what is stored, and follow it. Called once, when the store is open."""
+        self._state.watch([self._kind], self._follow)
         known = [(name, int(value)) for name, value in self._state.scan(self._kind)]
         # They stand in the order in which they end.
         self._until = dict(sorted(known, key=itemgetter(1)))
+
+    def _follow(self, changes: Iterable[StateChange]) -> None:
+        for _, name, value in changes:
+            self._until.pop(name, None)
+            if value is not None:
+                self._until[name] = int(value)
 
     async def add(self, name: str) -> None:
         if not self._milliseconds:
