@@ -83,6 +83,7 @@ def confirmed(sns: Any, topic: str, endpoint: Endpoint, **attributes: str) -> st
     assert asked.headers["x-amz-sns-message-type"] == "SubscriptionConfirmation"
     assert asked.headers["content-type"] == "text/plain; charset=UTF-8"
     assert asked.headers["user-agent"] == "Amazon Simple Notification Service Agent"
+    assert asked.headers["accept-encoding"] == "gzip,deflate"
     check_signature(asked.envelope)
     link = f"/?Action=ConfirmSubscription&TopicArn={topic}&Token={asked.envelope['Token']}"
     assert asked.envelope["SubscribeURL"].endswith(link)

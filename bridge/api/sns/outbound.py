@@ -208,6 +208,7 @@ class Outbound:
             "x-amz-sns-topic-arn": outgoing.topic_arn,
             "Content-Type": "text/plain; charset=UTF-8",
             "User-Agent": USER_AGENT,
+            "Accept-Encoding": "gzip,deflate",
         }
         if subscription is not None:
             arn = f"{outgoing.topic_arn}:{outgoing.subscription_id}"

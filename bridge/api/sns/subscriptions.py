@@ -38,7 +38,7 @@ from bridge.routing.catalogue import Subscription, Topic
 
 PENDING = "pending confirmation"
 PENDING_ARN = "PendingConfirmation"
-_TOKEN = re.compile(r"[0-9a-f]{64,512}")
+_TOKEN = re.compile(r"[0-9a-fA-F]{1,512}")
 FILTER_POLICIES_MAX = 200
 """Of one topic."""
 SETTABLE = frozenset(
