@@ -33,6 +33,9 @@ from bridge.routing.router import REASON_HEADER, Router
 
 DEATHS_HEADER: Final = "x-death"
 
+COPIES_HEADER: Final = "CC"
+"""Further keys that an AMQP client published with."""
+
 DEFAULT_FOR: Final = frozenset({DeadLetterReason.REJECTED, DeadLetterReason.DELIVERY_LIMIT})
 """The reasons for which a queue without a dead-letter target uses the default dead-letter queue."""
 
@@ -160,18 +163,20 @@ class DeadLetters:
         if target is None:
             return [], False
         namespace = queue.name.namespace
+        copies = _copies_of(dead) if target.subject is None else []
         subject = dead.subject if target.subject is None else target.subject
         if subject is None:
             # Sent to the queue directly: its name is the key that RabbitMQ keeps.
             subject = subject_from_dotted(queue.name.name)
         if target.topic:
             moved = msgspec.structs.replace(dead, topic=target.topic, subject=subject)
-            sends = self._router.sends_to_topic(TopicName(namespace, target.topic), moved)
+            also = [subject_from_dotted(key) for key in copies]
+            sends = self._router.sends_to_topic(TopicName(namespace, target.topic), moved, also)
         else:
-            key = dotted_from_subject(subject)
             moved = msgspec.structs.replace(dead, topic=None, subject=None)
-            found = self._router.store.queue(QueueName(namespace, key))
-            sends = [] if found is None else [(found, moved)]
+            names = dict.fromkeys([dotted_from_subject(subject), *copies])
+            queues = [self._router.store.queue(QueueName(namespace, key)) for key in names]
+            sends = [(found, moved) for found in queues if found is not None]
         if reason is DeadLetterReason.REJECTED:
             return sends, False
         deaths = _deaths_of(dead)
@@ -197,6 +202,12 @@ class DeadLetters:
             headers[f"x-{position}-death-queue"] = latest["queue"]
             headers[f"x-{position}-death-exchange"] = latest["exchange"]
         headers[REASON_HEADER] = detail or reason.value
+        if (
+            queue.settings.dead_letter is not None
+            and queue.settings.dead_letter.subject is not None
+        ):
+            # The new key takes the place of all those that it was published with.
+            headers.pop(COPIES_HEADER, None)
         return msgspec.structs.replace(
             message,
             headers=headers,
@@ -209,11 +220,37 @@ class DeadLetters:
 
 
 def _deaths_of(message: Message) -> list[Death]:
-    """The entries of `x-death`; whatever else a client put there does not count."""
+    """The entries of `x-death`, one for each queue and reason; whatever else a client put there
+    does not count. Those of brokers that wrote one for each death are counted together.
+    """
     deaths = message.headers.get(DEATHS_HEADER)
     if not isinstance(deaths, list):
         return []
-    return [each for each in deaths if isinstance(each, dict)]
+    grouped: dict[tuple[Value, Value], Death] = {}
+    for each in deaths:
+        if not isinstance(each, dict):
+            continue
+        key = (_hashable(each.get("queue")), _hashable(each.get("reason")))
+        known = grouped.get(key)
+        before = 0 if known is None else _count(known)
+        grouped[key] = {**(known or each), "count": before + _count(each)}
+    return list(grouped.values())
+
+
+def _count(death: Death) -> int:
+    """Brokers that wrote one entry for each death counted nothing; what is no number is none."""
+    count = death.get("count", 1)
+    return count if isinstance(count, int) else 0
+
+
+def _hashable(value: Value) -> Value:
+    return value if isinstance(value, str) else str(value)
+
+
+def _copies_of(message: Message) -> list[str]:
+    """The further keys in an AMQP message's CC; the gateway took those in BCC away."""
+    keys = message.headers.get(COPIES_HEADER)
+    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
 
 
 def _recorded(
@@ -228,14 +265,13 @@ def _recorded(
         "queue": queue.name.name,
         "time": datetime.fromtimestamp(now // 1000, UTC),
         "exchange": message.topic or "",
-        "routing-keys": [key],
+        "routing-keys": [key, *_copies_of(message)],
     }
     if message.expires_at is not None:
         first["original-expiration"] = str(max(0, message.expires_at - message.sent_at))
     for position, death in enumerate(deaths):
         if death.get("queue") == queue.name.name and death.get("reason") == reason.value:
-            count = death.get("count")
-            again = {**first, **death, "count": count + 1 if isinstance(count, int) else 1}
+            again = {**first, **death, "count": _count(death) + 1}
             return [again, *deaths[:position], *deaths[position + 1 :]]
     return [first, *deaths]
 

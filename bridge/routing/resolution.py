@@ -9,11 +9,13 @@ this message only (`dynamic`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from bridge.messaging.faces import Face
 from bridge.messaging.model import Message, QueueName, TopicName
 from bridge.messaging.ports import Queue, Store
 from bridge.routing.catalogue import Topic
-from bridge.routing.exchanges import Entry
+from bridge.routing.exchanges import Entry, TopicIndex
 from bridge.routing.topology import Topology
 
 
@@ -59,9 +61,17 @@ class Resolution:
         return all(store.queue(name) is None for name in self.absent)
 
 
-def resolve(topology: Topology, store: Store, name: TopicName, message: Message) -> Resolution:
-    """Follow a subject from topic `name`; nothing where the topic does not exist."""
-    subject = message.subject or ""
+def resolve(
+    topology: Topology,
+    store: Store,
+    name: TopicName,
+    message: Message,
+    also: Sequence[str] = (),
+) -> Resolution:
+    """Follow a subject from topic `name`, and those in `also` with it; nothing where the topic does
+    not exist.
+    """
+    subjects = (message.subject or "", *also)
     queues: dict[QueueName, Queue] = {}
     conditions: list[tuple[Entry, Queue | None]] = []
     absent: list[QueueName] = []
@@ -78,7 +88,7 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
         if (face := _face_of(topology, topic)) is not None:
             faces.append(face)
         hit = False
-        for entry in index.find(subject, message.headers):
+        for entry in _found(index, subjects, message):
             subscription = entry.subscription
             if entry.policy is not None and (subscription.destination or topic.alternate):
                 dynamic = True
@@ -116,6 +126,13 @@ def resolve(topology: Topology, store: Store, name: TopicName, message: Message)
     return Resolution(
         unconditional, left, tuple(absent), unknown=unknown, dynamic=dynamic, delayed=delayed
     )
+
+
+def _found(index: TopicIndex, subjects: Sequence[str], message: Message) -> Iterable[Entry]:
+    if len(subjects) == 1:
+        return index.find(subjects[0], message.headers)
+    found = (entry for each in subjects for entry in index.find(each, message.headers))
+    return {entry.subscription.id: entry for entry in found}.values()
 
 
 def _face_of(topology: Topology, topic: Topic) -> Face | None:

@@ -149,12 +149,14 @@ class Router:
             routed.missing = frozenset(missing)
         return routed
 
-    def sends_to_topic(self, topic: TopicName, message: Message) -> list[tuple[Queue, Message]]:
+    def sends_to_topic(
+        self, topic: TopicName, message: Message, also: Sequence[str] = ()
+    ) -> list[tuple[Queue, Message]]:
         """What publishing `message` to a topic sends, past all rules; for dead letters and
-        wills.
+        wills. Under the subjects in `also`, too, at every topic that it comes to.
         """
         sends: list[tuple[Queue, Message]] = []
-        self._send_to_topic(topic, message, sends)
+        self._send_to_topic(topic, message, sends, also=also)
         return sends
 
     # -- everything that is not one known queue
@@ -254,11 +256,16 @@ class Router:
         message: Message,
         sends: list[tuple[Queue, Message]],
         missing: set[QueueName] | None = None,
+        *,
+        also: Sequence[str] = (),
     ) -> bool:
         """True where it reached anything. What has to be known first is added to `missing`, or,
         without it, sent to whatever it turns out to be.
         """
-        resolution = self._resolved(topic, message)
+        if also:
+            resolution = resolve(self.topology, self.store, topic, message, also)
+        else:
+            resolution = self._resolved(topic, message)
         if resolution.unknown:
             if missing is not None:
                 missing.update([face.name for face in resolution.unknown])

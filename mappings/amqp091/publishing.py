@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.properties import Properties
 from bridge.auth import User, checks
@@ -226,20 +224,19 @@ class Publishing:
     def add_copies(self, event: PublishReceived, message: Message, unit: UnitOfWork) -> None:
         """Send a message to what its CC and BCC name as well; each queue gets it once."""
         reached = {queue.name for queue, sent in unit.sends if sent is message}
-        for key in copies_of(event):
-            for queue in self._queues_for(event.exchange, key, message):
-                if queue.name not in reached:
-                    reached.add(queue.name)
-                    unit.sends.append((queue, message))
+        for queue in self._queues_for(event.exchange, copies_of(event), message):
+            if queue.name not in reached:
+                reached.add(queue.name)
+                unit.sends.append((queue, message))
 
-    def _queues_for(self, exchange: str, key: str, message: Message) -> list[Queue]:
+    def _queues_for(self, exchange: str, keys: Sequence[str], message: Message) -> list[Queue]:
         services = self._gateway.services
         if not exchange:
-            queue = services.store.queue(QueueName(self._namespace, key))
-            return [] if queue is None else [queue]
-        copy = msgspec.structs.replace(message, subject=subject_from_dotted(key))
+            found = [services.store.queue(QueueName(self._namespace, key)) for key in keys]
+            return [queue for queue in found if queue is not None]
         topic = TopicName(self._namespace, exchange)
-        return [queue for queue, _ in services.router.sends_to_topic(topic, copy)]
+        subjects = [subject_from_dotted(key) for key in keys]
+        return [queue for queue, _ in services.router.sends_to_topic(topic, message, subjects)]
 
 
 def has_copies(event: PublishReceived) -> bool:

@@ -358,3 +358,82 @@ def virtual_hosts_and_protocol(s: Session) -> Any:
     except AMQPConnectionError as error:
         return plain(error)
     return "let in"
+
+
+@scenario
+def copies_through_bound_exchanges(s: Session) -> Any:
+    c = s.channel
+    c.exchange_declare("cc-first", "direct")
+    c.exchange_declare("cc-second", "topic")
+    c.queue_declare("cc-queue")
+    c.exchange_bind("cc-second", "cc-first", "one")
+    c.queue_bind("cc-queue", "cc-second", "two")
+    s.publish("", b"1", exchange="cc-first", headers={"CC": ["one"], "BCC": ["two"]})
+    s.publish("", b"2", exchange="cc-first", headers={"CC": ["one"]})
+    s.wait_for("cc-queue", 1)
+    seen = [show(*c.basic_get("cc-queue", auto_ack=True)) for _ in range(2)]
+    c.queue_delete("cc-queue")
+    c.exchange_delete("cc-first")
+    c.exchange_delete("cc-second")
+    return seen
+
+
+@scenario
+def copies_and_dead_letters(s: Session) -> Any:
+    c = s.channel
+    seen: list[Any] = []
+    extras: tuple[dict[str, Any], ...] = ({}, {"x-dead-letter-routing-key": "cc-dead"})
+    for extra in extras:
+        c.exchange_declare("cc-dlx", "direct")
+        c.queue_declare("cc-dead")
+        c.queue_bind("cc-dead", "cc-dlx", "cc-dead")
+        c.queue_declare("cc-from", arguments={"x-dead-letter-exchange": "cc-dlx", **extra})
+        s.publish("cc-from", b"x", headers={"CC": ["cc-dead", "nowhere"], "BCC": ["bcc"]})
+        s.wait_for("cc-from", 1)
+        method, _, _ = c.basic_get("cc-from")
+        c.basic_reject(method.delivery_tag, requeue=False)
+        s.wait_for("cc-dead", 2)
+        taken = [c.basic_get("cc-dead", auto_ack=True) for _ in range(2)]
+        for method, properties, _ in taken:
+            if method is None:
+                seen.append(None)
+                continue
+            death = (properties.headers.get("x-death") or [{}])[0]
+            seen.append(
+                (method.routing_key, properties.headers.get("CC"), death.get("routing-keys"))
+            )
+        for queue in ("cc-from", "cc-dead"):
+            c.queue_delete(queue)
+        c.exchange_delete("cc-dlx")
+    return seen
+
+
+@scenario
+def deaths_that_were_not_counted(s: Session) -> Any:
+    c = s.channel
+    c.queue_declare("old-dead")
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "old-dead"}
+    c.queue_declare("old-from", arguments=arguments)
+    old = {"reason": "rejected", "exchange": "", "routing-keys": ["k"]}
+    deaths = [{**old, "queue": name} for name in ("a", "a", "b", "old-from", "a")]
+    s.publish("old-from", b"x", headers={"x-death": deaths})
+    s.wait_for("old-from", 1)
+    method, _, _ = c.basic_get("old-from")
+    c.basic_reject(method.delivery_tag, requeue=False)
+    s.wait_for("old-dead", 1)
+    _, properties, _ = c.basic_get("old-dead", auto_ack=True)
+    c.queue_delete("old-from")
+    c.queue_delete("old-dead")
+    return sorted((death["queue"], death["count"]) for death in properties.headers["x-death"])
+
+
+@scenario
+def large_messages(s: Session) -> Any:
+    c = s.channel
+    c.queue_declare("large")
+    c.confirm_delivery()
+    body = bytes(range(256)) * (20 * 4096)
+    s.publish("large", body)
+    _, _, back = c.basic_get("large", auto_ack=True)
+    c.queue_delete("large")
+    return back == body
