@@ -73,10 +73,17 @@ class GatewayChannel:
     def within_prefetch(
         self, consumer: AmqpConsumer, deliveries: Sequence[Delivery]
     ) -> Sequence[Delivery]:
-        """Those that may be sent now; the others wait for acknowledgements."""
+        """Those that may be sent now; the others wait for acknowledgements.
+
+        As in RabbitMQ a consumer that acknowledges nothing does not count, but waits all the same.
+        """
         room = max(0, self.prefetch_max - self.outstanding) if not self.surplus else 0
+        counts = not consumer.protocol_consumer.no_ack
+        if room and not counts:
+            room = len(deliveries)
         self.surplus.extend((consumer, delivery) for delivery in deliveries[room:])
-        self.outstanding += min(room, len(deliveries))
+        if counts:
+            self.outstanding += min(room, len(deliveries))
         return deliveries[:room]
 
     def settled(self, count: int) -> None:
@@ -86,8 +93,8 @@ class GatewayChannel:
         self.outstanding = max(0, self.outstanding - count)
         while self.surplus and self.outstanding < self.prefetch_max:
             consumer, delivery = self.surplus.popleft()
-            self.outstanding += 1
-            consumer.write([delivery])
+            self.outstanding += not consumer.protocol_consumer.no_ack
+            consumer.send([delivery])
 
     def take_surplus(self, consumer: AmqpConsumer | None = None) -> list[Delivery]:
         """Forget what waits, of one consumer or of all, and return it for release."""

@@ -40,6 +40,7 @@ class AmqpConsumer:
         "_store_subscription",
         "channel",
         "closed",
+        "follows_channel",
         "prefetch",
         "protocol_consumer",
         "queue",
@@ -58,6 +59,8 @@ class AmqpConsumer:
         self.queue = queue
         self.protocol_consumer = protocol_consumer
         self.prefetch = prefetch
+        self.follows_channel = False
+        """Its prefetch is the channel's, and grows with it."""
         self.closed = False
         self._credit_owed = 0
         self._counts_deliveries = counts_deliveries(queue)
@@ -86,12 +89,21 @@ class AmqpConsumer:
         if self.closed or gateway.lost:
             gateway.release(deliveries)
             return
-        no_ack = self.protocol_consumer.no_ack
-        if self.channel.prefetch_max and not no_ack:
+        if self.channel.prefetch_max:
             deliveries = self.channel.within_prefetch(self, deliveries)
+        self.send(deliveries)
+
+    def send(self, deliveries: Sequence[Delivery]) -> None:
+        """Write what is within the channel's prefetch."""
         self.write(deliveries)
-        if no_ack:
+        if self.protocol_consumer.no_ack:
             self._settle(deliveries)
+
+    def raise_prefetch(self, prefetch: int) -> None:
+        """The channel's prefetch is this now; where it is lower, that is seen to at delivery."""
+        if self.follows_channel and prefetch > self.prefetch:
+            self.add_credit(prefetch - self.prefetch)
+            self.prefetch = prefetch
 
     def write(self, deliveries: Sequence[Delivery]) -> None:
         """Encode and send; the channel's prefetch was seen to."""

@@ -140,11 +140,16 @@ class Requests:
             channel.outstanding = len(held)
         channel.prefetch_max = event.prefetch_count
         if not channel.prefetch_max:
-            for consumer, delivery in list(channel.surplus):
-                consumer.write([delivery])
+            surplus = list(channel.surplus)
             channel.surplus.clear()
+            for consumer, delivery in surplus:
+                consumer.send([delivery])
         else:
             channel.settled(0)
+        most = self._gateway.services.limits.prefetch_max
+        prefetch = min(channel.prefetch_max or most, most)
+        for consumer in list(channel.consumers.values()):
+            consumer.raise_prefetch(prefetch)
 
     def prefetch_of(self, channel: GatewayChannel, *, no_ack: bool) -> int:
         """The credit of a new consumer: RabbitMQ's 0 is no limit, ours has one."""
@@ -176,6 +181,7 @@ class Requests:
             event.consumer,
             self.prefetch_of(channel, no_ack=event.consumer.no_ack),
         )
+        consumer.follows_channel = not (channel.prefetch or event.consumer.no_ack)
         exclusive = event.exclusive
         try:
             await consumer.open(priority, exclusive=exclusive)

@@ -257,6 +257,9 @@ class Declarations:
             self.check_owner(queue)
             if event.exclusive:
                 self.exclusive_queues[full_name] = queue
+        if queue.settings.idle_expiry_ms is not None:
+            # Whoever declares it uses it: creating what is there begins its time anew.
+            queue = await store.create_queue(queue.name, queue.settings, transient=queue.transient)
         counts = await store.counts(queue)
         return {
             "queue": queue.name.name,
@@ -284,7 +287,7 @@ class Declarations:
         self.check_owner(existing)
         settings = existing.settings
         exclusive = OWNER_TAG in settings.tags
-        if event.exclusive and not exclusive:
+        if event.exclusive != exclusive:
             raise locked(existing.name)
         durable = not (existing.transient or NOT_DURABLE_TAG in settings.tags)
         if exclusive:
@@ -293,7 +296,6 @@ class Declarations:
             where,
             {
                 "durable": (event.durable, durable),
-                "exclusive": (event.exclusive, exclusive),
                 "auto_delete": (event.auto_delete, settings.auto_delete),
             },
             event.arguments,

@@ -233,3 +233,57 @@ def recovering(s: Session) -> Any:
     s.connection.sleep(0.3)
     c.queue_delete("recovered")
     return got
+
+
+@scenario
+def a_prefetch_of_the_channel_that_changes(s: Session) -> Any:
+    c = s.channel
+    seen = []
+    for first, second in ((1, 2), (1, 0), (2, 1)):
+        c.queue_declare("window")
+        s.publish("window", b"1", b"2", b"3", b"4")
+        s.wait_for("window", 4)
+        got: list[bytes] = []
+        c.basic_qos(prefetch_count=first, global_qos=True)
+        tag = c.basic_consume("window", lambda _c, _m, _p, body, got=got: got.append(body))
+        s.connection.sleep(0.3)
+        before = list(got)
+        c.basic_qos(prefetch_count=second, global_qos=True)
+        s.connection.sleep(0.3)
+        seen.append((before, list(got)))
+        c.basic_cancel(tag)
+        c.queue_delete("window")
+        c.basic_qos(prefetch_count=0, global_qos=True)
+    return seen
+
+
+@scenario
+def a_full_channel_and_automatic_acks(s: Session) -> Any:
+    c = s.channel
+    got: list[bytes] = []
+    tags: list[int] = []
+    c.basic_qos(prefetch_count=1, global_qos=True)
+    for queue in ("held", "free"):
+        c.queue_declare(queue)
+
+    def hold(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        tags.append(method.delivery_tag)
+        got.append(body)
+
+    c.basic_consume("held", hold)
+    s.publish("held", b"1")
+    s.connection.sleep(0.3)
+    c.basic_consume("free", lambda _c, _m, _p, body: got.append(body), auto_ack=True)
+    s.publish("free", b"2", b"3")
+    s.connection.sleep(0.3)
+    before = list(got)
+    c.basic_ack(tags[0])
+    s.connection.sleep(0.3)
+    for queue in ("held", "free"):
+        c.queue_delete(queue)
+    return before, got
+
+
+@scenario
+def channels_of_any_number(s: Session) -> Any:
+    return [s.connection.channel(number).channel_number for number in (2047, 60_000)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.interop.amqp_calls import Session, scenario
+from pika.exceptions import ChannelClosedByBroker
+
+from tests.interop.amqp_calls import Session, plain, scenario
 
 NEWER = ("x-last-death-", "landbridge-")
 """Headers that this RabbitMQ does not have yet, or that are ours."""
@@ -172,3 +174,37 @@ def unacknowledged_stay_with_the_channel(s: Session) -> Any:
     method, _, _ = s.channel.basic_get("kept")
     s.channel.queue_delete("kept")
     return cancelled, closed, method.redelivered
+
+
+@scenario
+def exclusive_queues_declared_again(s: Session) -> Any:
+    def declare(**options: Any) -> Any:
+        channel = s.connection.channel()
+        try:
+            declared = channel.queue_declare("own", **options)
+        except ChannelClosedByBroker as error:
+            return plain(error)
+        channel.close()
+        return declared.method.queue
+
+    declare(exclusive=True)
+    return [
+        declare(),
+        declare(durable=True),
+        declare(exclusive=True),
+        declare(exclusive=True, durable=True),
+        declare(exclusive=True, auto_delete=True),
+        declare(passive=True),
+    ]
+
+
+@scenario
+def declaring_begins_the_time_of_an_unused_queue_anew(s: Session) -> Any:
+    for passive in (False, True):
+        s.channel.queue_declare("leased", arguments={"x-expires": 2000})
+        for _ in range(3):
+            s.connection.sleep(1.2)
+            arguments = None if passive else {"x-expires": 2000}
+            s.channel.queue_declare("leased", passive=passive, arguments=arguments)
+        s.channel.queue_delete("leased")
+    return "still there"
