@@ -14,8 +14,8 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of the product; configuration may change those that say so in its reference."""
 
-    message_size_max: int = 16 * 1024 * 1024
-    """Bytes of one body taken from a legacy client."""
+    message_size_max: int = 128 * 1024 * 1024
+    """Bytes of one body taken from a legacy client; as many as RabbitMQ 3 takes."""
     prefetch_default: int = 200
     """Unsettled deliveries of a consumer that names no prefetch."""
     prefetch_max: int = 10_000
@@ -31,7 +31,7 @@ class Limits:
     """Unsent bytes of one connection above which its consumers are paused."""
     connections_max: int = 20_000
     """Open connections of one listener; further ones are closed at once."""
-    consumers_per_connection_max: int = 1_000
+    consumers_per_connection_max: int = 10_000
     barriers_backlog_max: int = 10_000
     """Events that wait behind a barrier before the connection's reading pauses."""
     transaction_messages_max: int = 100_000

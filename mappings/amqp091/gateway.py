@@ -28,6 +28,7 @@ from bridge.messaging.errors import (
     StoreUnavailable,
     TopicDoesNotExist,
 )
+from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, Publish, QueueName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.routing.router import Routed
@@ -75,7 +76,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.name = services.message_ids.next()
         mechanisms = (*MECHANISMS, EXTERNAL) if transport.certificate_user else MECHANISMS
         self.connection = ServerConnection(
-            ConnectionLimits(message_size_max=services.limits.message_size_max),
+            connection_limits(services.limits),
             services.clock.monotonic(),
             name=self.name,
             server_properties=server_properties(),
@@ -557,6 +558,14 @@ def give_credit(tokens: Sequence[Token]) -> None:
         last, count = consumer, 1
     if last is not None:
         last.add_credit(count)
+
+
+def connection_limits(limits: Limits) -> ConnectionLimits:
+    """The adapter's bounds, from those of the product."""
+    return ConnectionLimits(
+        message_size_max=limits.message_size_max,
+        partial_bytes_max=max(ConnectionLimits().partial_bytes_max, limits.message_size_max),
+    )
 
 
 def server_properties() -> dict[str, object]:

@@ -16,7 +16,9 @@ WAIT_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("broker")) as started:
+    limits = ("message_size_max=16777216", "consumers_per_connection_max=1000")
+    options = [f"--set=limits.{limit}" for limit in limits]
+    with running(*options, directory=tmp_path_factory.mktemp("broker")) as started:
         yield started
 
 
