@@ -164,12 +164,22 @@ class Ingest:
     # -- Consumer
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        foreign: list[Delivery] = []
         for delivery in deliveries:
-            if isinstance(delivery, AwsDelivery):
-                # A body in S3 is for whoever else is subscribed to the topic, too.
-                delivery.payload = None
+            assert isinstance(delivery, AwsDelivery), "the queue is in SQS"
+            # A body in S3 is for whoever else is subscribed to the topic, too.
+            delivery.payload = None
+            if delivery.from_sns:
+                # A new filter policy takes its time, up to 15 minutes.
+                delivery.queue.delete(delivery, None)
+            else:
+                foreign.append(delivery)
         self._under_way += len(deliveries)
-        self._incoming(self._topic.name, deliveries, self._done)
+        own = len(deliveries) - len(foreign)
+        if own:
+            self._node.loop.call_soon(self._done, own)
+        if foreign:
+            self._incoming(self._topic.name, foreign, self._done)
 
     def cancelled(self) -> None:
         """The queue is gone; the next look makes it anew."""

@@ -41,10 +41,11 @@ class AwsDelivery(Delivery):
     """A message that SQS handed to this node.
 
     `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
-    `received_at` is monotonic. `payload`: where its body was found, if not in SQS.
+    `received_at` is monotonic. `payload`: where its body was found, if not in SQS. `from_sns`: a
+    node of Landbridge published it there.
     """
 
-    __slots__ = ("handle", "held", "payload", "received_at", "receiver", "renew_at")
+    __slots__ = ("from_sns", "handle", "held", "payload", "received_at", "receiver", "renew_at")
 
     queue: AwsQueue
 
@@ -56,6 +57,7 @@ class AwsDelivery(Delivery):
         self.renew_at = 0.0
         self.receiver: Receiver | None = None
         self.payload: Pointer | None = None
+        self.from_sns = False
 
 
 def entry_from_message(
@@ -115,7 +117,7 @@ def _delay(milliseconds: int, queue: AwsQueue) -> int | None:
 def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     """The delivery of one message of a ReceiveMessage answer."""
     attributes = received.message_attributes
-    attributes.pop(ORIGIN_ATTRIBUTE, None)
+    from_sns = attributes.pop(ORIGIN_ATTRIBUTE, None) is not None
     system = received.attributes
     message = message_from_attributes(
         received.body,
@@ -135,6 +137,7 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     if source is not None:
         message.dead_letter_source = queue.name_of_arn(source)
     delivery = AwsDelivery(queue, message, received.receipt_handle)
+    delivery.from_sns = from_sns
     looks = queue.looks.count_of(received.message_id)
     delivery.receive_count = max(1, int(system.approximate_receive_count) - looks)
     first = system.approximate_first_receive_timestamp

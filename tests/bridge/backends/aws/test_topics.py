@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, HTTPClientError
 
 from bridge.api import ApiOptions
+from bridge.api.simulation import Faults
 from bridge.backends.aws import Mode, TopicRule
 from bridge.messaging.errors import MessageTooLong, StoreUnavailable, TopicDoesNotExist
 from bridge.messaging.model import QueueName, TopicName
@@ -24,7 +26,7 @@ from bridge.routing.rules import Rule
 from tests.support.aws_api import running_api
 from tests.support.aws_nodes import Node, cloud, eventually, node, table_name
 from tests.support.moto_server import moto_server
-from tests.support.stores import consume, drain
+from tests.support.stores import Collector, consume, drain
 
 TREE = TopicName("/", "amq.topic")
 
@@ -86,6 +88,12 @@ class Cloud:
         )
         messages: list[dict[str, Any]] = reply.get("Messages", [])
         return messages
+
+    def is_empty(self, url: str) -> bool:
+        """Whether a queue has nothing, received or not."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return all(count == "0" for count in counts.values())
 
     def endpoints(self, topic: str) -> list[str]:
         """The names of the queues that are subscribed to a topic."""
@@ -468,3 +476,87 @@ async def test_what_no_queue_takes_is_dead_lettered(aws: Cloud) -> None:
     reason = delivery.message.headers["landbridge-dead-letter-reason"]
     assert isinstance(reason, str)
     assert reason.startswith("published to SNS topic 'amq.topic': ")
+
+
+async def test_filter_policies_take_effect_late(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nodes published comes back until then."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    options = ApiOptions(name_reuse_seconds=0, faults=Faults(filter_policy_lag_seconds=900))
+    with running_api(tmp_path / "api", options) as api:
+        aws = Cloud(api.url, moto_url, nodes, table_name())
+        async with aws.node(publish=Mode.ALWAYS) as one:
+            queue = await one.queue("kept")
+            await one.bind("amq.topic", queue, "#")
+            topic = await ingested(aws)
+            for number in range(15):
+                assert await one.publish("amq.topic", "a", str(number).encode())
+            aws.sns.publish(TopicArn=topic, Message="last")
+            collector = await consume(one.backend.store, queue, credit=100)
+            await collector.expect(16)
+            (name,) = aws.endpoints(topic)
+            url = aws.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            await eventually(lambda: aws.is_empty(url))
+            assert len(collector.deliveries) == 16
+
+
+async def test_nothing_is_lost_at_its_worst(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    faults = Faults(
+        duplicate_rate=0.1,
+        duplicate_seconds=0.2,
+        reorder_rate=0.2,
+        reorder_seconds=0.1,
+        empty_receive_rate=0.2,
+        partial_receive_rate=0.2,
+        filter_policy_lag_seconds=900,
+        throttle_rate=0.1,
+        error_rate=0.1,
+        lost_reply_rate=0.1,
+        batch_failure_rate=0.1,
+    )
+    with running_api(tmp_path / "api", ApiOptions(name_reuse_seconds=0, faults=faults)) as api:
+        aws = Cloud(api.url, moto_url, nodes, table_name())
+        bounds = {"hold_seconds": 2, "renew_after_seconds": 1.0}
+        async with (
+            aws.node(publish=Mode.ALWAYS, bounds=bounds) as one,
+            aws.node(publish=Mode.ALWAYS, bounds=bounds) as other,
+        ):
+            kept, there = await one.queue("kept"), await other.queue("there", transient=True)
+            await one.bind("amq.topic", kept, "#")
+            await other.bind("amq.topic", there, "#")
+            topic = await eventually(partial(quietly, aws.topic, f"{aws.prefix}amq-topic"))
+            await eventually(partial(quietly, aws.endpoints, topic))
+            collectors = [await consume(one.backend.store, kept, credit=1000)]
+            collectors.append(await consume(other.backend.store, there, credit=1000))
+            wanted = {f"own {number}" for number in range(40)}
+            async with asyncio.TaskGroup() as group:
+                for body in wanted:
+                    group.create_task(one.publish("amq.topic", "a", body.encode()))
+            for number in range(10):
+                wanted.add(f"cloud {number}")
+                publish = partial(aws.sns.publish, TopicArn=topic, Message=f"cloud {number}")
+                await eventually(partial(quietly, publish))
+            for collector in collectors:
+                await eventually(partial(has_all, collector, wanted), 40)
+
+
+def has_all(collector: Collector, bodies: set[str]) -> bool:
+    return bodies <= set(collector.bodies)
+
+
+def quietly(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call answers; None where it is refused."""
+    try:
+        return call(*arguments)
+    except (ClientError, HTTPClientError):
+        return None
