@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 Predicate = Callable[[object], bool]
 Number = int | float
+
+_ROUNDED_UP_TO: Final = 5_000_000_000
+"""What is larger has no six digits behind the point as a float."""
 
 
 class Conditions:
@@ -19,6 +22,7 @@ class Conditions:
     def __init__(self) -> None:
         self.strings: set[str] = set()
         self.numbers: set[Number] = set()
+        """As `comparable` has them."""
         self.constants: set[bool | None] = set()
         self.predicates: list[Predicate] = []
         self.present = False
@@ -36,7 +40,7 @@ class Conditions:
         elif value is None or isinstance(value, bool):
             if value in self.constants:
                 return True
-        elif is_number(value) and value in self.numbers:
+        elif is_number(value) and comparable(value) in self.numbers:
             return True
         return any(predicate(value) for predicate in self.predicates)
 
@@ -44,6 +48,16 @@ class Conditions:
 def is_number(value: object) -> TypeGuard[Number]:
     """Whether it is a number as JSON has them; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def comparable(number: Number) -> Number:
+    """A number as SNS compares it, by its first six digits behind the point.
+
+    SNS's guide promises five; it takes larger numbers than there.
+    """
+    if -_ROUNDED_UP_TO <= number <= _ROUNDED_UP_TO:
+        return round(number * 1e6)
+    return number * 1_000_000
 
 
 def plain_number(value: object) -> object:
@@ -74,11 +88,13 @@ def anything_but(refused: Conditions) -> Predicate:
 
 def numeric(bounds: list[tuple[str, Number]]) -> Predicate:
     """All of the comparisons, for a number."""
+    compared = [(_COMPARISONS[operator], comparable(bound)) for operator, bound in bounds]
 
     def match(value: object) -> bool:
-        return is_number(value) and all(
-            _COMPARISONS[operator](value, bound) for operator, bound in bounds
-        )
+        if not is_number(value):
+            return False
+        number = comparable(value)
+        return all(compare(number, bound) for compare, bound in compared)
 
     return match
 

@@ -15,6 +15,7 @@ from bridge.messaging.filters.conditions import (
     Number,
     Predicate,
     anything_but,
+    comparable,
     equals_ignore_case,
     in_network,
     is_number,
@@ -100,7 +101,7 @@ def _add_value(conditions: Conditions, value: object) -> None:
     if isinstance(value, str):
         conditions.strings.add(value)
     elif is_number(value):
-        conditions.numbers.add(value)
+        conditions.numbers.add(comparable(value))
     elif value is None or isinstance(value, bool):
         conditions.constants.add(value)
 
