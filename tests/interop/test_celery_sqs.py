@@ -44,6 +44,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def bad_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The API as AWS at its worst, but for what kombu dies of: calls that fail."""
+    simulation = "{new_queue_seconds: 0, throttle_rate: 0, error_rate: 0, lost_reply_rate: 0}"
+    options = ["--set=aws_api.simulate=aws", f"--set=aws_api.simulation={simulation}"]
+    with running(*options, directory=tmp_path_factory.mktemp("celery-bad")) as started:
+        yield started
+
+
 def broker(program: Program) -> str:
     return f"sqs://AKIDEXAMPLE:secret@127.0.0.1:{program.port('aws')}//"
 
@@ -91,6 +100,16 @@ def test_celery(program: Program, tmp_path: Path, created: bool) -> None:
     options = dict(OPTIONS)
     if not created:
         options |= predefined(program, "celery-tests")
+    run_tasks(program, tmp_path, options)
+
+
+@pytest.mark.timeout(120)
+def test_celery_on_a_bad_day(bad_day: Program, tmp_path: Path) -> None:
+    run_tasks(bad_day, tmp_path, OPTIONS | predefined(bad_day, "celery-tests"))
+
+
+def run_tasks(program: Program, tmp_path: Path, options: dict[str, Any]) -> None:
+    """Have a worker do what `CALLS` asks for."""
     environment = {
         **os.environ,
         "BROKER": broker(program),
