@@ -1,16 +1,41 @@
-"""First-in-first-out queues through boto3: order, groups, deduplication."""
+"""First-in-first-out queues through boto3: order, groups, deduplication; on any day."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.aws_api import RunningApi
-from tests.support.aws_clients import Refusal, api, fifo_url, name, refusal, sqs
+from bridge.api import ApiOptions
+from bridge.api.simulation import Faults
+from tests.support.aws_api import RunningApi, running_api
+from tests.support.aws_clients import Refusal, fifo_url, name, refusal, sqs
 
-__all__ = ["api", "fifo_url", "sqs"]
+__all__ = ["fifo_url", "sqs"]
+
+OF_STANDARD_QUEUES = Faults(
+    duplicate_rate=1.0,
+    duplicate_seconds=1.0,
+    reorder_rate=1.0,
+    reorder_seconds=1.0,
+    partial_receive_rate=1.0,
+    slow_rate=0.1,
+    slow_seconds=0.1,
+    fifo_calls_per_second=300,
+)
+"""What must not touch queues that are first in, first out."""
+
+
+@pytest.fixture(scope="module", params=[None, OF_STANDARD_QUEUES], ids=["", "simulated"])
+def api(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningApi]:
+    options = ApiOptions(faults=request.param)
+    with running_api(tmp_path_factory.mktemp("fifo") / "data", options) as running:
+        yield running
+
 
 INVALID = ("InvalidParameterValue", "InvalidParameterValueException", 400)
 
