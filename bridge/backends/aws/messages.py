@@ -143,7 +143,7 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     first = system.approximate_first_receive_timestamp
     delivery.first_received_at = int(first) if first else None
     delivery.sequence_number = system.sequence_number
-    delivery.return_count = queue.returns.count_of(received.message_id)
+    delivery.return_count = queue.returns.count_of(queue, received.message_id)
     return delivery
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +14,7 @@ from bridge.backends.aws.messages import (
 )
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.receiving import Intake
+from bridge.backends.aws.returns import Counts, Returns
 from bridge.backends.aws.sending import QueueSender
 from bridge.backends.aws.settling import Deleter, VisibilityChanger
 from bridge.messaging.model import DeadLetterReason
@@ -27,33 +27,12 @@ if TYPE_CHECKING:
     from bridge.messaging.ports import Leases
 
 
-class Returns:
-    """How often messages were given back, as far as this node knows; bounded."""
-
-    def __init__(self, most: int) -> None:
-        self._counts: OrderedDict[str, int] = OrderedDict()
-        self._most = most
-
-    def count_of(self, message_id: str) -> int:
-        return self._counts.get(message_id, 0) if self._counts else 0
-
-    def add(self, message_id: str, count: int) -> None:
-        self._counts[message_id] = count
-        self._counts.move_to_end(message_id)
-        if len(self._counts) > self._most:
-            self._counts.popitem(last=False)
-
-    def forget(self, message_id: str) -> None:
-        if self._counts:
-            self._counts.pop(message_id, None)
-
-
 class Seen(NamedTuple):
     """What this node knows of messages that it had before."""
 
     returns: Returns
     """How often their consumers returned them."""
-    looks: Returns
+    looks: Counts
     """How often they were received only to be looked at."""
     finished: Finished
     """Which of them were deleted."""
@@ -138,7 +117,7 @@ class AwsQueue:
         """Delete a message; `unit`, if given, waits for it."""
         self.holder.drop(delivery)
         message_id = delivery.message.message_id
-        self.returns.forget(message_id)
+        self.returns.forget(self, message_id)
         self.finished.add(message_id)
         self.deleter.delete(delivery, unit, self._deadline())
 
@@ -163,7 +142,7 @@ class AwsQueue:
         """Make a message visible again; `counted` as one that its consumer returned."""
         if counted:
             delivery.return_count += 1
-            self.returns.add(delivery.message.message_id, delivery.return_count)
+            self.returns.add(self, delivery.message.message_id, delivery.return_count)
         if self.care is not None:
             self.care.taken(-1)
         self.holder.drop(delivery)

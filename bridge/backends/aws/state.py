@@ -59,6 +59,10 @@ class AwsState:
         entries = self._entries.of(kind).items()
         return [key for key, entry in entries if entry.value is not None]
 
+    def count(self, kind: str) -> int:
+        """About how many entries there are."""
+        return len(self._entries.of(kind))
+
     def watch(self, kinds: Iterable[str], on_changes: Watcher) -> None:
         self._entries.watch(kinds, on_changes)
 

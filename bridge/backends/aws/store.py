@@ -27,7 +27,8 @@ from bridge.backends.aws.newborn import Newborn
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.purging import purge
-from bridge.backends.aws.queues import AwsQueue, Returns, Seen, Surroundings
+from bridge.backends.aws.queues import AwsQueue, Seen, Surroundings
+from bridge.backends.aws.returns import Counts, Returns
 from bridge.backends.aws.state import AwsState, Submission
 from bridge.backends.aws.topics import TopicFace
 from bridge.backends.aws.transient import RemoteQueue, TransientQueues
@@ -82,7 +83,11 @@ class AwsStore:
         self._local = local
         self._holder = Holder(node)
         most = node.limits.return_counts_max
-        self._seen = Seen(Returns(most), Returns(most), Finished(node.limits.finished_messages_min))
+        self._seen = Seen(
+            Returns(state, self.submit, most),
+            Counts(most),
+            Finished(node.limits.finished_messages_min),
+        )
         self._dead_letterer: DeadLetterer | None = None
         self._attempt_ids = MessageIds()
         """For receives from first-in-first-out queues: tried again, they get the same messages."""

@@ -15,7 +15,7 @@ from bridge.messaging.ports import Lease
 from tests.bridge.backends.aws.conftest import Opened, OpenNode, quiet
 from tests.bridge.backends.aws.test_state import put
 from tests.support.aws_stub import Answer, aws_error
-from tests.support.stores import commit, consume, make_queue, message, name, send
+from tests.support.stores import commit, consume, delete, make_queue, message, name, send
 
 QUICK = AwsLimits(lease_seconds=0.6, lease_beat_seconds=0.05)
 HANGING = AwsLimits(lease_seconds=0.6, lease_beat_seconds=1_000.0, follow_seconds=1_000.0)
@@ -181,3 +181,39 @@ async def test_a_node_that_cannot_beat_takes_nothing_until_it_can(opened: Opened
     down.clear()
     await until(lambda: backend.healthy)
     await put(backend, ("k", "a", b"1"))
+
+
+async def test_returns_are_counted_by_all_nodes_together(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    queue = await make_queue(first.store, return_limit=5)
+    there = second.store.queue(queue.name)
+    assert there is not None
+    await send(first.store, queue, message("x"))
+    for count, (backend, handle) in enumerate(2 * [(first, queue), (second, there)]):
+        await backend.state.refresh("returns")
+        (delivery,) = await backend.store.receive(handle, count=1, wait_seconds=5)
+        assert delivery.return_count == count
+        unit = UnitOfWork(answered=True)
+        unit.returns.append(delivery)
+        await commit(backend.store, unit)
+        # Writes keep their order: the count is stored when this is.
+        await put(backend, ("k", "after", b""))
+    third = await node()
+    again = third.store.queue(queue.name)
+    assert again is not None
+    (delivery,) = await third.store.receive(again, count=1, wait_seconds=5)
+    assert delivery.return_count == 4
+    await delete(third.store, delivery)
+    await until(lambda: not list(third.state.scan("returns")))
+
+
+async def test_counts_of_returns_are_bounded(node: OpenNode) -> None:
+    backend = await node(AwsLimits(return_counts_max=3))
+    queue = await make_queue(backend.store, return_limit=5)
+    await send(backend.store, queue, *[message(str(number)) for number in range(8)])
+    for _ in range(8):
+        (delivery,) = await backend.store.receive(queue, count=1, wait_seconds=5)
+        unit = UnitOfWork(answered=True)
+        unit.returns.append(delivery)
+        await commit(backend.store, unit)
+        assert len(list(backend.state.scan("returns"))) <= 3
