@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -12,12 +13,23 @@ VERSION: Final = "2010-03-31"
 
 Field = tuple[str, str]
 
+_SHORT: Final = 128
+"""Characters of a value that is remembered: names, types and subjects come again and again."""
+
 
 def form(action: str, fields: Iterable[Field]) -> bytes:
     """The body of a request."""
     parts = [f"Action={action}&Version={VERSION}"]
-    parts += [f"{name}={quote(value, safe='')}" for name, value in fields]
+    parts += [
+        f"{name}={_quoted(value) if len(value) <= _SHORT else quote(value, safe='')}"
+        for name, value in fields
+    ]
     return "&".join(parts).encode()
+
+
+@lru_cache(maxsize=4096)
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
 
 
 def entries(name: str, values: Iterable[Field]) -> Iterator[Field]:
@@ -51,6 +63,11 @@ def text(element: ET.Element, *path: str) -> str | None:
 def members(element: ET.Element, *path: str) -> list[ET.Element]:
     """The members of a list below `element`."""
     return element.findall(_steps((*path, "member")))
+
+
+def texts(element: ET.Element) -> dict[str, str]:
+    """The texts of the elements right below `element`, by their local names."""
+    return {child.tag.rpartition("}")[2]: child.text or "" for child in element}
 
 
 def mapping(element: ET.Element, *path: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
 
 import msgspec
 
@@ -75,29 +76,9 @@ class Publisher(Sender):
     async def call(self, body: bytes, deadline: float) -> BatchReply:
         answer = await self._node.sns.call(self.action, body, deadline=deadline)
         try:
-            root = forms.parse(answer)
-        except ValueError as error:
+            return _reply(forms.parse(answer))
+        except (ValueError, KeyError) as error:
             raise AwsError(self.action, 0, "", f"the answer cannot be read: {error}") from None
-        result = f"{self.action}Result"
-        return BatchReply(
-            [
-                Sent(
-                    forms.text(each, "Id") or "",
-                    forms.text(each, "MessageId") or "",
-                    forms.text(each, "SequenceNumber"),
-                )
-                for each in forms.members(root, result, "Successful")
-            ],
-            [
-                Refused(
-                    forms.text(each, "Id") or "",
-                    forms.text(each, "SenderFault") == "true",
-                    forms.text(each, "Code") or "",
-                    forms.text(each, "Message") or "",
-                )
-                for each in forms.members(root, result, "Failed")
-            ],
-        )
 
     def succeeded(self, item: Outgoing, sent: Sent) -> None:
         # `accepted` says how queues took a send; a topic's numbers are its own.
@@ -110,6 +91,24 @@ class Publisher(Sender):
             self._node.part_done(item.unit)
         else:
             super().failed(item, error)
+
+
+def _reply(root: ET.Element) -> BatchReply:
+    """What became of each entry. Raises `KeyError` for one without an id."""
+    result = "PublishBatchResult"
+    return BatchReply(
+        [_sent(forms.texts(each)) for each in forms.members(root, result, "Successful")],
+        [_refused(forms.texts(each)) for each in forms.members(root, result, "Failed")],
+    )
+
+
+def _sent(texts: dict[str, str]) -> Sent:
+    return Sent(texts["Id"], texts.get("MessageId", ""), texts.get("SequenceNumber"))
+
+
+def _refused(texts: dict[str, str]) -> Refused:
+    fault = texts.get("SenderFault") == "true"
+    return Refused(texts["Id"], fault, texts.get("Code", ""), texts.get("Message", ""))
 
 
 def _fields_of(prefix: str, entry: SendEntry) -> list[Field]:
