@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.benchmarks.peers import Landbridge, Mosquitto, Peer
+from tests.interop import mqtt_scripts_properties  # noqa: F401 - importing it lists its scripts
 from tests.interop.mqtt_scripts import SCRIPTS, Outcome, Script
 
 SCRIPTS_AT_ONCE = 32
@@ -39,6 +40,22 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
             f"a_connect[{version}-b'\\x00\\x04MQTT\\t\\x02\\x00\\x00\\x00\\x00']"
             for version in (4, 5)
         ),
+    ),
+    (
+        "MQTT 5, 3.3.2.3: a property that PUBLISH may not have, or a value that is none",
+        (
+            "a_property_of_publish[5-b'\\x0b\\x01']",
+            "a_property_of_publish[5-b'\\x01\\x02']",
+            "a_property_of_publish[5-b'\\x08\\x00\\x03a/#']",
+        ),
+    ),
+    (
+        "MQTT 5, 3.8.3.1 and 4.8.2: no no-local there, and nothing retained",
+        tuple(f"a_shared_subscription[5-{options}]" for options in (4, 0)),
+    ),
+    (
+        "$SYS is refused like other topics that a client may not publish to",
+        tuple(f"a_topic_of_the_broker[{version}-'$SYS/x']" for version in (4, 5)),
     ),
     (
         "MQTT 5, 3.6.2.1 and 3.7.2.1: an unknown packet identifier is called so",
