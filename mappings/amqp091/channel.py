@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from adapters.amqp091.events import PublishReceived
@@ -12,6 +12,11 @@ from mappings.amqp091.consumer import AmqpConsumer
 
 Token: TypeAlias = tuple[Delivery, AmqpConsumer | None]
 """What the adapter holds for a delivery; without a consumer where basic.get took it."""
+
+
+def counted(tokens: Iterable[Token]) -> int:
+    """How many count against a prefetch: as in RabbitMQ not those that basic.get took."""
+    return sum(consumer is not None for _, consumer in tokens)
 
 
 class Transaction:
@@ -86,11 +91,11 @@ class GatewayChannel:
             self.outstanding += min(room, len(deliveries))
         return deliveries[:room]
 
-    def settled(self, count: int) -> None:
-        """So many deliveries are no longer outstanding; send what waited for that."""
+    def settled(self, tokens: Collection[Token] = ()) -> None:
+        """These deliveries are no longer outstanding; send what waited for that."""
         if not self.prefetch_max:
             return
-        self.outstanding = max(0, self.outstanding - count)
+        self.outstanding = max(0, self.outstanding - counted(tokens))
         while self.surplus and self.outstanding < self.prefetch_max:
             consumer, delivery = self.surplus.popleft()
             self.outstanding += not consumer.protocol_consumer.no_ack

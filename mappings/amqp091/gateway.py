@@ -96,6 +96,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self._acked: list[Token] = []
         self._orphans: list[Queue] = []
         self._ended: list[AmqpConsumer] = []
+        self._refusal_noted = False
         self.deleting = False
         """The client is deleting a queue: its consumers hear of it behind the answer."""
 
@@ -472,7 +473,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         else:
             self._acked += event.tokens
             if channel is not None:
-                channel.settled(len(event.tokens))
+                channel.settled(event.tokens)
         return None
 
     def _submit_acks(self) -> None:
@@ -539,7 +540,8 @@ class AmqpGateway(ConnectionGateway[Event]):
         await self.declarations.forget_exclusive_queues()
 
     def _note_refusal(self, reason: str) -> None:
-        if not self.greeted:
+        if not (self.greeted or self._refusal_noted):
+            self._refusal_noted = True
             self.services.log.refused(
                 PROTOCOL, self.transport.peer, user=self.user, client=self.client, reason=reason
             )

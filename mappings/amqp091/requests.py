@@ -13,7 +13,7 @@ from bridge.messaging.errors import MessagingError, ResourceLocked
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.amqp091.arguments import type_name
-from mappings.amqp091.channel import GatewayChannel, Transaction
+from mappings.amqp091.channel import GatewayChannel, Transaction, counted
 from mappings.amqp091.consumer import AmqpConsumer
 from mappings.amqp091.errors import access_refused, precondition_failed
 from mappings.amqp091.messages import DIRECT_REPLY, counts_deliveries, outgoing_of
@@ -136,8 +136,8 @@ class Requests:
             channel.prefetch = event.prefetch_count
             return
         if event.prefetch_count and not channel.prefetch_max:
-            held = self._gateway.connection.channels[channel.number].unacked
-            channel.outstanding = len(held)
+            held = self._gateway.connection.channels[channel.number].unacked.values()
+            channel.outstanding = counted(held)
         channel.prefetch_max = event.prefetch_count
         if not channel.prefetch_max:
             surplus = list(channel.surplus)
@@ -145,7 +145,7 @@ class Requests:
             for consumer, delivery in surplus:
                 consumer.send([delivery])
         else:
-            channel.settled(0)
+            channel.settled()
         most = self._gateway.services.limits.prefetch_max
         prefetch = min(channel.prefetch_max or most, most)
         for consumer in list(channel.consumers.values()):
@@ -256,8 +256,6 @@ class Requests:
             unit = UnitOfWork()
             unit.deletes.append(delivery)
             gateway.services.store.submit(unit)
-        elif channel.prefetch_max:
-            channel.outstanding += 1
 
 
 _OPERATIONS: Final[dict[type, tuple[str, Operation]]] = {

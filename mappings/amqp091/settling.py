@@ -106,7 +106,7 @@ class Settling:
 
     def _give_back(self, channel: GatewayChannel | None, tokens: Sequence[Token]) -> None:
         if channel is not None:
-            channel.settled(len(tokens))
+            channel.settled(tokens)
         last, count = None, 0
         for _, consumer in tokens:
             if consumer is not last:

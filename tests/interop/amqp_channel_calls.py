@@ -287,3 +287,28 @@ def a_full_channel_and_automatic_acks(s: Session) -> Any:
 @scenario
 def channels_of_any_number(s: Session) -> Any:
     return [s.connection.channel(number).channel_number for number in (2047, 60_000)]
+
+
+@scenario
+def basic_get_does_not_count_against_the_window(s: Session) -> Any:
+    c = s.channel
+    got: list[bytes] = []
+    tags: list[int] = []
+    c.basic_qos(prefetch_count=1, global_qos=True)
+    c.queue_declare("windowed")
+
+    def note(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        tags.append(method.delivery_tag)
+        got.append(body)
+
+    c.basic_consume("windowed", note)
+    s.publish("windowed", b"1", b"2", b"3", b"4")
+    s.connection.sleep(0.3)
+    taken, _, body = c.basic_get("windowed")
+    c.basic_ack(tags[0])
+    s.connection.sleep(0.3)
+    before = list(got)
+    c.basic_ack(taken.delivery_tag)
+    s.connection.sleep(0.3)
+    c.queue_delete("windowed")
+    return body, before, got
