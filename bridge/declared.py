@@ -14,7 +14,9 @@ from bridge.messaging.model import (
     QueueSettings,
     RedrivePolicy,
 )
+from bridge.messaging.names import FIFO_SUFFIX
 from bridge.messaging.ports import Store
+from bridge.routing.rules import Rules
 from bridge.routing.topology import Topology
 
 
@@ -41,10 +43,19 @@ async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
                 await store.change_queue(queue, settings)
         for name in loaded.rules.queues():
             await topology.ensure_queue(name)
-        for topic in loaded.rules.topics():
-            await topology.declare_topic(topic)
+        await declare_topics(loaded.rules, topology)
     except MessagingError as error:
         raise StartRefused(f"a configured queue or topic cannot be made: {error}") from None
+
+
+async def declare_topics(rules: Rules, topology: Topology) -> None:
+    """Make the topics that rules name. Raises `MessagingError`."""
+    topics = rules.topics()
+    if topology.faces is not None:
+        # What others publish to these comes from outside.
+        topics |= rules.source_topics()
+    for topic in sorted(topics):
+        await topology.declare_topic(topic, fifo=topic.name.endswith(FIFO_SUFFIX))
 
 
 def settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,14 +10,23 @@ from ruamel.yaml import YAML
 
 from bridge.auth import make_password_hash
 from tests.bridge.net.certificates import Authority
+from tests.support.aws_nodes import cloud
+from tests.support.moto_server import moto_server
 from tests.support.program import run_landbridge, running
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    with moto_server() as url:
+        cloud(url, "sqs").create_queue(QueueName="prod-orders-v2")
+        yield url
+
+
 @pytest.fixture
-def environment(tmp_path: Path) -> Mapping[str, str]:
+def environment(tmp_path: Path, moto_url: str) -> Mapping[str, str]:
     server = Authority("examples", tmp_path).issue("localhost")
     return {
         "TLS_CERTIFICATE": str(server.certificate),
@@ -26,6 +35,9 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
         "REPORTS_PASSWORD_HASH": make_password_hash(b"secret"),
         "BILLING_SECRET": "only-for-tests",
         "DATA": str(tmp_path / "data"),
+        "AWS_ENDPOINT_URL": moto_url,
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "secret",
     }
 
 

@@ -21,6 +21,7 @@ import boto3
 
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
+from bridge.declared import declare_topics
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import (
@@ -153,9 +154,8 @@ async def node(
 
             neighbours.remove, neighbours.restore = remove, topology.restore
             router = Router(topology, backend.store, compile_rules(rules))
-            for topic in router.rules.topics():
-                await topology.declare_topic(topic)
             topology.faces = backend.faces
+            await declare_topics(router.rules, topology)
             incoming = FaceRouting(router, tasks.create_task).incoming
             backend.faces.follow(RoutedUses(router), topology.faces_changed, incoming)
             yield Node(backend, topology, router)

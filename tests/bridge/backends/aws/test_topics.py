@@ -212,7 +212,6 @@ async def test_routes_from_sns_take_in(aws: Cloud) -> None:
     """Also where nobody is subscribed; and nothing goes back to where it came from."""
     rule = Rule("alarms", "sns:alarms", ["sqs:kept", "default"])
     async with aws.node(rules=(rule,), publish=Mode.ALWAYS) as one:
-        await one.topology.declare_topic(TopicName("/", "alarms"))
         topic = await ingested(aws, "alarms")
         outside = aws.subscribe(topic, f"{aws.prefix}outside")
         aws.sns.publish(TopicArn=topic, Message="fire")
