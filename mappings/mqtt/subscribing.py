@@ -49,8 +49,9 @@ async def subscribe(gateway: MqttGateway, packet: Subscribe) -> None:
     identifier = identifiers[0] if identifiers else 0
     existed = set(session.filters.by_text)
     wanted = [_filter(gateway, each, identifier) for each in packet.subscriptions]
+    queue = await _queue_for(gateway, wanted)
     results = await asyncio.gather(
-        *(_subscribe_one(gateway, each) for each in wanted), return_exceptions=True
+        *(_subscribe_one(gateway, each, queue) for each in wanted), return_exceptions=True
     )
     try:
         await _answer(gateway, packet, wanted, results, existed)
@@ -116,7 +117,19 @@ def _filter(gateway: MqttGateway, wanted: MqttSubscription, identifier: int) -> 
     )
 
 
-async def _subscribe_one(gateway: MqttGateway, wanted: Filter) -> Arrivals | None:
+async def _queue_for(gateway: MqttGateway, wanted: Sequence[Filter]) -> Queue | MessagingError:
+    """The session's queue, or why there is none; one for all filters, as making it takes time."""
+    try:
+        if any(gateway.may_subscribe(each.text) for each in wanted):
+            return await gateway.sessions.queue_of(gateway.session)
+    except MessagingError as error:
+        return error
+    return AccessDenied("not allowed to subscribe")
+
+
+async def _subscribe_one(
+    gateway: MqttGateway, wanted: Filter, queue: Queue | MessagingError
+) -> Arrivals | None:
     """What arrives from now on; None for a shared subscription, which gets nothing retained."""
     session, limits = gateway.session, gateway.services.limits
     known = wanted.text in session.filters.by_text or wanted.text in session.shared
@@ -127,7 +140,8 @@ async def _subscribe_one(gateway: MqttGateway, wanted: Filter) -> Arrivals | Non
         raise OverLimit(f"{limits.mqtt_subscriptions_max} subscriptions are allowed in a session")
     if wanted.pattern.count(".") >= LEVELS_MAX:
         raise InvalidAddress(f"{LEVELS_MAX} levels are allowed in a topic filter")
-    queue = await gateway.sessions.queue_of(session)
+    if isinstance(queue, MessagingError):
+        raise queue
     if wanted.share_name:
         await _subscribe_shared(gateway, wanted)
         return None
