@@ -140,9 +140,10 @@ SHORT_HOLD: Final = AwsLimits(hold_seconds=3, renew_after_seconds=1.0)
 SUBJECTS: Final = {
     "fsync": Subject("embedded"),
     "memory": Subject("embedded", "memory"),
-    "aws-moto": Subject("aws-moto", capabilities=frozenset({C.IDLE, C.ONCE, C.COUNTS})),
+    "aws-moto": Subject("aws-moto", capabilities=frozenset({C.IDLE, C.ONCE, C.COUNTS, C.PRIORITY})),
     "aws-api": Subject(
-        "aws-api", capabilities=frozenset({C.FIFO_ORDER, C.SOURCE, C.IDLE, C.ONCE, C.COUNTS})
+        "aws-api",
+        capabilities=frozenset({C.FIFO_ORDER, C.SOURCE, C.IDLE, C.ONCE, C.COUNTS, C.PRIORITY}),
     ),
     "aws-api-simulated": Subject(
         "aws-api-simulated", capabilities=frozenset({C.FIFO_ORDER, C.SOURCE, C.IDLE})

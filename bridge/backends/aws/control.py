@@ -104,7 +104,15 @@ class SqsControl:
     async def delete(self, url: str) -> None:
         await self._call("DeleteQueue", {"QueueUrl": url})
 
-    async def counts(self, url: str) -> QueueCounts:
+    async def counts(self, *urls: str) -> QueueCounts:
+        """About how many messages are in a queue, or in several together."""
+        total = QueueCounts(0, 0, 0)
+        for url in urls:
+            counts = await self._counts(url)
+            total = QueueCounts(*[a + b for a, b in zip(total, counts, strict=True)])
+        return total
+
+    async def _counts(self, url: str) -> QueueCounts:
         prefix = "ApproximateNumberOfMessages"
         names = [prefix, f"{prefix}NotVisible", f"{prefix}Delayed"]
         reply = await self._call("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": names})

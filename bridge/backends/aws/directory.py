@@ -18,6 +18,7 @@ from bridge.backends.aws.attributes import (
     redrive_arn_of,
     settings_from_attributes,
 )
+from bridge.backends.aws.bands import band_count, band_name
 from bridge.backends.aws.control import SqsControl, slices
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
@@ -55,6 +56,8 @@ class QueueRecord(msgspec.Struct, array_like=True):
     modified_at: int
     url: str = ""
     taken: bool = False
+    bands: int = 1
+    """How many queues in SQS it is: several where it has priorities."""
 
 
 _decode_record = msgspec.msgpack.Decoder(QueueRecord).decode
@@ -99,6 +102,11 @@ class Directory:
                 url = await self.control.url_of(sqs)
                 if url is not None:
                     urls.append(url)
+        bands: set[str] = set()
+        for _, value in self._state.scan(KIND_QUEUE):
+            record = _decode_record(value)
+            bands.update(self._band_names(QueueName(record.namespace, record.name), record.bands))
+        urls = [url for url in urls if parse_queue_url(url).name not in bands]
         for some in slices(urls, self._node.limits.queues_read_at_once_max):
             async with asyncio.TaskGroup() as group:
                 for url in some:
@@ -127,7 +135,8 @@ class Directory:
         """A queue is gone."""
         if self.queues.get(queue.name) is queue:
             del self.queues[queue.name]
-        self._by_sqs_name.pop(queue.sqs_name, None)
+        for part in queue.parts:
+            self._by_sqs_name.pop(part.sqs_name, None)
 
     # -- finding
 
@@ -165,7 +174,9 @@ class Directory:
 
     def _put_record(self, sqs: str, record: QueueRecord, url: str) -> AwsQueue:
         """The queue, with what the record says of it."""
-        queue = self._put(QueueName(record.namespace, record.name), record.settings, sqs, url)
+        name = QueueName(record.namespace, record.name)
+        queue = self._put(name, record.settings, sqs, url)
+        self._add_bands(queue, record.bands)
         queue.settings = record.settings
         queue.created_at, queue.modified_at = record.created_at, record.modified_at
         return queue
@@ -181,6 +192,24 @@ class Directory:
         self.queues[name] = queue
         self._by_sqs_name[sqs] = queue
         return queue
+
+    def _bands_of(self, name: QueueName, settings: QueueSettings, sqs: str, *, fifo: bool) -> int:
+        """How many queues in SQS one that is made is to be."""
+        return 1 if sqs in self._pinned else band_count(settings, fifo=fifo)
+
+    def _band_names(self, name: QueueName, count: int) -> list[str]:
+        """What SQS calls the bands besides the lowest, the highest first."""
+        prefix = self._options.prefix
+        return [sqs_name(band_name(name, band), prefix=prefix) for band in range(count - 1, 0, -1)]
+
+    def _add_bands(self, queue: AwsQueue, count: int) -> None:
+        if queue.bands or count == 1:
+            return
+        place = queue.url.rpartition("/")[0]
+        names = self._band_names(queue.name, count)
+        queue.add_bands([(each, f"{place}/{each}") for each in names])
+        for band in queue.bands:
+            self._by_sqs_name[band.sqs_name] = queue
 
     def _follow(self, changes: Sequence[StateChange]) -> None:
         """Other nodes have made, changed or deleted queues."""
@@ -249,7 +278,11 @@ class Directory:
             if found is None:
                 raise
             return await self._adopt(sqs, found, name)
+        bands = self._bands_of(name, settings, sqs, fifo=fifo)
+        for band in self._band_names(name, bands):
+            await self.control.create(band, attributes, tags)
         queue = self._put(name, settings, sqs, url)
+        self._add_bands(queue, bands)
         if queue.care is not None:
             queue.care.made()
         if self._state.get(KIND_QUEUE, sqs) == recorded:
@@ -262,7 +295,8 @@ class Directory:
         wanted = attributes_from_settings(settings, arn, fifo=queue.fifo, changing=True)
         # Attributes that are no longer among them are taken back.
         gone = {name: "" for name in queue.settings.attributes if name not in settings.attributes}
-        await self.control.set_attributes(queue.url, {**gone, **wanted})
+        for part in queue.parts:
+            await self.control.set_attributes(part.url, {**gone, **wanted})
         originals = {}
         if queue.sqs_name != self._options.prefix + queue.name.name:
             originals = tags_of_original(queue.name)
@@ -276,10 +310,14 @@ class Directory:
     async def delete(self, queue: AwsQueue) -> int:
         """Delete a queue; returns how many messages were visible, about."""
         try:
-            count = (await self.control.counts(queue.url)).visible
-            await self.control.delete(queue.url)
+            count = (await self.control.counts(*[part.url for part in queue.parts])).visible
         except QueueDoesNotExist:
             count = 0
+        for part in queue.parts:
+            try:
+                await self.control.delete(part.url)
+            except QueueDoesNotExist:
+                continue
         queue.vanish()
         if self._state.get(KIND_QUEUE, queue.sqs_name) is None:
             # The other nodes follow the end of an entry.
@@ -305,6 +343,7 @@ class Directory:
             queue.modified_at,
             queue.url,
             taken,
+            len(queue.parts),
         )
         return StateChange(KIND_QUEUE, queue.sqs_name, msgspec.msgpack.encode(record))
 

@@ -99,8 +99,8 @@ class Length(Removal):
             return None
         self._looked_at = self._node.clock.monotonic()
         expected = (self._known or 0) + self._moved
-        moved, sending = self._moved, queue.sender.busy
-        visible = (await self._control.counts(queue.url)).visible
+        moved, sending = self._moved, any(each.sender.busy for each in queue.parts)
+        visible = (await self._control.counts(*[each.url for each in queue.parts])).visible
         limit = self._limit()
         drops = queue.settings.overflow is Overflow.DROP_HEAD
         if drops and visible <= limit < expected and self._doubts < DOUBTS_MAX:
@@ -122,12 +122,13 @@ class Length(Removal):
         return pause
 
     async def _trim(self, count: int) -> None:
-        """Take the oldest messages out of the queue."""
-        while count > 0 and self.right.held:
-            received = await self.receive(self._queue.url, min(count, BATCH_MAX), first=True)
-            if not received:
-                return
-            count -= len(received)
-            if self._known is not None:
-                self._known -= len(received)
-            await self.remove(received, DeadLetterReason.MAXLEN)
+        """Take the oldest messages out of the queue, those of the lowest priority first."""
+        for part in reversed(self._queue.parts):
+            while count > 0 and self.right.held:
+                received = await self.receive(part, min(count, BATCH_MAX), first=True)
+                if not received:
+                    break
+                count -= len(received)
+                if self._known is not None:
+                    self._known -= len(received)
+                await self.remove(part, received, DeadLetterReason.MAXLEN)

@@ -34,6 +34,8 @@ class AwsLimits:
     """Age at which the visibility of a held message is renewed."""
     hold_seconds_max: float = 11 * 3600.0
     """Age at which a held message costs its consumer the subscription (SQS ends it at 12 h)."""
+    band_patience_seconds: float = 0.05
+    """How long a band of a queue with priorities is given to answer before the next lower one."""
     surplus_seconds_max: float = 5.0
     """How long messages that came for a consumer without credit wait for some."""
     connect_seconds_max: float = 5.0

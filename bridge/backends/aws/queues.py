@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.backends.aws.bands import BandedIntake, band_of
 from bridge.backends.aws.finished import Finished
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import (
@@ -73,6 +74,10 @@ class AwsQueue:
         self.returns, self.looks, self.finished = seen
         self.care: Care | None = None
         """What is done for the queue though nobody may be consuming."""
+        self.owner: AwsQueue = self
+        """Of a band, the queue that it is a part of."""
+        self.bands: list[AwsQueue] = []
+        """Of a queue with priorities, the highest first; this one is the last."""
         self._surroundings = surroundings
         self.sender = QueueSender(node, self)
         self.deleter = Deleter(node, self)
@@ -81,7 +86,7 @@ class AwsQueue:
 
     @property
     def settings(self) -> QueueSettings:
-        return self._settings
+        return self._settings if self.owner is self else self.owner.settings
 
     @settings.setter
     def settings(self, settings: QueueSettings) -> None:
@@ -95,7 +100,37 @@ class AwsQueue:
     @property
     def busy(self) -> bool:
         """True while something is under way to SQS."""
-        return self.sender.busy or self.deleter.busy or self.visibility.busy
+        return any(
+            each.sender.busy or each.deleter.busy or each.visibility.busy for each in self.parts
+        )
+
+    @property
+    def parts(self) -> list[AwsQueue]:
+        """What it is in SQS, the highest band first."""
+        return self.bands or [self]
+
+    def add_bands(self, places: list[tuple[str, str]]) -> None:
+        """Have bands besides this one, the highest first: their SQS names and URLs."""
+        for sqs_name, url in places:
+            band = AwsQueue(
+                self._node,
+                self.name,
+                self._settings,
+                sqs_name=sqs_name,
+                url=url,
+                holder=self.holder,
+                seen=Seen(self.returns, self.looks, self.finished),
+                surroundings=self._surroundings,
+            )
+            band.owner = self
+            self.bands.append(band)
+        self.bands.append(self)
+        self.intake = BandedIntake(self._node, self, self._surroundings.leases())
+
+    def band_of(self, message: Message) -> AwsQueue:
+        """Where a message goes."""
+        count = len(self.bands)
+        return self.bands[count - 1 - band_of(message, self._settings, count)]
 
     def name_of_arn(self, arn: str) -> str:
         """What the queue of an ARN is called here."""
@@ -103,9 +138,12 @@ class AwsQueue:
 
     def vanish(self) -> None:
         """SQS says that the queue does not exist, or it was just deleted."""
+        if self.owner is not self:
+            self.owner.vanish()
         if self.deleted:
             return
-        self.deleted = True
+        for part in self.parts:
+            part.deleted = True
         self._surroundings.vanished(self)
         self._surroundings.review(self)
         for receiver in list(self.intake.receivers):
@@ -143,8 +181,8 @@ class AwsQueue:
         if counted:
             delivery.return_count += 1
             self.returns.add(self, delivery.message.message_id, delivery.return_count)
-        if self.care is not None:
-            self.care.taken(-1)
+        if self.owner.care is not None:
+            self.owner.care.taken(-1)
         self.holder.drop(delivery)
         self.visibility.change(delivery, 0, unit, self._deadline())
 
@@ -158,12 +196,13 @@ class AwsQueue:
         self.looks.add(
             delivery.message.message_id, self.looks.count_of(delivery.message.message_id) + 1
         )
+        self.holder.drop(delivery)
         self.visibility.change(delivery, 0, None, self._deadline())
 
     def dead_letter(self, deliveries: list[AwsDelivery], reason: DeadLetterReason) -> None:
         """Move messages to where they go, or delete them."""
         if deliveries:
-            self._surroundings.dead_letter(self, deliveries, reason)
+            self._surroundings.dead_letter(self.owner, deliveries, reason)
 
     def lament(self, delivery: AwsDelivery) -> None:
         """Dead-letter a message that cannot be read as it was meant."""
@@ -174,7 +213,7 @@ class AwsQueue:
 
     def sort_out(self, deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
         """Keep what may be handed out: not what has expired, or is not due yet."""
-        ttl = self._settings.message_ttl_ms
+        ttl = self.settings.message_ttl_ms
         if ttl is None and all(
             each.message.expires_at is None and each.message.visible_at is None
             for each in deliveries
@@ -199,7 +238,7 @@ class AwsQueue:
 
     def end_of(self, message: Message) -> int | None:
         """When a message expires, in epoch milliseconds."""
-        end, ttl = message.expires_at, self._settings.message_ttl_ms
+        end, ttl = message.expires_at, self.settings.message_ttl_ms
         if ttl is None:
             return end
         own = message.sent_at + ttl

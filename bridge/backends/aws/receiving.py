@@ -154,7 +154,7 @@ class Intake:
                 return
             self._polls += 1
             self._reserved += count
-            self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds))
+            self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds, self._queue))
 
     def _free_credit(self) -> int:
         if self._queue.deleted:
@@ -169,10 +169,10 @@ class Intake:
 
     # -- polling
 
-    async def _poll(self, count: int, wait_seconds: int) -> None:
+    async def _poll(self, count: int, wait_seconds: int, source: AwsQueue) -> None:
         attempt = self._next_attempt()
         request = Receive(
-            self._queue.url,
+            source.url,
             count,
             wait_time_seconds=wait_seconds,
             visibility_timeout=self._node.limits.hold_seconds,
@@ -202,8 +202,12 @@ class Intake:
             finally:
                 self._polls -= 1
         if messages:
-            self._arrived(await deliveries_from(self._node, self._queue, messages))
+            self._arrived(await deliveries_from(self._node, source, messages), source)
+        self._answered(source)
         self.consider()
+
+    def _answered(self, source: AwsQueue) -> None:
+        """A poll is over; to be overridden by who keeps count of them."""
 
     def _next_attempt(self) -> str | None:
         """The id of a receive from a first-in-first-out queue.
@@ -234,16 +238,16 @@ class Intake:
         else:
             self._polls_allowed = max(1, self._polls_allowed - 1) if came else 1
 
-    def _arrived(self, deliveries: list[AwsDelivery]) -> None:
+    def _arrived(self, deliveries: list[AwsDelivery], source: AwsQueue) -> None:
         queue = self._queue
         queue.counted = None
-        deliveries = queue.without_copies(deliveries)
+        deliveries = source.without_copies(deliveries)
         if queue.care is not None:
             queue.care.taken(len(deliveries))
         hold = queue.holder.hold
         for delivery in deliveries:
             hold(delivery)
-        deliveries = queue.sort_out(deliveries)
+        deliveries = source.sort_out(deliveries)
         if deliveries:
             self._hand_out(deliveries)
 
@@ -303,4 +307,7 @@ class Intake:
             self._surplus_timer.cancel()
             self._surplus_timer = None
         while self._surplus:
-            self._queue.release(self._surplus.popleft(), None)
+            delivery = self._surplus.popleft()
+            if self._queue.care is not None:
+                self._queue.care.taken(-1)
+            delivery.queue.looked_at(delivery)

@@ -29,14 +29,14 @@ class Removal(Duty):
     async def leave(self) -> None:
         await self.right.give_back()
 
-    async def receive(self, url: str, count: int, *, first: bool) -> list[Received]:
-        """What is at the front of the queue; `first`: of several receives in a row."""
+    async def receive(self, part: AwsQueue, count: int, *, first: bool) -> list[Received]:
+        """What is at the front of a part of the queue; `first`: of several receives in a row."""
         # One second of waiting makes SQS ask all of its servers; a short poll may miss messages,
         # but does not keep those waiting that were received before.
         node = self._node
         wait = 1 if first else 0
         request = Receive(
-            url, count, wait_time_seconds=wait, visibility_timeout=node.limits.hold_seconds
+            part.url, count, wait_time_seconds=wait, visibility_timeout=node.limits.hold_seconds
         )
         try:
             body = await node.sqs.poll("ReceiveMessage", encode(request), wait)
@@ -48,11 +48,13 @@ class Removal(Duty):
         except msgspec.MsgspecError as error:
             raise AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}") from None
 
-    async def remove(self, received: list[Received], reason: DeadLetterReason) -> None:
+    async def remove(
+        self, part: AwsQueue, received: list[Received], reason: DeadLetterReason
+    ) -> None:
         """Dead-letter messages; given back where the right was lost meanwhile."""
-        deliveries = await deliveries_from(self._node, self._queue, received)
+        deliveries = await deliveries_from(self._node, part, received)
         if self.right.held:
-            self._queue.dead_letter(deliveries, reason)
+            part.dead_letter(deliveries, reason)
             return
         for delivery in deliveries:
-            self._queue.looked_at(delivery)
+            part.looked_at(delivery)

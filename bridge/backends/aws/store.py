@@ -20,7 +20,7 @@ from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.duties import Duties
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.finished import Finished
-from bridge.backends.aws.handles import handle_from_delivery, parse_handle
+from bridge.backends.aws.handles import Handle, handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.newborn import Newborn
@@ -38,6 +38,7 @@ from bridge.messaging.errors import (
     MessagingError,
     QueueDoesNotExist,
     QueueFull,
+    ReceiptHandleInvalid,
     ResourceLocked,
     StoreUnavailable,
 )
@@ -134,9 +135,10 @@ class AwsStore:
                     delivery.queue.release(delivery, None)
                 for queue in self.directory.all():
                     if queue.busy:
-                        await queue.sender.drain()
-                        await queue.deleter.drain()
-                        await queue.visibility.drain()
+                        for part in queue.parts:
+                            await part.sender.drain()
+                            await part.deleter.drain()
+                            await part.visibility.drain()
         except TimeoutError:
             # What is left is answered with an error as its task is cancelled.
             return
@@ -194,7 +196,8 @@ class AwsStore:
                     f"queue '{target.name.name}' is at its length limit"
                 )
             else:
-                target.sender.send(unit, index, message, deadline)
+                part = target.band_of(message) if target.bands else target
+                part.sender.send(unit, index, message, deadline)
         if elsewhere:
             self._send_local(unit, elsewhere)
         if remote:
@@ -356,7 +359,7 @@ class AwsStore:
             visibility_timeout=visibility_seconds,
             receive_request_attempt_id=attempt_id,
         )
-        return list(await self._pull(queue, request))
+        return list(await self._pull_bands(queue, request))
 
     async def take(self, queue: Queue) -> Delivery | None:
         if not isinstance(queue, AwsQueue):
@@ -370,11 +373,37 @@ class AwsStore:
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=self._attempt_ids.next() if queue.fifo else None,
         )
-        while pulled := await self._pull(queue, request):
-            for delivery in queue.without_copies(pulled):
+        while pulled := await self._pull_bands(queue, request):
+            for delivery in pulled[0].queue.without_copies(pulled):
                 self._holder.hold(delivery)
                 return delivery
         return None
+
+    async def _pull_bands(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
+        """Receive from the highest band that has something, and on from there."""
+        if not queue.bands:
+            return await self._pull(queue, request)
+        if queue.care is not None:
+            queue.care.used()
+        wanted = request.max_number_of_messages
+        share = (request.wait_time_seconds or 0) // len(queue.bands)
+        received: list[AwsDelivery] = []
+        for wait in (0, share):
+            for band in queue.bands:
+                received += await self._pull(
+                    band,
+                    msgspec.structs.replace(
+                        request,
+                        queue_url=band.url,
+                        wait_time_seconds=wait,
+                        max_number_of_messages=wanted - len(received),
+                    ),
+                )
+                if len(received) == wanted or (received and wait):
+                    return received
+            if received:
+                break
+        return received
 
     async def _pull(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
         """Receive once; who stops waiting has what still comes released."""
@@ -402,8 +431,8 @@ class AwsStore:
             )
             received = decode_receive_reply(body).messages
             queue.counted = None
-            if queue.care is not None:
-                queue.care.taken(len(received))
+            if queue.owner.care is not None:
+                queue.owner.care.taken(len(received))
             deliveries = queue.sort_out(await deliveries_from(self._node, queue, received))
         except AwsError as refused:
             if refused.queue_is_gone:
@@ -433,8 +462,8 @@ class AwsStore:
         if not isinstance(queue, AwsQueue):
             _require_here(queue)
             return self._local.delivery_of(queue, handle)
-        parsed = parse_handle(queue.sqs_name, handle)
-        return AwsDelivery(queue, Message(parsed.message_id, b"", 0), parsed.receipt_handle)
+        part, parsed = _parsed(queue, handle)
+        return AwsDelivery(part, Message(parsed.message_id, b"", 0), parsed.receipt_handle)
 
     async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
         if not isinstance(delivery, AwsDelivery):
@@ -485,7 +514,7 @@ class AwsStore:
     async def purge_queue(self, queue: Queue) -> int:
         if isinstance(queue, AwsQueue):
             queue.counted = None
-            return await purge(self._node, queue)
+            return sum(await asyncio.gather(*[purge(self._node, each) for each in queue.parts]))
         _require_here(queue)
         return await self._local.purge_queue(queue)
 
@@ -504,10 +533,20 @@ class AwsStore:
             return known[1]
         queue.counted = None
         busy = queue.busy
-        counts = await self.directory.control.counts(queue.url)
-        if not busy and not queue.busy:
+        counts = await self.directory.control.counts(*[part.url for part in queue.parts])
+        if not (busy or queue.busy or queue.bands):
             queue.counted = (now, counts)
         return counts
+
+
+def _parsed(queue: AwsQueue, text: str) -> tuple[AwsQueue, Handle]:
+    """A receipt handle, and which part of a queue it is of. Raises `ReceiptHandleInvalid`."""
+    for part in queue.bands[:-1]:
+        try:
+            return part, parse_handle(part.sqs_name, text)
+        except ReceiptHandleInvalid:
+            continue
+    return queue, parse_handle(queue.sqs_name, text)
 
 
 def _require_here(queue: Queue) -> None:

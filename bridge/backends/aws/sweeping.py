@@ -90,21 +90,26 @@ class Sweep(Removal):
 
     async def _sweep(self) -> tuple[int | None, bool]:
         """Returns when the first of those ends that stay, and whether the whole queue was seen."""
-        queue, clock = self._queue, self._node.clock
+        seen = [await self._sweep_part(part) for part in self._queue.parts]
+        ends = [end for end, _ in seen if end is not None]
+        return min(ends, default=None), all(emptied for _, emptied in seen)
+
+    async def _sweep_part(self, part: AwsQueue) -> tuple[int | None, bool]:
+        clock = self._node.clock
         kept: list[AwsDelivery] = []
         earliest: int | None = None
         first = True
         try:
             while len(kept) < self._node.limits.sweep_kept_max and self.right.held:
-                received = await self.receive(queue.url, BATCH_MAX, first=first)
+                received = await self.receive(part, BATCH_MAX, first=first)
                 first = False
                 if not received:
                     return earliest, True
                 now = clock.epoch_ms()
                 expired: list[Received] = []
                 for each in received:
-                    delivery = delivery_from_received(each, queue)
-                    end = queue.end_of(delivery.message)
+                    delivery = delivery_from_received(each, part)
+                    end = part.end_of(delivery.message)
                     due = delivery.message.visible_at
                     if end is not None and end <= now:
                         expired.append(each)
@@ -112,12 +117,12 @@ class Sweep(Removal):
                     if end is not None:
                         earliest = end if earliest is None else min(earliest, end)
                     if due is not None and due > now:
-                        queue.hide(delivery, -(-(due - now) // 1000))
+                        part.hide(delivery, -(-(due - now) // 1000))
                     else:
                         kept.append(delivery)
                 if expired:
-                    await self.remove(expired, DeadLetterReason.EXPIRED)
+                    await self.remove(part, expired, DeadLetterReason.EXPIRED)
         finally:
             for delivery in kept:
-                queue.looked_at(delivery)
+                part.looked_at(delivery)
         return earliest, False

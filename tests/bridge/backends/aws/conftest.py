@@ -24,6 +24,12 @@ QUICK = AwsLimits(
     close_seconds_max=1.0,
     poll_wait_seconds=1,
 )
+AT_MOTO = AwsLimits(
+    poll_wait_seconds=1,
+    duty_retry_seconds=0.05,
+    sweep_seconds_min=0.05,
+    length_look_seconds=0.05,
+)
 URL = "http://aws/000000000000/"
 
 OpenNode = Callable[..., Awaitable[AwsBackend]]
@@ -134,3 +140,13 @@ async def node(
             return backend
 
         yield open_one
+
+
+@pytest.fixture
+def opened_at_moto(node: OpenNode) -> Callable[..., Awaitable[AwsBackend]]:
+    """Open one more node, with short times and other bounds."""
+
+    async def open_one(**bounds: Any) -> AwsBackend:
+        return await node(replace(AT_MOTO, **bounds))
+
+    return open_one

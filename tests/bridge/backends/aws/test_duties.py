@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from itertools import count
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
-from bridge.backends.embedded import EmbeddedBackend
-from bridge.messaging.clock import SystemClock
+from bridge.backends.aws import AwsBackend
 from bridge.messaging.errors import QueueFull, ResourceLocked
-from bridge.messaging.limits import Limits
 from bridge.messaging.model import (
     DeadLetterReason,
     Delivery,
@@ -27,54 +18,9 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Lease, Queue, Store
 from tests.bridge.backends.aws.conftest import Opened
-from tests.support.moto_server import moto_server
 from tests.support.stores import consume, delete, drain, make_queue, message, name, send
 
-QUICK = AwsLimits(
-    poll_wait_seconds=1,
-    duty_retry_seconds=0.05,
-    sweep_seconds_min=0.05,
-    length_look_seconds=0.05,
-)
-_runs = count(1)
-
 Open = Callable[..., Awaitable[AwsBackend]]
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def opened_at_moto(
-    tmp_path: Path, moto_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Open]:
-    """Open a backend with an empty place in moto."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    async with AsyncExitStack() as stack:
-
-        async def open_one(**bounds: Any) -> AwsBackend:
-            place = f"d{next(_runs)}"
-            local = EmbeddedBackend(
-                tmp_path / place, durability="memory", clock=SystemClock(), limits=Limits()
-            )
-            backend = AwsBackend(
-                AwsOptions(
-                    region="us-east-1", endpoint_url=moto_url, prefix=f"{place}-", table=place
-                ),
-                local=local,
-                clock=SystemClock(),
-                random=random.random,
-                limits=replace(QUICK, **bounds),
-            )
-            await backend.open()
-            stack.push_async_callback(backend.close)
-            return backend
-
-        yield open_one
 
 
 class DeadLetters:

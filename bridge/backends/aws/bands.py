@@ -1,0 +1,91 @@
+"""Priorities of a standard queue: up to four queues in SQS, of which the higher come first.
+
+The lowest band is the queue's own; the others have names that no queue of a client can have. Which
+band a message goes to is fixed when it is sent. Each band has a long poll of its own; that of a
+lower one is opened when the higher ones have waited for a moment, and so have nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.receiving import Intake
+from bridge.messaging.model import QueueName
+
+if TYPE_CHECKING:
+    from bridge.backends.aws.node import Node
+    from bridge.backends.aws.queues import AwsQueue
+    from bridge.messaging.model import Message, QueueSettings
+    from bridge.messaging.ports import Leases
+
+BANDS_MAX: Final = 4
+
+
+def band_count(settings: QueueSettings, *, fifo: bool) -> int:
+    """How many queues in SQS a queue with these settings is to be."""
+    return 1 if fifo else min(settings.priority_max + 1, BANDS_MAX)
+
+
+def band_name(name: QueueName, band: int) -> QueueName:
+    """What the SQS name of a band above the lowest is made of."""
+    return QueueName(name.namespace, f"{name.name}\0p{band}")
+
+
+def band_of(message: Message, settings: QueueSettings, count: int) -> int:
+    """The band of a message, 0 for the lowest of `count`."""
+    priority = settings.priority_default if message.priority is None else message.priority
+    return min(priority, settings.priority_max) * count // (settings.priority_max + 1)
+
+
+class BandedIntake(Intake):
+    """What comes in from the bands of one queue."""
+
+    def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
+        super().__init__(node, queue, leases)
+        self._opened: dict[AwsQueue, float] = {}
+        """Bands with an open poll, and since when (the loop's time)."""
+        self._patience: asyncio.TimerHandle | None = None
+
+    def consider(self) -> None:
+        if self._surplus:
+            bands = self._queue.bands
+            self._surplus = type(self._surplus)(
+                sorted(self._surplus, key=lambda each: bands.index(each.queue))
+            )
+            self._offer_surplus()
+        if self._queue.deleted or self._patience is not None:
+            return
+        limits, now = self._node.limits, self._node.loop.time()
+        for band in self._queue.bands:
+            count = min(self._wanted(), BATCH_MAX)
+            if count <= 0:
+                return
+            since = self._opened.get(band)
+            if since is None:
+                since = self._opened[band] = now
+                self._polls += 1
+                self._reserved += count
+                self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds, band))
+            patience = since + limits.band_patience_seconds - now
+            if patience > 0:
+                self._patience = self._node.loop.call_later(patience, self._lost_patience)
+                return
+
+    def _wanted(self) -> int:
+        """What the consumers can take. Open polls of empty bands do not count: what comes beside
+        it waits for a moment.
+        """
+        return sum(each.credit for each in self._eligible()) - len(self._surplus)
+
+    def _lost_patience(self) -> None:
+        self._patience = None
+        self.consider()
+
+    def _answered(self, source: AwsQueue) -> None:
+        self._opened.pop(source, None)
+        if self._patience is not None:
+            # The highest band has its turn again.
+            self._patience.cancel()
+            self._patience = None

@@ -1,0 +1,172 @@
+"""Priorities as up to four queues in SQS, which are one to everybody else; moto for SQS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bridge.backends.aws import AwsBackend
+from bridge.messaging.model import DeadLetterReason, DeadLetterTarget, UnitOfWork
+from bridge.messaging.ports import Queue, Store
+from tests.support.stores import (
+    Collector,
+    commit,
+    consume,
+    delete,
+    drain,
+    make_queue,
+    message,
+    name,
+    release,
+    send,
+)
+
+Open = Callable[..., Awaitable[AwsBackend]]
+
+
+def parts_of(queue: Queue) -> list[Any]:
+    return list(queue.parts)  # type: ignore[attr-defined]
+
+
+async def send_all(store: Store, queue: Queue, *priorities: int) -> None:
+    await send(store, queue, *[message(str(each), priority=each) for each in priorities])
+
+
+async def expect_one(collector: Collector, count: int) -> str:
+    """The body of the delivery that comes as the `count`th."""
+    return (await collector.expect(count))[count - 1].message.body.decode()
+
+
+@pytest.mark.parametrize(("most", "parts"), [(0, 1), (1, 2), (2, 3), (3, 4), (9, 4), (255, 4)])
+async def test_a_queue_has_as_many_bands_as_it_needs(
+    opened_at_moto: Open, most: int, parts: int
+) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=most)
+    assert len(parts_of(queue)) == parts
+
+
+async def test_the_higher_comes_first_to_a_consumer(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    await send_all(store, queue, 0, 1, 2, 3, 0, 1, 2, 3)
+    collector = await consume(store, queue, credit=1)
+    came: list[str] = []
+    for number in range(1, 9):
+        came.append(await expect_one(collector, number))
+        await delete(store, collector.deliveries[-1])
+        assert collector.subscription is not None
+        collector.subscription.add_credit(1)
+    assert came == ["3", "3", "2", "2", "1", "1", "0", "0"]
+
+
+async def test_all_bands_are_waited_at(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    collector = await consume(store, queue, credit=10)
+    for number, priority in enumerate((0, 3, 1, 2), 1):
+        await send_all(store, queue, priority)
+        assert await expect_one(collector, number) == str(priority)
+
+
+async def test_what_nobody_has_credit_for_is_not_a_delivery(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto(surplus_seconds_max=0.1)).store
+    queue = await make_queue(store, priority_max=3)
+    collector = await consume(store, queue, credit=1)
+    # All bands have an open poll by now, or will have.
+    await send_all(store, queue, 0, 1, 2, 3)
+    await collector.expect(1)
+    assert collector.subscription is not None
+    for number in (2, 3, 4):
+        collector.subscription.add_credit(1)
+        await collector.expect(number)
+    assert not any(each.redelivered for each in collector.deliveries)
+
+
+async def test_a_released_message_keeps_its_band(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    await send_all(store, queue, 3, 0)
+    (first,) = await store.receive(queue, count=1, wait_seconds=0)
+    await release(store, first)
+    assert await drain(store, queue) == ["3", "0"]
+
+
+async def test_counts_purges_and_handles_are_of_all_bands(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    await send_all(store, queue, 0, 1, 2, 3)
+    assert (await store.counts(queue)).visible == 4
+    (first,) = await store.receive(queue, count=1, wait_seconds=0)
+    found = store.delivery_of(queue, store.handle_of(first))
+    assert found is not None
+    await delete(store, found)
+    assert await store.purge_queue(queue) == 3
+    assert (await store.counts(queue)).visible == 0
+
+
+async def test_a_queue_goes_with_all_its_bands(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    await send_all(store, queue, 0, 3)
+    assert await store.delete_queue(queue) == 2
+    control = store.directory.control  # type: ignore[attr-defined]
+    assert [await control.url_of(each.sqs_name) for each in parts_of(queue)] == [None] * 4
+    assert store.queue(name("orders")) is None
+
+
+async def test_bands_are_known_again_after_a_restart(opened_at_moto: Open) -> None:
+    first = await opened_at_moto()
+    await send_all(first.store, await make_queue(first.store, priority_max=3), 0, 3)
+    again = await opened_at_moto()
+    assert [each.name for each in again.store.queues()] == [name("orders")]
+    queue = again.store.queue(name("orders"))
+    assert queue is not None
+    assert await drain(again.store, queue) == ["3", "0"]
+
+
+async def test_other_nodes_know_the_bands(opened_at_moto: Open) -> None:
+    first = await opened_at_moto()
+    second = await opened_at_moto()
+    queue = await make_queue(first.store, priority_max=3)
+    there = second.store.queue(name("orders"))
+    assert there is not None
+    await send_all(second.store, there, 0, 3)
+    assert await drain(first.store, queue) == ["3", "0"]
+
+
+async def test_what_expires_in_any_band_is_found(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    left: asyncio.Queue[str] = asyncio.Queue()
+
+    def dead_letter(of: Queue, deliveries: Any, _: DeadLetterReason) -> UnitOfWork:
+        assert of is queue
+        unit = UnitOfWork()
+        unit.deletes += deliveries
+        for each in deliveries:
+            left.put_nowait(each.message.body.decode())
+        return unit
+
+    store.use_dead_letterer(dead_letter)
+    queue = await make_queue(
+        store, priority_max=3, message_ttl_ms=200, dead_letter=DeadLetterTarget("", "dead")
+    )
+    await send_all(store, queue, 0, 1, 2, 3)
+    assert sorted([await asyncio.wait_for(left.get(), 10) for _ in range(4)]) == list("0123")
+
+
+async def test_transactions_reach_all_bands(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, priority_max=3)
+    unit = UnitOfWork(atomic=True)
+    unit.sends += [(queue, message(str(each), priority=each)) for each in (1, 3)]
+    await commit(store, unit)
+    received = await store.receive(queue, count=10, wait_seconds=0)
+    unit = UnitOfWork(atomic=True)
+    unit.deletes += received
+    unit.sends.append((queue, message("2", priority=2)))
+    await commit(store, unit)
+    assert await drain(store, queue) == ["2"]
