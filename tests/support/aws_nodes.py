@@ -70,7 +70,7 @@ def cloud(url: str, service: str) -> Any:
     )
 
 
-async def eventually(met: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def eventually(met: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Ask until the answer is true; asked in a thread, since boto3 blocks. Returns the answer."""
     async with asyncio.timeout(seconds):
         while not (answer := await asyncio.to_thread(met)):

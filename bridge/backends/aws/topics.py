@@ -20,6 +20,7 @@ from bridge.backends.aws.publishing import SIZE_DEFAULT, Publisher
 from bridge.backends.aws.sns import SnsControl
 from bridge.messaging.errors import MessagingError, TopicDoesNotExist
 from bridge.messaging.faces import face_name
+from bridge.messaging.identifiers import parse_queue_url, topic_arn
 from bridge.messaging.model import DEFAULT_NAMESPACE, QueueSettings, TopicName
 from bridge.messaging.names import FIFO_SUFFIX, sns_name, tags_of_original
 
@@ -188,9 +189,10 @@ class AwsTopic:
             await self._look_at_subscriptions(self.arn)
         except MessagingError as error:
             self._failed(error)
+            if isinstance(error, TopicDoesNotExist):
+                pause = self._options.topic_check_seconds
         else:
-            if self.error is not None:
-                _log.warning("topic %s can be used in SNS now", self.sns_name)
+            self._topics.works()
             self.error = None
             pause = self._options.topic_check_seconds * (0.5 + self._topics.random() / 2)
         finally:
@@ -201,9 +203,7 @@ class AwsTopic:
         if isinstance(error, TopicDoesNotExist):
             self.arn = None
         self._listened_to(False)
-        if type(error) is not type(self.error):
-            # The same again and again tells nobody anything.
-            _log.warning("topic %s cannot be used in SNS: %s", self.sns_name, error)
+        self._topics.fails(self.sns_name, error)
         self.error = error
 
     async def _found(self) -> str:
@@ -219,7 +219,7 @@ class AwsTopic:
             made = await control.create(name, attributes, tags)
             if made is not None:
                 return made
-        found = await control.find(name)
+        found = await self._topics.find(name)
         if found is None:
             raise TopicDoesNotExist(
                 f"topic {self.name.name!r} does not exist in SNS as {name!r}, and"
@@ -287,6 +287,7 @@ class AwsTopics:
         self._uses: TopicUses | None = None
         self._incoming: Incoming | None = None
         self._closed = False
+        self._failing: set[type[MessagingError]] = set()
 
     @property
     def topics(self) -> list[AwsTopic]:
@@ -307,6 +308,29 @@ class AwsTopics:
                         await topic.ingest.close()
         except TimeoutError:
             return
+
+    async def find(self, name: str) -> str | None:
+        """The ARN of a topic in this account; None where there is none."""
+        accounts = [parse_queue_url(each.url).account for each in self.directory.all()]
+        if not accounts or accounts[0] is None:
+            return await self.control.find(name)
+        arn = topic_arn(self._node.sns.region, accounts[0], name)
+        try:
+            await self.control.attributes(arn)
+        except TopicDoesNotExist:
+            return None
+        return arn
+
+    def fails(self, name: str, error: MessagingError) -> None:
+        """Say so, once: the same of every topic again and again tells nobody anything."""
+        if type(error) not in self._failing:
+            self._failing.add(type(error))
+            _log.warning("topic %s cannot be used in SNS: %s", name, error)
+
+    def works(self) -> None:
+        if self._failing - {TopicDoesNotExist}:
+            self._failing.clear()
+            _log.warning("topics can be used in SNS again")
 
     # -- TopicFaces
 

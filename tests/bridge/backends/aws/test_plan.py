@@ -19,6 +19,7 @@ from bridge.messaging.model import (
 )
 from tests.bridge.backends.aws.conftest import Opened
 from tests.bridge.backends.aws.test_ordering import empty_account
+from bridge.messaging.names import sns_name
 from tests.support.aws_nodes import cloud, eventually, node
 from tests.support.moto_server import moto_server
 from tests.support.stores import commit, make_queue, message
@@ -146,6 +147,7 @@ async def test_the_policy_covers_what_topics_and_inboxes_call(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     bounds = {"ingest_linger_seconds": 0.1, "inbox_look_seconds": 0.05}
     options: dict[str, Any] = {"publish": Mode.ALWAYS, "topic_check_seconds": 0.1, "bounds": bounds}
+    options |= {"prefix": "plan-", "table": "plan-state"}
     with moto_server() as url:
         async with (
             node(url, tmp_path / "one", **options) as one,
@@ -156,11 +158,15 @@ async def test_the_policy_covers_what_topics_and_inboxes_call(
             await other.bind("a b", there)
             await one.publish("a b", "x")
             sns = cloud(url, "sns")
-            topic = await eventually(lambda: sns.list_topics()["Topics"])
-            arn = topic[0]["TopicArn"]
-            await eventually(lambda: sns.list_subscriptions()["Subscriptions"])
+            arn = sns.create_topic(Name=sns_name(TopicName("/", "a b"), prefix="plan-"))["TopicArn"]
+
+            def subscribed() -> bool:
+                found = sns.list_subscriptions_by_topic(TopicArn=arn)
+                return bool(found["Subscriptions"])
+
+            await eventually(subscribed)
             await other.topology.remove_queue(there)
-            await eventually(lambda: not sns.list_subscriptions()["Subscriptions"])
+            await eventually(lambda: not subscribed())
             sns.delete_topic(TopicArn=arn)
             with pytest.raises(TopicDoesNotExist):
                 await one.publish("a b", "x")
