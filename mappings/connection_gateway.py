@@ -43,6 +43,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_outstanding",
         "_reading_paused",
         "_reason",
+        "_room",
         "_stopping",
         "_unanswered_bytes",
         "_unanswered_messages",
@@ -88,6 +89,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._stopping: StopReason | None = None
         self._reason: str | None = None
         self._all_answered: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         services.connections.add(self)
 
     # -- to be implemented
@@ -156,6 +158,7 @@ class ConnectionGateway(ABC, Generic[Event]):
             )
         self.stop_deliveries()
         self._note_all_answered()
+        self._note_room()
         if not self._waiting:
             self.services.spawn(self.dispose())
 
@@ -249,6 +252,12 @@ class ConnectionGateway(ABC, Generic[Event]):
         if len(self._answers) and not self.lost:
             self._all_answered = asyncio.get_running_loop().create_future()
             await self._all_answered
+
+    async def room(self) -> None:
+        """Wait until few enough of what was submitted is unanswered to submit more."""
+        if not (self._has_room() or self.lost):
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def write(self, data: Sequence[bytes]) -> None:
         """Write frames that the derived class encoded."""
@@ -362,6 +371,8 @@ class ConnectionGateway(ABC, Generic[Event]):
             self._write_answers(self._answers.answered(slot, answers))
         # Only now, so that an answer which ends the connection leaves behind the others.
         self._outstanding -= 1
+        if self._room is not None and self._has_room():
+            self._note_room()
         if self._reading_paused:
             self._check_flow()
         if self._finishing:
@@ -382,15 +393,26 @@ class ConnectionGateway(ABC, Generic[Event]):
         if future is not None and not future.done():
             future.set_result(None)
 
+    def _note_room(self) -> None:
+        future, self._room = self._room, None
+        if future is not None and not future.done():
+            future.set_result(None)
+
     # -- flow and the end
+
+    def _has_room(self) -> bool:
+        limits = self.services.limits
+        # Half of each bound, so that reading does not stop and start with every unit.
+        return (
+            2 * self._unanswered_messages <= limits.unanswered_messages_max
+            and 2 * self._unanswered_bytes <= limits.unanswered_bytes_max
+        )
 
     def _check_flow(self) -> None:
         limits = self.services.limits
         if self._reading_paused:
-            # Half of each bound, so that reading does not stop and start with every unit.
             if (
-                2 * self._unanswered_messages <= limits.unanswered_messages_max
-                and 2 * self._unanswered_bytes <= limits.unanswered_bytes_max
+                self._has_room()
                 and len(self._backlog) <= limits.barriers_backlog_max
                 and not self._backlog_bytes
             ):

@@ -44,12 +44,13 @@ class Routed:
 
     `missing` queues have to be created first: then nothing was appended, and the call is to be made
     again. `unrouted` are the indexes of publishes that reached nothing, `failed` those that were
-    refused and why.
+    refused and why. `count` publishes were routed: all, unless their sends were limited.
     """
 
-    __slots__ = ("failed", "irregular", "missing", "start", "unrouted")
+    __slots__ = ("count", "failed", "irregular", "missing", "start", "unrouted")
 
     def __init__(self, start: int) -> None:
+        self.count = 0
         self.missing: frozenset[QueueName] = frozenset()
         self.unrouted: list[int] = []
         self.failed: dict[int, MessagingError] = {}
@@ -115,13 +116,20 @@ class Router:
         """Say who carries messages to subscriptions that are not queues'."""
         self._deliver_elsewhere = deliver_elsewhere
 
-    def route(self, publishes: Sequence[Publish], unit: UnitOfWork) -> Routed:
-        """Append the sends of `publishes` to `unit`, all or, where queues are missing, none."""
+    def route(
+        self, publishes: Sequence[Publish], unit: UnitOfWork, sends_max: int | None = None
+    ) -> Routed:
+        """Append the sends of `publishes` to `unit`, all or, where queues are missing, none.
+
+        With `sends_max` it stops behind the publish with many queues that goes beyond it.
+        """
         if self._version != self.topology.version:
             self._resolutions.clear()
             self._version = self.topology.version
         sends = unit.sends
         routed = Routed(len(sends))
+        routed.count = len(publishes)
+        end = None if sends_max is None else len(sends) + sends_max
         rules = self._rules
         with_rules = rules.protocols
         queues = self._queues
@@ -143,6 +151,9 @@ class Router:
                     sends.append((queue, message))
                     continue
             self._route_slowly(_Pass(index, publish, sends, missing, routed), matches)
+            if end is not None and len(sends) > end:
+                routed.count = index + 1
+                break
         if missing:
             del sends[routed.start :]
             routed = Routed(len(sends))

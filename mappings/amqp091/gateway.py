@@ -1,20 +1,18 @@
 """The AMQP gateway: drives one connection and calls the ports.
 
-Hot path: a chunk's publishes become one unit of work and its acks another; confirms leave in one
-frame per channel and unit. Everything else is a barrier, handled in wire order: `requests.py` has
-the methods on channels, `settling.py` nacks and transactions. Errors of a channel close it and
-leave the others alone.
+Hot path: `collected.py` makes one unit of work of a chunk's publishes and one of its acks.
+Everything else is a barrier, handled in wire order: `requests.py` has the methods on channels,
+`settling.py` nacks and transactions. Errors of a channel close it and leave the others alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
-from functools import partial
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar, Final, Protocol
 
 from adapters.amqp091 import events
-from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, SoftError
+from adapters.amqp091.errors import AmqpError, HardError, ReplyCode
 from adapters.amqp091.events import AcksReceived, Event, PublishReceived
 from adapters.amqp091.limits import ConnectionLimits
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
@@ -25,20 +23,17 @@ from bridge.messaging.errors import (
     AccessDenied,
     AuthenticationFailed,
     MessagingError,
-    StoreUnavailable,
-    TopicDoesNotExist,
 )
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import Delivery, Publish, QueueName, UnitOfWork
+from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
-from bridge.routing.router import Routed
 from mappings.amqp091.authentication import EXTERNAL, MECHANISMS, credentials_from
 from mappings.amqp091.channel import GatewayChannel, Token
+from mappings.amqp091.collected import Collected
 from mappings.amqp091.consumer import AmqpConsumer
 from mappings.amqp091.details import connection_details
 from mappings.amqp091.errors import amqp_error_from
-from mappings.amqp091.messages import translation_of
-from mappings.amqp091.publishing import PUBLISH_METHOD, Publishing, has_copies
+from mappings.amqp091.publishing import Publishing
 from mappings.amqp091.requests import Requests
 from mappings.amqp091.settling import Settling
 from mappings.amqp091.topology import Declarations
@@ -88,12 +83,10 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.channels: dict[int, GatewayChannel] = {}
         self.declarations = Declarations(services, self.name)
         self.publishing = Publishing(self)
+        self.collected = Collected(self)
         self.settling = Settling(self)
         self._requests = Requests(self)
-        self._watch = Watch(self)
-        self._publishes: list[Publish] = []
-        self._received: list[PublishReceived] = []
-        self._acked: list[Token] = []
+        self.watch = Watch(self)
         self._orphans: list[Queue] = []
         self._ended: list[AmqpConsumer] = []
         self._refusal_noted = False
@@ -106,34 +99,33 @@ class AmqpGateway(ConnectionGateway[Event]):
     # Time
 
     def next_deadline(self) -> float | None:
-        return self._watch.next_deadline(super().next_deadline())
+        return self.watch.next_deadline(super().next_deadline())
 
     def handle_deadline(self, now: float) -> None:
-        self._watch.handle_deadline(now)
+        self.watch.handle_deadline(now)
         super().handle_deadline(now)
 
     def flow_changed(self) -> None:
-        self._watch.flow_changed()
+        self.watch.flow_changed()
 
     # Events
 
     def handle_events(self, events: list[Event]) -> None:
+        collected = self.collected
         index = 0
         while index < len(events):
             event = events[index]
             kind = type(event)
             if kind is PublishReceived:
-                reached = self.publishing.take_run(
-                    events, index, self.channels, self._publishes, self._received
-                )
+                reached = collected.take_run(events, index)
                 if reached != index:
                     index = reached
                     continue
-                barrier = self._take_publish(event)  # type: ignore[arg-type]
+                barrier = collected.take_publish(event)  # type: ignore[arg-type]
             elif kind is AcksReceived:
-                barrier = self._take_acks(event)  # type: ignore[arg-type]
+                barrier = collected.take_acks(event)  # type: ignore[arg-type]
             else:
-                barrier = self._submit_all()
+                barrier = collected.submit()
                 if barrier is not None:
                     self.wait_for(barrier, events[index:])
                     return
@@ -144,7 +136,7 @@ class AmqpGateway(ConnectionGateway[Event]):
                 return
             if self.finishing:
                 return
-        barrier = self._submit_all()
+        barrier = collected.submit()
         if barrier is not None:
             self.wait_for(barrier, ())
 
@@ -225,7 +217,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.declarations.start(name, self._account)
         self.publishing.start(name, self._account, self.client)
         self.connection.opened()
-        self._watch.start()
+        self.watch.start()
         self.greeted = True
         services.log.connected(PROTOCOL, self.transport.peer, user=self.user, client=self.client)
 
@@ -330,161 +322,6 @@ class AmqpGateway(ConnectionGateway[Event]):
             if not queue.consumer_count:
                 await self.declarations.forget(queue)
 
-    # Publishes
-
-    def _take_publish(self, event: PublishReceived) -> Barrier | None:
-        channel = self.channels.get(event.channel)
-        if channel is None:
-            return None
-        translation = translation_of(event.properties)
-        try:
-            if translation.particular:
-                translation = translation_of(self.publishing.checked(event, channel))
-            publish = self.publishing.publish_from(event, translation)
-            if channel.transaction is not None:
-                self.settling.add_publish(channel.transaction, event, publish)
-                return None
-        except (AmqpError, AccessDenied) as error:
-            barrier = self._submit_all()
-            if barrier is None:
-                self.refuse_channel(event.channel, error, PUBLISH_METHOD)
-                return None
-            return self._refuse_after(barrier, event.channel, error)
-        self._publishes.append(publish)
-        self._received.append(event)
-        if translation.particular and has_copies(event):
-            # Its copies are sent last in its unit, and later publishes are to stay behind them.
-            return self._submit_all()
-        return None
-
-    async def _refuse_after(
-        self, barrier: Barrier, number: int, error: AmqpError | MessagingError
-    ) -> None:
-        await barrier
-        self.refuse_channel(number, error, PUBLISH_METHOD)
-
-    def _submit_all(self) -> Barrier | None:
-        """Submit what was collected; a coroutine where queues have to be made first."""
-        if self._acked:
-            self._submit_acks()
-        return self._submit_publishes() if self._publishes else None
-
-    def _submit_publishes(self) -> Barrier | None:
-        publishes, received = self._publishes, self._received
-        unit = UnitOfWork()
-        routed = self.services.router.route(publishes, unit)
-        if routed.missing:
-            return self._make_queues(routed.missing)
-        self._publishes, self._received = [], []
-        size_bytes = 0
-        for event in received:
-            size_bytes += len(event.body)
-        self.services.counters.published(PROTOCOL, len(received), size_bytes)
-        self.add_copies(publishes, received, unit, routed)
-        if routed.unrouted or routed.failed:
-            self.return_unrouted(received, routed)
-        answer = partial(self._publishes_answered, received, routed)
-        if unit.sends:
-            self.submit(unit, answer, messages=len(received), size_bytes=size_bytes, in_order=False)
-        else:
-            answer(unit)
-        return None
-
-    async def _make_queues(self, missing: Iterable[QueueName]) -> None:
-        """Queues that routes send to are made on demand; then on with the publishes."""
-        for name in missing:
-            await self.services.topology.ensure_queue(name)
-        if not self.finishing:
-            barrier = self._submit_publishes()
-            if barrier is not None:
-                await barrier
-
-    def add_copies(
-        self,
-        publishes: Sequence[Publish],
-        received: Sequence[PublishReceived],
-        unit: UnitOfWork,
-        routed: Routed,
-    ) -> None:
-        """CC and BCC; rare, so that it is done behind the routing of the whole chunk."""
-        for index, event in enumerate(received):
-            if event.properties.headers and has_copies(event):
-                before = len(unit.sends)
-                self.publishing.add_copies(event, publishes[index].message, unit)
-                if len(unit.sends) > before and index in routed.unrouted:
-                    routed.unrouted.remove(index)
-
-    def return_unrouted(self, received: Sequence[PublishReceived], routed: Routed) -> None:
-        """Mandatory messages that reached no queue go back; an exchange that is gone is 404."""
-        for index in routed.unrouted:
-            event = received[index]
-            if event.mandatory:
-                self.connection.return_message(event, ReplyCode.NO_ROUTE)
-        for index, error in routed.failed.items():
-            event = received[index]
-            if isinstance(error, TopicDoesNotExist):
-                explanation = f"no exchange '{event.exchange}' in vhost '{self.namespace}'"
-                refusal: AmqpError | MessagingError = SoftError(ReplyCode.NOT_FOUND, explanation)
-            else:
-                refusal = error
-            self.refuse_channel(event.channel, refusal, PUBLISH_METHOD)
-        self.write_out()
-
-    def _publishes_answered(
-        self, received: Sequence[PublishReceived], routed: Routed, unit: UnitOfWork
-    ) -> list[bytes]:
-        """Confirm what the store has, by channel; refuse what it has not."""
-        failed: set[int] = set()
-        if unit.error is not None:
-            failed = set(range(len(received)))
-        elif unit.failures:
-            # The sends behind those that were routed are copies of the last publish.
-            last = len(received) - 1
-            failed = {min(routed.publish_of(index), last) for index in unit.failures}
-        confirmed: dict[int, list[int]] = {}
-        refused: dict[int, list[int]] = {}
-        for index, event in enumerate(received):
-            if event.sequence:
-                verdict = refused if index in failed else confirmed
-                verdict.setdefault(event.channel, []).append(event.sequence)
-        for number, sequences in confirmed.items():
-            self.connection.confirm(number, sequences)
-        for number, sequences in refused.items():
-            self.connection.confirm(number, sequences, accepted=False)
-        if unit.error is not None and any(not event.sequence for event in received):
-            # Nobody waits for a confirm there, and silence would be a lie.
-            self.refuse_connection(
-                HardError(ReplyCode.INTERNAL_ERROR, str(unit.error), PUBLISH_METHOD)
-            )
-        elif isinstance(unit.error, StoreUnavailable):
-            self._watch.refused(str(unit.error))
-        self.write_out()
-        return []
-
-    # Acknowledgements
-
-    def _take_acks(self, event: AcksReceived) -> Barrier | None:
-        channel = self.channels.get(event.channel)
-        if channel is not None and channel.transaction is not None:
-            try:
-                self.settling.add_acks(channel, event.tokens)
-            except AmqpError as error:
-                self.refuse_channel(event.channel, error)
-        else:
-            self._acked += event.tokens
-            if channel is not None:
-                channel.settled(event.tokens)
-        return None
-
-    def _submit_acks(self) -> None:
-        """Settle what nobody waits for, and give the consumers their credit back."""
-        tokens, self._acked = self._acked, []
-        unit = UnitOfWork()
-        unit.deletes = [delivery for delivery, _ in tokens]
-        self.services.counters.settled(PROTOCOL, len(tokens))
-        self.submit(unit, partial(self.settling.settled), in_order=False)
-        give_credit(tokens)
-
     # What the other parts use
 
     def write_out(self) -> None:
@@ -545,21 +382,6 @@ class AmqpGateway(ConnectionGateway[Event]):
             self.services.log.refused(
                 PROTOCOL, self.transport.peer, user=self.user, client=self.client, reason=reason
             )
-
-
-def give_credit(tokens: Sequence[Token]) -> None:
-    """Give the consumers of settled deliveries their credit back, in as few calls as possible."""
-    last: AmqpConsumer | None = None
-    count = 0
-    for _, consumer in tokens:
-        if consumer is last:
-            count += 1
-            continue
-        if last is not None:
-            last.add_credit(count)
-        last, count = consumer, 1
-    if last is not None:
-        last.add_credit(count)
 
 
 def connection_limits(limits: Limits) -> ConnectionLimits:

@@ -212,7 +212,7 @@ class Settling:
             part = gateway.services.router.route(publishes[begin : index + 1], unit)
             if part.missing:
                 return part
-            gateway.add_copies(publishes[begin : index + 1], received, unit, part)
+            gateway.collected.add_copies(publishes[begin : index + 1], received, unit, part)
             whole.unrouted += [begin + each for each in part.unrouted]
             whole.failed.update({begin + each: error for each, error in part.failed.items()})
             begin = index + 1
@@ -242,7 +242,7 @@ class Settling:
                 event.channel, precondition_failed("partial tx completion", COMMIT_METHOD)
             )
             return []
-        gateway.return_unrouted(transaction.received, routed)
+        gateway.collected.return_unrouted(transaction.received, routed)
         gateway.connection.answer(event)
         gateway.write_out()
         channel = gateway.channels.get(event.channel)

@@ -10,6 +10,7 @@ from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
+from mappings.amqp091.collected import SENDS_PER_UNIT_MAX
 from mappings.amqp091.messages import AT_ONCE_MS
 from mappings.gateway import StopReason
 from tests.mappings.amqp091.broker import AmqpClient, Broker, bodies, connect, names
@@ -441,3 +442,25 @@ async def test_transactions_are_bounded() -> None:
     (close,) = await client.read()
     assert close.fields["reply_code"] == 406
     assert broker.bodies("q") == []
+
+
+async def test_publishes_to_very_many_queues_wait_for_the_store(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.call("Confirm.Select")
+    for number in range(SENDS_PER_UNIT_MAX // 10):
+        name = await client.declare(f"q{number}")
+        await client.call("Queue.Bind", queue=name, exchange="amq.fanout")
+    broker.store.slow = True
+    before = len(broker.store.submitted)
+    client.publish("", *[b"%d" % number for number in range(100)], exchange="amq.fanout")
+    assert await client.read() == []
+    submitted = broker.store.submitted[before:]
+    assert sum(len(unit.sends) for unit in submitted) < 3 * SENDS_PER_UNIT_MAX
+    confirmed = 0
+    while broker.store.submitted[before:]:
+        before = len(broker.store.submitted)
+        broker.store.catch_up()
+        for confirm in await client.read():
+            confirmed = confirm.fields["delivery_tag"]
+    assert confirmed == 100
+    assert broker.bodies("q7") == [str(number) for number in range(100)]
