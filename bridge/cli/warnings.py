@@ -18,11 +18,17 @@ def losses_touched(loaded: Loaded) -> list[str]:
     The key of a row is the path of an option without names and indexes: `queues.priority_max`.
     """
     given = set(loaded.config.given_options())
+    embedded = loaded.config.backend.kind == "embedded"
     spoken = {options.protocol for options in loaded.listeners}
-    return [
-        f"{row.protocol}: {row.feature} ({row.key}): {fate_text(row.embedded)}"
+    rows = [
+        (row, row.embedded if embedded else row.aws)
         for row in all_losses()
-        if row.key in given and row.protocol.lower() in spoken and row.embedded != KEPT
+        if row.key in given and row.protocol.lower() in spoken
+    ]
+    return [
+        f"{row.protocol}: {row.feature} ({row.key}): {fate_text(fate)}"
+        for row, fate in rows
+        if fate != KEPT
     ]
 
 

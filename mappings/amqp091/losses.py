@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import Emulated, Rows
+from mappings.losses import Emulated, Loss, Rows
 
 _ROWS: Final = Rows("amqp")
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
@@ -58,10 +58,31 @@ LOSSES: Final = (
         Emulated("through the inbox queue of their node", "SQS's latency; lost with the node"),
     ),
     _ROWS.kept(
-        "x-message-ttl, x-expires, x-max-length, x-overflow, dead letters",
+        "x-message-ttl, and expiration of messages that nobody receives",
         f"{_TOPOLOGY}test_settings_of_a_queue",
-        Emulated("by Landbridge's own duties", "within seconds of the moment"),
+        Emulated(
+            "one node at a time sweeps the queue",
+            "late by a tenth of the time, 1 s at least and 60 s at most; not behind 100 messages"
+            " that are not due, nor in queues with SQS's own redrive policy",
+        ),
+        key="queues.message_ttl_ms",
     ),
+    _ROWS.kept(
+        "x-max-length and x-overflow",
+        f"{_TOPOLOGY}test_settings_of_a_queue",
+        Emulated(
+            "by SQS's counts and what each node sends",
+            "over by what is sent in a few seconds and by other nodes; bytes are counted in"
+            " messages of the mean size",
+        ),
+        key="queues.length_max",
+    ),
+    _ROWS.kept(
+        "x-expires",
+        f"{_TOPOLOGY}test_settings_of_a_queue",
+        Emulated("notes in the state store tell of each node's use", "late by a quarter of the time"),
+    ),
+    _ROWS.kept("dead letters", f"{_TOPOLOGY}test_settings_of_a_queue", _ONE_AFTER_THE_OTHER),
     _ROWS.kept(
         "x-death and x-first-death headers",
         f"{_GATEWAY}test_nack_with_and_without_requeue",
@@ -73,10 +94,31 @@ LOSSES: Final = (
         "RabbitMQ drops the message",
         f"{_GATEWAY}test_rejected_messages_without_a_target_are_not_lost",
     ),
-    _ROWS.emulated("x-max-priority", "sixteen bands", "priorities above 15 are one"),
+    Loss(
+        "amqp",
+        "x-max-priority",
+        Emulated("sixteen bands", "priorities above 15 are one"),
+        Emulated(
+            "up to four bands, each a queue in SQS",
+            "fixed when the queue is made; FIFO, pinned and found queues have one",
+        ),
+        "tests/bridge/backends/aws/test_bands.py::test_the_higher_comes_first_to_a_consumer",
+        "queues.priority_max",
+    ),
     _ROWS.kept(
-        "x-single-active-consumer, consumer priorities, exclusive consumers",
+        "x-single-active-consumer and exclusive consumers",
         f"{_GATEWAY}test_exclusive_consumers",
+        Emulated(
+            "a lease for each such queue",
+            "within 15 s after a node has died; what others consume at other nodes does not keep"
+            " an exclusive consumer out",
+        ),
+        key="queues.single_active_consumer",
+    ),
+    _ROWS.kept(
+        "consumer priorities",
+        f"{_GATEWAY}test_exclusive_consumers",
+        Emulated("among the consumers of one node", "nodes take equal parts"),
     ),
     _ROWS.kept("x-delivery-limit and x-delivery-count", f"{_GATEWAY}test_delivery_limits"),
     _ROWS.emulated(
@@ -137,6 +179,11 @@ LOSSES: Final = (
     _ROWS.kept(
         "connection.blocked and unblocked",
         f"{_WATCH}test_publishers_hear_of_a_store_that_takes_nothing",
+    ),
+    _ROWS.kept(
+        "messages that stay unacknowledged for any time",
+        f"{_WATCH}test_a_message_held_for_longer_than_the_store_can_costs_its_channel",
+        Emulated("the channel is closed with PRECONDITION_FAILED", "after 11 hours"),
     ),
     _ROWS.kept(
         "consumer timeout, as an option",

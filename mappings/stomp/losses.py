@@ -135,17 +135,20 @@ LOSSES: Final = (
     _ROWS.kept(
         "expires and expiration",
         f"{_MESSAGES}test_expiry_in_both_conventions",
-        Emulated("expired messages are dropped when they are received", "within the sweep"),
+        Emulated(
+            "one node at a time sweeps the queue",
+            "late by a tenth of the time, 1 s at least and 60 s at most",
+        ),
     ),
     _ROWS.kept(
         "priority",
         f"{_MESSAGES}test_priority",
-        Emulated("carried, and without effect on the order", "standard queues have no bands"),
+        Emulated("up to four bands, each a queue in SQS", "fixed when the queue is made"),
     ),
     _ROWS.kept(
         "x-message-ttl, x-expires, x-max-*, x-dead-letter-* and x-queue-type on SEND and SUBSCRIBE",
         f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
-        Emulated("evaluated by the node that holds the queue's duties", "within the sweep"),
+        Emulated("by one node at a time, by SQS's counts", "seconds late, and approximate"),
     ),
     _ROWS.kept(
         "exclusive:true on SUBSCRIBE to /queue/",

@@ -65,6 +65,19 @@ def test_check_warns(tmp_path: Path, override: str, warning: str) -> None:
     assert warning in result.stdout
 
 
+def test_check_says_what_the_backend_makes_of_an_option(tmp_path: Path) -> None:
+    (tmp_path / "landbridge.yaml").write_text(
+        "queues: [{name: orders, priority_max: 9, message_ttl_ms: 60000}]\n"
+    )
+    embedded = run_landbridge("check", directory=tmp_path)
+    assert "x-max-priority (queues.priority_max): emulated: sixteen bands" in embedded.stdout
+    assert "queues.message_ttl_ms" not in embedded.stdout
+    given = ("--set=backend.kind=aws", "--set=backend.region=eu-west-1")
+    aws = run_landbridge("check", *given, directory=tmp_path)
+    assert "x-max-priority (queues.priority_max): emulated: up to four bands" in aws.stdout
+    assert "(queues.message_ttl_ms): emulated: one node at a time" in aws.stdout
+
+
 def test_config_prints_a_file_that_means_the_same(tmp_path: Path) -> None:
     first = run_landbridge("config", "--port-offset", "5", directory=tmp_path)
     assert first.returncode == 0
