@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -288,3 +289,15 @@ def test_a_group_with_something_in_flight_stays_hidden(sqs: Any) -> None:
     first, _ = receive(sqs, url, 2)
     sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
     assert bodies(receive(sqs, url)) == ["g2-m1", "g2-m2", "g3-m1"]
+
+
+def test_who_finds_nothing_finds_the_dead_letters(sqs: Any) -> None:
+    for _ in range(5):
+        dead = make(sqs)
+        answer = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+        policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": 1}
+        url = make(sqs, VisibilityTimeout="0", RedrivePolicy=json.dumps(policy))
+        send(sqs, url, "a")
+        assert [message["Body"] for message in receive(sqs, url)] == ["a"]
+        assert receive(sqs, url) == []
+        assert [message["Body"] for message in receive(sqs, dead)] == ["a"]

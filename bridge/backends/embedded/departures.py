@@ -7,6 +7,7 @@ is back in its queue, to be found again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,6 +57,7 @@ class Departures:
         self.dead_letterer: DeadLetterer | None = None
         self._leaving: dict[tuple[EmbeddedQueue, DeadLetterReason], list[Entry]] = {}
         self._redriving: list[Entry] = []
+        self._redriven: list[asyncio.Future[None]] = []
 
     def __bool__(self) -> bool:
         return bool(self._leaving or self._redriving)
@@ -74,6 +76,17 @@ class Departures:
         self._redriving.append(entry)
         self._owner.wake_up()
         return True
+
+    async def until_redriven(self, queue: FifoQueue) -> None:
+        """Wait until what was found for the dead-letter queue can be received there.
+
+        First-in-first-out queues show what was committed only. Who was told that a queue has
+        nothing more looks among its dead letters next.
+        """
+        if any(entry.queue is queue for entry in self._redriving):
+            redriven: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._redriven.append(redriven)
+            await redriven
 
     def trim(self, queue: EmbeddedQueue, keeper: Keeper) -> None:
         """Drop the oldest messages of a queue that is over its length."""
@@ -99,6 +112,19 @@ class Departures:
         redriving, self._redriving = self._redriving, []
         for entry in redriving:
             self._redrive(entry)
+        if self._redriven:
+            unit = UnitOfWork(done=self._answer(self._redriven))
+            self._redriven = []
+            self._owner.committer.wait(unit)
+
+    @staticmethod
+    def _answer(waiting: list[asyncio.Future[None]]) -> Callable[[UnitOfWork], None]:
+        def answer(_: UnitOfWork) -> None:
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
+
+        return answer
 
     def _dead_letter(
         self, queue: EmbeddedQueue, reason: DeadLetterReason, entries: list[Entry]

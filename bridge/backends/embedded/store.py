@@ -122,6 +122,8 @@ class EmbeddedStore:
         wait = own.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
         if not entries and wait:
             entries = await self._wait(own, count, wait)
+        if not entries and isinstance(own, FifoQueue):
+            await self._engine.departures.until_redriven(own)
         now = self._clock.epoch_ms()
         for entry in entries:
             entry.received_at = now
