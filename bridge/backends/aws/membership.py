@@ -81,8 +81,13 @@ class Membership:
         self._joined = True
 
     async def serve(self) -> None:
-        """Be waited for from now on. What was committed before may still have to be applied."""
+        """Be waited for from now on. What was committed before may still have to be applied.
+
+        Raises `AwsError`.
+        """
         await self._put(ready=True)
+        if not self._joined:
+            raise AwsError("PutItem", 0, "", "this node lost its place while it joined")
         self._ready = True
         self._beaten()
 
@@ -138,6 +143,9 @@ class Membership:
     def lapse(self) -> None:
         """Give this node's place up, since the others cannot or must not count on it."""
         self._joined = False
+        if self._lapsing is not None:
+            # Or it would end the place that this node gets next.
+            self._lapsing.cancel()
         if self._ready:
             self._ready = False
             self.on_lapse()
@@ -261,7 +269,7 @@ class Membership:
 
     async def _report(self) -> None:
         try:
-            while self._ready and self._reported < self.applied:
+            while self._joined and self._ready and self._reported < self.applied:
                 await self._beat()
         except AwsError:
             # The next beat says it.
