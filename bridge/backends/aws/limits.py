@@ -28,6 +28,8 @@ class AwsLimits:
     """Long polls of one queue that this node has open at once."""
     poll_wait_seconds: int = 20
     """How long SQS may hold a poll that has nothing to answer."""
+    poll_linger_seconds: float = 0.005
+    """How long after a poll that brought fewer than it asked for the next one waits."""
     hold_seconds: int = 60
     """Visibility timeout of what consumers hold; a dead node's messages are back after that."""
     renew_after_seconds: float = 30.0

@@ -150,7 +150,8 @@ class Intake:
         limits = self._node.limits
         while self._polls < self._polls_allowed:
             count = min(self._free_credit(), BATCH_MAX)
-            if count <= 0:
+            if count <= 0 or (count < BATCH_MAX and self._polls):
+                # A second poll is worth its price only if it can bring a full batch.
                 return
             self._polls += 1
             self._reserved += count
@@ -178,13 +179,16 @@ class Intake:
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=attempt,
         )
-        pause = 0.0
+        pause = linger = 0.0
         messages: list[Received] = []
         try:
             reply = await self._node.sqs.poll("ReceiveMessage", encode(request), wait_seconds)
             messages = decode_receive_reply(reply).messages
             self._backoff = None
             self._scale(len(messages), count)
+            if 0 < len(messages) < count:
+                # What comes meanwhile shares the next call.
+                linger = self._node.limits.poll_linger_seconds
         except AwsError as error:
             pause = self._refused(error)
             if attempt is not None and (error.status == 0 or error.status >= 500):
@@ -193,16 +197,18 @@ class Intake:
             pause = self._refused(AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}"))
         finally:
             self._reserved -= count
-            if pause == 0.0:
+            if not pause and not linger:
                 self._polls -= 1
         if pause:
             self._polls_allowed = 1
-            try:
-                await asyncio.sleep(pause)
-            finally:
+        try:
+            if messages:
+                self._arrived(await deliveries_from(self._node, source, messages), source)
+            if pause or linger:
+                await asyncio.sleep(pause or linger)
+        finally:
+            if pause or linger:
                 self._polls -= 1
-        if messages:
-            self._arrived(await deliveries_from(self._node, source, messages), source)
         self._answered(source)
         self.consider()
 
@@ -236,7 +242,7 @@ class Intake:
             most = self._node.limits.polls_per_queue_max
             self._polls_allowed = min(self._polls_allowed * 2, most)
         else:
-            self._polls_allowed = max(1, self._polls_allowed - 1) if came else 1
+            self._polls_allowed = max(1, self._polls_allowed // 2) if came else 1
 
     def _arrived(self, deliveries: list[AwsDelivery], source: AwsQueue) -> None:
         queue = self._queue

@@ -71,6 +71,32 @@ async def test_full_polls_let_more_be_opened(opened: Opened) -> None:
     assert sorted(collector.bodies, key=int) == [str(number) for number in range(100)]
 
 
+async def test_a_poll_that_was_not_filled_is_followed_a_little_later(opened: Opened) -> None:
+    source = Source("a")
+    backend, stub = await opened(source, poll_linger_seconds=0.2)
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=100)
+    await collector.expect(1)
+    source.bodies = ["b", "c"]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(stub.requests("ReceiveMessage")) == 1
+    await collector.expect(3)
+    assert len(stub.requests("ReceiveMessage")) == 2
+
+
+async def test_more_polls_are_opened_for_full_batches_only(opened: Opened) -> None:
+    backend, stub = await opened(Source(*[str(number) for number in range(20)]))
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=35)
+    await collector.expect(20)
+    await until(lambda: len(stub.requests("ReceiveMessage")) >= 3)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    # Four polls are allowed by now, and credit for fifteen is left.
+    assert [r["MaxNumberOfMessages"] for r in stub.requests("ReceiveMessage")] == [10, 10, 10]
+
+
 async def test_what_is_held_is_renewed_until_it_is_settled(opened: Opened) -> None:
     backend, stub = await opened(Source("a", "b"), renew_after_seconds=0.02, hold_seconds=60)
     queue = await make_queue(backend.store)
