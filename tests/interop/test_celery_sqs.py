@@ -4,6 +4,8 @@ queues that are there (`predefined_queues`).
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import queue
@@ -15,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu.connection import Connection
 
 from tests.support.aws_clients import client, name
 from tests.support.program import Program, running
 
+KOMBU: Any = importlib.import_module("kombu")
+"""Without its types, which are too few."""
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 20
 WORKER = (
@@ -70,7 +73,7 @@ def test_kombu(program: Program, created: bool) -> None:
     options = {**OPTIONS, "visibility_timeout": 1}
     if not created:
         options |= predefined(program, own, VisibilityTimeout="1")
-    opened = Connection(broker(program), transport_options=options)  # type: ignore[no-untyped-call]
+    opened = KOMBU.Connection(broker(program), transport_options=options)
     with opened as connection:
         simple = connection.SimpleQueue(own)
         simple.put({"text": "grüße"})
@@ -83,6 +86,26 @@ def test_kombu(program: Program, created: bool) -> None:
         with pytest.raises(queue.Empty):
             simple.get(timeout=2)
         simple.close()
+
+
+def test_kombu_fans_out_through_sns(program: Program) -> None:
+    options = {**OPTIONS, "supports_fanout": True}
+    exchange = KOMBU.Exchange(name("fanout"), type="fanout")
+    queues = [KOMBU.Queue(name("kombu"), exchange=exchange) for _ in range(2)]
+    received: list[tuple[str, Any]] = []
+
+    def note(body: Any, message: Any) -> None:
+        received.append((message.delivery_info["sqs_queue"].rpartition("/")[2], body))
+        message.ack()
+
+    opened = KOMBU.Connection(broker(program), transport_options=options)
+    with opened as connection, KOMBU.Consumer(connection, queues, callbacks=[note]):
+        KOMBU.Producer(connection, exchange=exchange).publish({"number": 1})
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(received) < len(queues) and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                connection.drain_events(timeout=2)
+    assert sorted(received) == sorted((each.name, {"number": 1}) for each in queues)
 
 
 def _get(simple: Any) -> Any:
