@@ -29,10 +29,14 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class _Record(msgspec.Struct, array_like=True):
-    """The settings that a queue is to have; `changed` are those that somebody changed."""
+    """The settings that a queue is to have; `changed` are those that somebody changed.
+
+    `created_at` tells the queue from a later one of its name.
+    """
 
     namespace: str
     name: str
+    created_at: int
     changed: list[str]
     settings: QueueSettings
 
@@ -69,7 +73,7 @@ class LateSettings:
             for name in QueueSettings.__struct_fields__
             if getattr(old, name) != getattr(settings, name)
         ]
-        record = _Record(*queue.name, changed, settings)
+        record = _Record(*queue.name, queue.created_at, changed, settings)
         unit = UnitOfWork(answered=True)
         unit.state.append(StateChange(KIND, _key(queue.name), msgspec.msgpack.encode(record)))
         await committed(self._store, unit)
@@ -93,7 +97,7 @@ class LateSettings:
             return
         del self._waiting[name]
         queue = self._store.queue(name)
-        if queue is not None:
+        if queue is not None and queue.created_at == record.created_at:
             changed = {field: getattr(record.settings, field) for field in record.changed}
             settings = msgspec.structs.replace(queue.settings, **changed)
             await self._store.change_queue(queue, settings)

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bridge.api import ApiOptions
 from bridge.api.simulation import Faults
+from bridge.api.simulation.faults import Dice
 from tests.support.aws_api import RunningApi, running_api
 from tests.support.aws_clients import client, query
 
@@ -196,6 +197,18 @@ def test_settings_take_effect_late_and_build_on_one_another(endpoint: Any) -> No
     here.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "5"})
     assert here.attributes(url)["VisibilityTimeout"] == "77"
     until(lambda: here.attributes(url)["DelaySeconds"] == "5", here)
+
+
+def test_settings_do_not_pass_on_to_a_later_queue_of_the_name(endpoint: Any) -> None:
+    here = endpoint(settings_lag_seconds=1.5)
+    url = here.queue("renewed")
+    here.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
+    here.sqs.delete_queue(QueueUrl=url)
+    here.queue("renewed")
+    pause = here.queue()
+    for _ in range(2):
+        here.receive(pause)
+    assert here.attributes(url)["VisibilityTimeout"] == "30"
 
 
 def test_settings_that_a_stop_interrupts_take_effect_at_the_next_start(tmp_path: Path) -> None:
@@ -451,3 +464,26 @@ def test_the_same_seed_gives_the_same_faults_whatever_else_goes_on(endpoint: Any
     assert told[0] == told[1]
     assert told[0] != told[2]
     assert len(set(told[0])) >= 4
+
+
+# -- bounds
+
+
+def test_what_the_dice_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.api.simulation.faults.PLACES_MAX", 2)
+    dice = Dice(Faults())
+    first = [dice.throw("fault", place) for place in ("a", "b")]
+    assert dice.throw("fault", "a") not in first
+    # A third place makes all of them begin again.
+    dice.throw("fault", "c")
+    assert [dice.throw("fault", place) for place in ("a", "b")] == first
+
+
+def test_copies_are_bounded(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.api.simulation.receiving.DUPLICATES_MAX", 2)
+    here = endpoint(duplicate_rate=1.0, duplicate_seconds=0.1)
+    url = here.queue()
+    here.send(url, "a", "b", "c")
+    here.delete(url, *here.receive(url))
+    assert len(here.receive(url, wait=2)) == 2
+    assert here.receive(url) == []

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
 
 from bridge.messaging.limits import Limits
-from bridge.net.http_messages import HttpHandler, HttpRequest, HttpResponse
+from bridge.net.http_messages import NO_ANSWER, HttpAnswer, HttpHandler, HttpRequest, HttpResponse
 from bridge.net.http_server import HttpConnection
+from bridge.net.steps import Steps
 from tests.bridge.net.certificates import Authority
 from tests.bridge.net.recording import Running, closed, http, listening
 
@@ -487,3 +488,29 @@ async def test_absent_body_and_many_connections() -> None:
         for client in clients:
             assert (await client.answer()).body == b"hello"
             await closed(client.writer)
+
+
+async def _unanswered(*, pause: bool) -> HttpResponse:
+    if pause:
+        await asyncio.sleep(0)
+    return NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: NO_ANSWER,
+        lambda: _unanswered(pause=True),
+        lambda: Steps(_unanswered(pause=False)),
+        lambda: Steps(_unanswered(pause=True)),
+    ],
+    ids=["at-once", "task", "first-step", "later-step"],
+)
+async def test_a_connection_may_end_without_an_answer(answer: Callable[[], HttpAnswer]) -> None:
+    answers = iter([lambda: HttpResponse(200, {}, b"first"), answer])
+    async with serving(lambda _: next(answers)()) as (_, client):
+        client.send(GET)
+        assert (await client.answer()).body == b"first"
+        client.send(GET)
+        with suppress(ConnectionResetError):
+            assert await client.ended()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridge.backends.aws.finished import Finished
 from bridge.messaging.errors import InvalidParameter, QueueDoesNotExist
 from tests.bridge.backends.aws.conftest import Opened, quiet, received
 from tests.support.aws_stub import Answer, Answerer, aws_error
@@ -196,3 +197,13 @@ async def test_what_could_not_be_deleted_comes_again(opened: Opened) -> None:
     collector.subscription.add_credit(1)
     again = (await collector.expect(2))[1]
     assert again.redelivered
+
+
+def test_what_is_remembered_of_deleted_messages_is_bounded() -> None:
+    finished = Finished(2)
+    for message_id in "abcd":
+        finished.add(message_id)
+    assert [each in finished for each in "abcd"] == [False, False, True, True]
+    finished.add("e")
+    finished.forget("c")
+    assert [each in finished for each in "cde"] == [False, True, True]
