@@ -10,6 +10,7 @@ _ROWS: Final = Rows("amqp")
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
+_CONSUMING: Final = "tests/mappings/amqp091/test_consuming.py::"
 _WATCH: Final = "tests/mappings/amqp091/test_watch.py::"
 _SERVER: Final = "tests/adapters/amqp091/test_server.py::"
 _CHANNEL: Final = "tests/adapters/amqp091/test_channel.py::"
@@ -80,7 +81,9 @@ LOSSES: Final = (
     _ROWS.kept(
         "x-expires",
         f"{_TOPOLOGY}test_settings_of_a_queue",
-        Emulated("notes in the state store tell of each node's use", "late by a quarter of the time"),
+        Emulated(
+            "notes in the state store tell of each node's use", "late by a quarter of the time"
+        ),
     ),
     _ROWS.kept("dead letters", f"{_TOPOLOGY}test_settings_of_a_queue", _ONE_AFTER_THE_OTHER),
     _ROWS.kept(
@@ -117,12 +120,15 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "consumer priorities",
-        f"{_GATEWAY}test_exclusive_consumers",
+        f"{_CONSUMING}test_consumer_priorities",
         Emulated("among the consumers of one node", "nodes take equal parts"),
     ),
     _ROWS.kept("x-delivery-limit and x-delivery-count", f"{_GATEWAY}test_delivery_limits"),
     _ROWS.emulated(
-        "x-queue-type quorum", "a durable queue that counts deliveries", "no replicas when embedded"
+        "x-queue-type quorum",
+        "a durable queue that counts deliveries",
+        "no replicas when embedded",
+        f"{_GATEWAY}test_delivery_limits",
     ),
     _ROWS.lost(
         "streams",
@@ -158,12 +164,13 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "prefetch per consumer and per channel",
-        f"{_GATEWAY}test_a_prefetch_for_the_channel",
+        f"{_CONSUMING}test_the_window_of_a_channel_grows_and_shrinks",
     ),
     _ROWS.emulated(
         "prefetch 0, without limit",
         "prefetch_max of the limits",
         "10,000 unacknowledged messages",
+        f"{_CONSUMING}test_no_prefetch_is_the_longest_one",
     ),
     _ROWS.kept(
         "order, and requeued messages in their place",
@@ -191,7 +198,7 @@ LOSSES: Final = (
         key="limits.consumer_timeout_seconds",
     ),
     _ROWS.kept("basic.recover with requeue", f"{_GATEWAY}test_recover"),
-    _ROWS.lost("basic.recover without requeue", "RabbitMQ does not offer it either"),
-    _ROWS.lost("immediate", "RabbitMQ does not offer it either"),
-    _ROWS.lost("no-local", "ignored, as RabbitMQ ignores it"),
+    _ROWS.lost("basic.recover without requeue", "RabbitMQ does not offer it either", _OUTCOMES),
+    _ROWS.lost("immediate", "RabbitMQ does not offer it either", _OUTCOMES),
+    _ROWS.lost("no-local", "ignored, as RabbitMQ ignores it", _OUTCOMES),
 )
