@@ -38,6 +38,11 @@ LOSSES: Final = (
     _ROWS.kept("channel-max and frame-max", f"{_SERVER}test_negotiation_is_held_to"),
     _ROWS.kept("heartbeats", f"{_SERVER}test_two_missed_heartbeats_end_the_connection"),
     _ROWS.kept("errors in RabbitMQ's words", f"{_GATEWAY}test_a_mistake_costs_its_channel_only"),
+    _ROWS.kept(
+        "basic.get",
+        _OUTCOMES,
+        Emulated("SQS is asked for up to a second", "so long an empty queue takes to answer"),
+    ),
     _ROWS.kept("direct, fanout and topic exchanges", f"{_TOPOLOGY}test_topics_and_bindings"),
     _ROWS.kept("headers exchanges with every x-match", _OUTCOMES),
     _ROWS.kept("exchange-to-exchange bindings, alternate exchanges", _OUTCOMES),
