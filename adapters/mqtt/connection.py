@@ -8,6 +8,7 @@ us, QoS 2 1.3 us, a PUBACK 0.25 us.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 from adapters.connection import ConnectionFailed
@@ -59,7 +60,7 @@ _PATIENCE_BYTES: Final = 1_000
 """A packet that has more than this to come counts as a sign of life while it arrives."""
 
 
-class MqttConnection(Sender):
+class MqttConnection(Sender, ABC):
     """A connection of either role; the subclass says what each other packet means to it."""
 
     __slots__ = (
@@ -384,13 +385,13 @@ class MqttConnection(Sender):
             case _:
                 self._on_packet(packet)
 
+    @abstractmethod
     def _check_first(self, first: int) -> None:
         """Raise unless the packet of this first byte may open the conversation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_packet(self, packet: Packet) -> None:
         """Take in a packet whose meaning depends on the role."""
-        raise NotImplementedError
 
     def _on_puback(self, packet: Puback) -> None:
         session = self.session
@@ -474,8 +475,9 @@ class MqttConnection(Sender):
         self._stop()
         self._events.append(ConnectionFailed(f"{error} (0x{error.reason:02x})"))
 
+    @abstractmethod
     def _say_error(self, error: MqttError) -> None:
-        raise NotImplementedError
+        """Tell the peer, in the words of the role."""
 
     def _stop(self) -> None:
         self._closed = True
