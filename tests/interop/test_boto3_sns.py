@@ -446,5 +446,5 @@ def test_subscription_attributes(
 
 @pytest.mark.parametrize("protocol", ["lambda", "email", "sms", "application", "foo"])
 def test_protocols(sns: Any, topic: str, protocol: str) -> None:
-    found = refusal(sns.subscribe, TopicArn=topic, Protocol=protocol, Endpoint="x")
+    found = refusal(sns.subscribe, TopicArn=topic, Protocol=protocol, Endpoint="15550100")
     assert found == sns_invalid(f"Amazon SNS does not support this protocol string: {protocol}")

@@ -442,12 +442,12 @@ def test_names_of_topics(sns: Any, own: str, fifo: str) -> None:
 
 
 def test_faults_of_filters_come_before_the_protocol(sns: Any, topic: str) -> None:
-    def subscribe_as(protocol: str) -> Refusal:
+    def subscribe_as(protocol: str, endpoint: str = "+15550100") -> Refusal:
         return refusal(
             sns.subscribe,
             TopicArn=topic,
             Protocol=protocol,
-            Endpoint="+15550100",
+            Endpoint=endpoint,
             Attributes={"FilterPolicy": json.dumps({"k": [str(n) for n in range(151)]})},
         )
 
@@ -457,3 +457,4 @@ def test_faults_of_filters_come_before_the_protocol(sns: Any, topic: str) -> Non
     assert subscribe_as("pigeon") == sns_invalid(
         "Amazon SNS does not support this protocol string: pigeon"
     )
+    assert subscribe_as("sms", "x15550100").message == "Invalid SMS endpoint: x15550100"

@@ -38,6 +38,7 @@ from bridge.routing.catalogue import Subscription, Topic
 
 PENDING = "pending confirmation"
 PENDING_ARN = "PendingConfirmation"
+_PHONE_NUMBER = re.compile(r"\+?[0-9](?:[./ -]?[0-9])*")
 _TOKEN = re.compile(r"[0-9a-fA-F]{1,512}")
 FILTER_POLICIES_MAX = 200
 """Of one topic."""
@@ -291,6 +292,8 @@ def _checked_endpoint(
     service: SnsService, topic: Topic, protocol: str, endpoint: str
 ) -> QueueName | None:
     if protocol not in PROTOCOLS:
+        if protocol == "sms" and not _PHONE_NUMBER.fullmatch(endpoint):
+            raise SNS_INVALID_PARAMETER(f"Invalid SMS endpoint: {endpoint}")
         return None
     if protocol != "sqs":
         split = urlsplit(endpoint)
