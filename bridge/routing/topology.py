@@ -474,9 +474,24 @@ class Topology(Tables):
             change.state.append(
                 StateChange(KIND_SUBSCRIPTION, subscription.id, encode(subscription))
             )
+            change.state += self._relied_on(subscription)
         elif old is not None and self._is_stored(old):
             change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, None))
         return change
+
+    def _relied_on(self, subscription: Subscription) -> list[StateChange]:
+        """The topics of a subscription, as they are: a conflict where another node deletes one of
+        them at the same time, which would not take the subscription along.
+        """
+        if self.neighbours is None:
+            return []
+        names = {subscription.topic, subscription.destination}
+        topics = [self._topics[name] for name in names if name is not None and name in self._topics]
+        return [
+            StateChange(KIND_TOPIC, topic_key(topic.name), encode(topic))
+            for topic in topics
+            if not topic.built_in
+        ]
 
     def _remove_subscription(self, subscription: Subscription, change: _Change) -> None:
         self._drop_subscription(subscription)
@@ -520,9 +535,7 @@ class Topology(Tables):
             for undo in reversed(change.undo):
                 undo()
             if isinstance(unit.error, StateConflict):
-                self._follow(
-                    StateChange(kind, key, self._state.get(kind, key)) for kind, key in keys
-                )
+                self._look_again(keys, change)
             answer.set_exception(unit.error)
             answer.exception()  # It counts as seen though whoever waited may be gone.
 
@@ -532,6 +545,14 @@ class Topology(Tables):
         self._stale = []
         self._store.submit(unit)
         await asyncio.shield(answer)
+
+    def _look_again(self, keys: Iterable[tuple[str, str]], change: _Change) -> None:
+        """A change was undone because another node was first: go by what that one left."""
+        self._follow(StateChange(kind, key, self._state.get(kind, key)) for kind, key in keys)
+        if change.removing:
+            # What was subscribed elsewhere to a topic that seemed to be gone.
+            stored = self._state.scan(KIND_SUBSCRIPTION)
+            self._follow(StateChange(KIND_SUBSCRIPTION, key, value) for key, value in stored)
 
     async def _until_stored(self, kind: str, key: str) -> None:
         """Wait for what another caller submitted, so that no answer is earlier than the store's."""

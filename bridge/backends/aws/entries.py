@@ -14,7 +14,7 @@ Watcher = Callable[[Sequence[StateChange]], None]
 class Entry:
     """One key. `value` is what readers see, `stored` what the others see."""
 
-    __slots__ = ("elsewhere", "stored", "submitted", "value", "version", "written")
+    __slots__ = ("base", "elsewhere", "stored", "value", "version", "waiting")
 
     def __init__(self) -> None:
         self.value: bytes | None = None
@@ -23,27 +23,26 @@ class Entry:
         """Of an owned entry: that of its item in the table; 0 where it has none."""
         self.elsewhere = 0
         """Of a shared entry: the version of the log with which another node changed it last."""
-        self.submitted = 0
-        """Number of the latest submission, and of the latest that is settled."""
-        self.written = 0
+        self.base = 0
+        """Of a pending one: the version that its author knew, or that of what it stands upon."""
+        self.waiting: dict[int, bytes | None] | None = None
+        """The values that were submitted and not settled yet, by number."""
 
     @property
     def pending(self) -> bool:
-        return self.submitted > self.written
+        return bool(self.waiting)
 
 
 class Write:
     """The state changes of one unit of work, with the numbers of their submission.
 
-    `base` is the version of the shared state that whoever asked for it knew. `done` gets the error
-    that refused it; `version` is the one with which it was written.
+    `done` gets the error that refused it; `version` is the one with which it was written.
     """
 
-    __slots__ = ("agreed", "base", "changes", "done", "version")
+    __slots__ = ("agreed", "changes", "done", "version")
 
-    def __init__(self, changes: list[tuple[StateChange, int]], base: int, *, agreed: bool) -> None:
+    def __init__(self, changes: list[tuple[StateChange, int]], *, agreed: bool) -> None:
         self.changes = changes
-        self.base = base
         self.agreed = agreed
         self.version = 0
         self.done: asyncio.Future[MessagingError | None] = (
@@ -82,14 +81,18 @@ class Entries:
         if entry is not None and not entry.pending and entry.value is entry.stored is None:
             del self._kinds[kind][key]
 
-    def submit(self, changes: Iterable[StateChange]) -> list[tuple[StateChange, int]]:
-        """Let readers see changes."""
+    def submit(self, changes: Iterable[StateChange], applied: int) -> list[tuple[StateChange, int]]:
+        """Let readers see changes; `applied` is the version that they know."""
         numbered: list[tuple[StateChange, int]] = []
         for change in changes:
             self._submissions += 1
             entry = self.get(change.kind, change.key)
-            entry.submitted = self._submissions
-            entry.value = change.value
+            if not entry.pending:
+                # A later change stands upon the pending one, and falls with it.
+                entry.base = applied
+            if entry.waiting is None:
+                entry.waiting = {}
+            entry.waiting[self._submissions] = entry.value = change.value
             numbered.append((change, self._submissions))
         return numbered
 
@@ -97,23 +100,27 @@ class Entries:
         """A change is stored."""
         entry = self.get(change.kind, change.key)
         entry.stored = change.value
-        entry.written = max(entry.written, number)
+        # What was submitted before it is past.
+        later = {each: value for each, value in (entry.waiting or {}).items() if each > number}
+        entry.waiting = later or None
         self.tidy(change.kind, change.key)
 
     def revert(self, changes: Iterable[tuple[StateChange, int]]) -> list[StateChange]:
-        """Changes were refused: readers see what is stored, unless more was submitted.
+        """Changes were refused: readers see what is left without them.
 
         Returns the entries that are now something else than their author knew.
         """
         back: list[StateChange] = []
         for change, number in changes:
             entry = self.find(change.kind, change.key)
-            if entry is not None and entry.submitted == number:
-                entry.written = number
-                if entry.value != entry.stored:
-                    entry.value = entry.stored
-                    back.append(StateChange(change.kind, change.key, entry.stored))
-                self.tidy(change.kind, change.key)
+            if entry is None or not entry.waiting or number not in entry.waiting:
+                continue
+            del entry.waiting[number]
+            left = next(reversed(entry.waiting.values())) if entry.waiting else entry.stored
+            if entry.value != left:
+                entry.value = left
+                back.append(StateChange(change.kind, change.key, left))
+            self.tidy(change.kind, change.key)
         return back
 
     def adopt(self, changes: Iterable[StateChange], version: int) -> list[StateChange]:

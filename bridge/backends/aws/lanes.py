@@ -96,9 +96,8 @@ class Lane(ABC):
             if write.done.done():
                 continue
             for change, number in write.changes:
-                # An entry that is not there any more has nothing pending.
                 entry = self._entries.find(change.kind, change.key)
-                if entry is not None and number > entry.written:
+                if entry is not None and entry.waiting and number in entry.waiting:
                     latest[change.kind, change.key] = (change, number)
         chosen: list[Numbered] = []
         size = 0

@@ -81,8 +81,8 @@ class OwnedLane(Lane):
             entry.version = int(found["version"]["N"]) if found else 0
             if entry.stored != change.value:
                 own = False
-            elif number > entry.written:
-                entry.written = number
+            else:
+                self._entries.settle(change, number)
         return own
 
     async def _transact(self, changes: list[Numbered]) -> bool:

@@ -81,20 +81,19 @@ class SharedLane(Lane):
         for write in group:
             if not write.agreed or write.done.done():
                 continue
-            behind = [
-                (change, number, entry)
-                for change, number in write.changes
-                if (entry := self._entries.find(change.kind, change.key)) is not None
-                and entry.elsewhere > write.base
-            ]
-            if all(entry.stored == change.value for change, _, entry in behind):
-                for change, number, _ in behind:
-                    self._entries.settle(change, number)
-                continue
-            self._entries.tell(self._entries.revert(write.changes))
-            first = behind[0][0]
-            error = f"{first.kind} {first.key!r} was changed at another node first"
-            self._answer(write, StateConflict(error))
+            for change, number in write.changes:
+                entry = self._entries.find(change.kind, change.key)
+                if entry is None or not entry.waiting or number not in entry.waiting:
+                    continue
+                if entry.elsewhere <= entry.base:
+                    continue
+                if entry.stored == change.value:
+                    # Said once more below: the next one to be first may say something else.
+                    continue
+                self._entries.tell(self._entries.revert(write.changes))
+                error = f"{change.kind} {change.key!r} was changed at another node first"
+                self._answer(write, StateConflict(error))
+                break
 
     # -- following
 

@@ -144,14 +144,13 @@ class AwsState:
 
     def submit(self, changes: Sequence[StateChange], *, agreed: bool = False) -> Submission:
         """Apply changes for readers; `write` makes them durable."""
-        base = self._shared.applied
         shared: list[Numbered] = []
         owned: list[Numbered] = []
-        for numbered in self._entries.submit(changes):
+        for numbered in self._entries.submit(changes, self._shared.applied):
             (owned if numbered[0].kind in self._owned_kinds else shared).append(numbered)
         return Submission(
-            Write(shared, base, agreed=agreed) if shared else None,
-            Write(owned, base, agreed=agreed) if owned else None,
+            Write(shared, agreed=agreed) if shared else None,
+            Write(owned, agreed=agreed) if owned else None,
         )
 
     async def write(self, submission: Submission, *, everywhere: bool = False) -> int:
