@@ -7,7 +7,7 @@ from bridge.api.operation import Operation
 from bridge.api.sqs.shapes import Shape
 from bridge.api.wire.query import Names
 from bridge.api.wire.xml import Rendering
-from bridge.messaging.identifiers import ACCOUNT, partition_of
+from bridge.messaging.identifiers import ACCOUNT, caller_arn
 
 VERSION = "2011-06-15"
 ACTION = "GetCallerIdentity"
@@ -26,8 +26,8 @@ class Identity(Shape):
 
 
 def get_caller_identity(_: None, call: Call, __: Nothing) -> Identity:
-    """There is one account, and whoever is let in acts for it."""
-    return Identity(ACCOUNT, ACCOUNT, f"arn:{partition_of(call.region)}:iam::{ACCOUNT}:root")
+    """There is one account, and whoever is let in is its one user."""
+    return Identity(ACCOUNT, ACCOUNT, caller_arn(call.region))
 
 
 OPERATION = Operation(

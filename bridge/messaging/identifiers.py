@@ -48,6 +48,11 @@ def partition_of(region: str) -> str:
     return "aws"
 
 
+def caller_arn(region: str) -> str:
+    """Of whoever calls: all access keys are one user's."""
+    return f"arn:{partition_of(region)}:iam::{ACCOUNT}:user/landbridge"
+
+
 def queue_arn(region: str, account: str, name: str) -> str:
     """The ARN of the SQS queue `name`."""
     return str(Arn(partition_of(region), "sqs", region, account, name))

@@ -458,3 +458,20 @@ def test_faults_of_filters_come_before_the_protocol(sns: Any, topic: str) -> Non
         "Amazon SNS does not support this protocol string: pigeon"
     )
     assert subscribe_as("sms", "x15550100").message == "Invalid SMS endpoint: x15550100"
+
+
+def test_all_attributes_of_a_fresh_subscription(sqs: Any, sns: Any, topic: str) -> None:
+    _, arn = make_queue(sqs)
+    subscription = subscribe(sns, topic, arn)
+    shown = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
+    assert shown == {
+        "ConfirmationWasAuthenticated": "true",
+        "Endpoint": arn,
+        "Owner": "000000000000",
+        "PendingConfirmation": "false",
+        "Protocol": "sqs",
+        "RawMessageDelivery": "false",
+        "SubscriptionArn": subscription,
+        "SubscriptionPrincipal": "arn:aws:iam::000000000000:user/landbridge",
+        "TopicArn": topic,
+    }

@@ -30,7 +30,7 @@ from bridge.api.sns.topics import (
 )
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.filters import FilterPolicy, FilterScope
-from bridge.messaging.identifiers import ACCOUNT
+from bridge.messaging.identifiers import ACCOUNT, caller_arn
 from bridge.messaging.model import QueueName
 from bridge.messaging.names import FIFO_SUFFIX, queue_from_sqs_name
 from bridge.routing.catalogue import FilterScope as FilterScopeName
@@ -156,7 +156,7 @@ def get_subscription_attributes(
         "Protocol": subscription.protocol,
         "RawMessageDelivery": "true" if subscription.raw else "false",
         "SubscriptionArn": service.subscription_arn(call, subscription),
-        "SubscriptionPrincipal": f"arn:aws:iam::{ACCOUNT}:root",
+        "SubscriptionPrincipal": caller_arn(call.region),
         "TopicArn": service.topic_arn(call, subscription.topic),
     }
     if subscription.outlives_queue:

@@ -331,5 +331,5 @@ def test_a_result_with_nothing_in_it_is_an_empty_element(queue_url: str) -> None
 def test_the_account_that_programs_ask_for(api: RunningApi) -> None:
     identity = client(api.url, "sts").get_caller_identity()
     assert identity["Account"] == "000000000000"
-    assert identity["Arn"] == "arn:aws:iam::000000000000:root"
+    assert identity["Arn"] == "arn:aws:iam::000000000000:user/landbridge"
     assert identity["UserId"] == "000000000000"
