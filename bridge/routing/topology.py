@@ -380,6 +380,9 @@ class Topology(Tables):
     @_again_after_conflict
     async def remove_queue(self, queue: Queue) -> int:
         """Delete a queue with its bindings; returns how many messages were visible."""
+        if queue.deleted and self._store.queue(queue.name) not in (None, queue):
+            # Another one has its name, and its bindings.
+            return 0
         await self._commit(self._forget(queue.name))
         return await self._store.delete_queue(queue)
 
@@ -393,6 +396,7 @@ class Topology(Tables):
             unit.state += change.state
             self._store.submit(unit)
 
+    @_again_after_conflict
     async def restore(self, queues: Iterable[QueueName]) -> None:
         """Store the bindings of queues again, whatever the state store has of them."""
         change = _Change()

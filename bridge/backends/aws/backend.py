@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.counters import CallCounters
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from bridge.messaging.faces import TopicFaces
     from bridge.messaging.neighbours import Neighbours
     from bridge.messaging.ports import Backend, Leases, StateStore, Store
-
-_log = logging.getLogger("landbridge.aws")
 
 SQS = "sqs"
 SNS = "sns"
@@ -156,23 +153,28 @@ class AwsBackend:
         """The other nodes may go on without this one: it lets go of all, and joins them again."""
         if self._node is not None and self._leases is not None:
             self._leases.lose_all()
+            if self._store is not None:
+                self._store.transient.lapsed()
             self._tasks.spawn(self._join_again(self._node))
 
     async def _join_again(self, node: Node) -> None:
         assert self._state is not None, "it was made with the node"
+        assert self._store is not None, "it too"
         backoff = node.dynamodb.backoff()
+        joined = False
         while True:
             try:
-                await self._state.join()
-            except StoreUnavailable:
+                if not joined:
+                    await self._state.join()
+                joined = True
+                await self._store.transient.rejoined()
+            except MessagingError:
+                if joined and not self._state.membership.held:
+                    # It has lapsed again, and that turn does the rest.
+                    return
                 await asyncio.sleep(backoff.next_seconds())
             else:
-                break
-        assert self._store is not None, "it was made with the node"
-        try:
-            await self._store.transient.rejoined()
-        except MessagingError as error:
-            _log.warning("other nodes do not know the transient queues of this one: %s", error)
+                return
 
     async def close(self) -> None:
         node, self._node = self._node, None

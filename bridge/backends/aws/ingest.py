@@ -16,13 +16,13 @@ import msgspec
 
 from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.envelope import ORIGIN_ATTRIBUTE
 from bridge.messaging.identifiers import parse_arn, queue_arn
 from bridge.messaging.model import DEFAULT_NAMESPACE, QueueName, QueueSettings, TopicName
 from bridge.messaging.names import INTERNAL_NAMESPACE
 
 if TYPE_CHECKING:
-    from bridge.backends.aws.queues import AwsQueue
     from bridge.backends.aws.receiving import Receiver
     from bridge.backends.aws.topics import AwsTopic, AwsTopics
     from bridge.messaging.faces import Incoming
@@ -126,9 +126,8 @@ class Ingest:
         policy = {"Policy": queue_policy(arn, topic_arn)}
         settings = QueueSettings(fifo=topic.fifo, attributes=policy)
         name = ingest_queue(topic.name)
-        if name not in directory.queues:
-            await directory.create(name, settings)
-        queue = directory.queues[name]
+        queue = directory.queues.get(name) or await directory.create(name, settings)
+        assert isinstance(queue, AwsQueue), "it is in SQS"
         queue.arn = queue.arn or arn
         allowed = queue.settings.attributes.get("Policy", "")
         if self._topics.options.create and topic_arn not in allowed:

@@ -508,6 +508,8 @@ class AwsStore:
         count = 0
         if not isinstance(queue, RemoteQueue):
             count = await self._local.delete_queue(queue)
+        elif queue.deleted:
+            return 0
         await self.transient.gone(queue.name)
         return count
 

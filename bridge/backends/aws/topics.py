@@ -18,7 +18,7 @@ from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions, Mode
 from bridge.backends.aws.publishing import SIZE_DEFAULT, Publisher
 from bridge.backends.aws.sns import SnsControl
-from bridge.messaging.errors import MessagingError, TopicDoesNotExist
+from bridge.messaging.errors import MessagingError, StoreUnavailable, TopicDoesNotExist
 from bridge.messaging.faces import face_name
 from bridge.messaging.identifiers import parse_queue_url, topic_arn
 from bridge.messaging.model import DEFAULT_NAMESPACE, QueueSettings, TopicName
@@ -108,6 +108,10 @@ class AwsTopic:
         """See `TopicFaces.face`."""
         if self.mode is Mode.NEVER:
             return None
+        if self.mode is Mode.AUTO and not self._tried and self._topics.unavailable:
+            # Publishers need not wait for each topic to learn the same.
+            self._tried = True
+            self.check_at = self._node.clock.monotonic() + self._node.limits.topic_retry_seconds
         if self._face is None and (self.mode is Mode.ALWAYS or not self._tried):
             # Until SNS has been asked, somebody may be listening.
             self._face = TopicFace(self, always=self.mode is Mode.ALWAYS)
@@ -326,6 +330,11 @@ class AwsTopics:
         if type(error) not in self._failing:
             self._failing.add(type(error))
             _log.warning("topic %s cannot be used in SNS: %s", name, error)
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether SNS did not answer when it was asked last."""
+        return StoreUnavailable in self._failing
 
     def works(self) -> None:
         if self._failing - {TopicDoesNotExist}:

@@ -18,6 +18,7 @@ import msgspec
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.inbox import Inbox, addressed_to, inbox_queue, node_of_inbox_queue
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StateConflict
 from bridge.messaging.model import (
     Message,
@@ -30,7 +31,6 @@ from bridge.messaging.model import (
 if TYPE_CHECKING:
     from bridge.backends.aws.directory import Commit, Directory
     from bridge.backends.aws.membership import Membership
-    from bridge.backends.aws.queues import AwsQueue
     from bridge.backends.aws.state import AwsState
     from bridge.messaging.ports import Queue, Store
 
@@ -92,6 +92,8 @@ class TransientQueues:
         self._inbox = Inbox(node, local, submit)
         self._swept_at = 0.0
         self._closed = False
+        self._restoring = False
+        self._lapses = 0
         self.remove: Callable[[Queue], Awaitable[None]] | None = None
         """Removes a queue with its bindings."""
         self.restore: Callable[[Iterable[QueueName]], Awaitable[None]] | None = None
@@ -106,7 +108,7 @@ class TransientQueues:
 
     def keeps(self, queue: QueueName) -> bool:
         """See `bridge.messaging.neighbours.Neighbours`."""
-        return queue in self._own and not self._members.held
+        return queue in self._own and self._restoring
 
     def get(self, name: QueueName) -> RemoteQueue | None:
         return self._remote.get(name)
@@ -144,13 +146,30 @@ class TransientQueues:
             return
         self._drop(name)
         key = _key(name)
-        if self._state.get(KIND_TRANSIENT, key) is not None:
-            await self._commit([StateChange(KIND_TRANSIENT, key, None)])
+        if self._state.get(KIND_TRANSIENT, key) is None:
+            return
+        try:
+            await self._commit([StateChange(KIND_TRANSIENT, key, None)], agreed=True)
+        except StateConflict:
+            # Its node has come back, and says that it is there.
+            return
+
+    def lapsed(self) -> None:
+        """The others may take this node for dead: what they delete now stays."""
+        self._restoring = True
+        self._lapses += 1
+        self._inbox.stop()
 
     async def rejoined(self) -> None:
-        """This node has another id, and the others may have forgotten all that it had."""
+        """This node has another id, and the others may have forgotten all that it had. Raises
+        `MessagingError`.
+        """
+        lapses = self._lapses
+        await self._restore()
+        self._restoring = lapses != self._lapses
+
+    async def _restore(self) -> None:
         self._inboxes.clear()
-        self._inbox.stop()
         own = [queue for queue in self._own.values() if not queue.deleted]
         if own:
             await self._commit([self._entry(queue) for queue in own])
@@ -183,7 +202,7 @@ class TransientQueues:
                 name = _name(key)
                 self._drop(name)
                 queue = self._own.get(name)
-                if queue is not None and self._members.held:
+                if queue is not None and not self._restoring:
                     # Somebody deleted it at another node.
                     del self._own[name]
                     self._node.tasks.spawn(self._delete_local(queue))
@@ -207,17 +226,24 @@ class TransientQueues:
     # -- sending
 
     def send(self, unit: UnitOfWork, indexes: Sequence[int], deadline: float) -> None:
-        """Send to queues of other nodes, each message once to each node."""
+        """Send to queues of other nodes, each message once to each node, or a few times where very
+        many of its queues want it.
+        """
         parcels: dict[tuple[str, int], list[int]] = {}
         for index in indexes:
             queue, message = unit.sends[index]
             assert isinstance(queue, RemoteQueue), "the caller sorted them out"
             parcels.setdefault((queue.node_id, id(message)), []).append(index)
-        firsts = [each[0] for each in parcels.values()]
-        part = UnitOfWork(partial(self._sent, unit, firsts))
+        most = self._node.limits.inbox_targets_max
+        pieces = [
+            (node_id, each[start : start + most])
+            for (node_id, _), each in parcels.items()
+            for start in range(0, len(each), most)
+        ]
+        part = UnitOfWork(partial(self._sent, unit, [each[0] for _, each in pieces]))
         part.remaining = 1
         unit.remaining += 1
-        for position, ((node_id, _), each) in enumerate(parcels.items()):
+        for position, (node_id, each) in enumerate(pieces):
             message = unit.sends[each[0]][1]
             names = [unit.sends[index][0].name for index in each]
             self._put(node_id, part, position, addressed_to(message, names), deadline)
@@ -265,9 +291,9 @@ class TransientQueues:
     async def _inbox_of(self, node_id: str) -> AwsQueue:
         """The inbox of a node, made if it is absent: the node finds it when it looks."""
         name = inbox_queue(node_id)
-        if name not in self._directory.queues:
-            await self._directory.create(name, INBOX)
-        return self._directory.queues[name]
+        known = self._directory.queues.get(name) or await self._directory.create(name, INBOX)
+        assert isinstance(known, AwsQueue), "it is in SQS"
+        return known
 
     # -- now and then
 
@@ -294,9 +320,9 @@ class TransientQueues:
         """Remove what nodes left behind that are no more."""
         peers = self._members.peers
         for queue in [each for each in self._remote.values() if each.node_id not in peers]:
-            if self._remote.get(queue.name) is not queue or self.remove is None:
-                continue
-            if not await self._members.is_live(queue.node_id):
+            live = await self._members.is_live(queue.node_id)
+            # Meanwhile its node may have come back under another id.
+            if not live and not queue.deleted and self.remove is not None:
                 await self.remove(queue)
         for inbox in self._directory.all():
             node_id = node_of_inbox_queue(inbox.name)

@@ -424,6 +424,9 @@ async def test_without_an_endpoint_auto_does_without(aws: Cloud) -> None:
             await one.bind("amq.topic", queue, "#")
             assert await one.publish("amq.topic", "a", b"kept")
             assert await drain(one.backend.store, queue) == ["kept"]
+            # Known by now: nobody waits for another topic to learn the same.
+            await one.topology.declare_topic(TopicName("/", "another"))
+            assert one.backend.faces.face(TopicName("/", "another")) is None
         async with aws.node(publish=Mode.ALWAYS, **options) as one:
             with pytest.raises(StoreUnavailable):
                 await one.publish("amq.topic", "a", b"refused")

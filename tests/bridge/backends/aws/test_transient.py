@@ -100,6 +100,18 @@ async def test_a_publish_reaches_transient_queues_of_other_nodes(cluster: Cluste
         assert len(also.bodies) == 2
 
 
+async def test_many_queues_of_one_node(cluster: Cluster) -> None:
+    async with cluster.node(bounds={"inbox_targets_max": 4}) as one, cluster.node() as other:
+        collectors = [await listener(other, f"q{number}", "a") for number in range(10)]
+        assert await one.publish("amq.topic", "a", b"x")
+        for each in collectors:
+            await each.expect(1)
+        assert await one.publish("amq.topic", "a", b"y")
+        for each in collectors:
+            await each.expect(2)
+            assert sorted(each.bodies) == ["x", "y"]
+
+
 async def test_a_reply_queue_of_another_node(cluster: Cluster) -> None:
     async with cluster.node() as one, cluster.node() as other:
         replies = await listener(one, "amq.gen-1")
@@ -180,10 +192,11 @@ async def test_a_node_that_stops_leaves_nothing(cluster: Cluster) -> None:
 async def test_a_node_that_was_taken_for_dead_comes_back(cluster: Cluster) -> None:
     async with cluster.node() as one, cluster.node() as other:
         heard = await listener(other, "there", "#")
-        members = other.backend.leases.node_id
-        assert one.backend._state is not None
-        await one.backend._state.membership._table.delete("#node", members)
-        await eventually(lambda: other.backend.leases.node_id != members)
+        former = other.backend.leases.node_id
+        assert other.backend._state is not None
+        # As if it could not beat for the time of its lease.
+        other.backend._state.membership.lapse()
+        await eventually(lambda: other.backend.leases.node_id != former)
         await eventually(lambda: other.backend.healthy)
         await eventually(
             lambda: getattr(known(one, "there"), "node_id", "") == other.backend.leases.node_id
