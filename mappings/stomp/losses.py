@@ -79,7 +79,11 @@ LOSSES: Final = (
         "NACK with requeue:false dead-letters",
         f"{_GATEWAY}test_nack_without_requeue_dead_letters",
     ),
-    _ROWS.kept("a return limit dead-letters", f"{_GATEWAY}test_too_many_returns_dead_letter"),
+    _ROWS.kept(
+        "a return limit dead-letters",
+        f"{_GATEWAY}test_too_many_returns_dead_letter",
+        Emulated("counted in the state table", "a node hears of another one's within a second"),
+    ),
     _ROWS.kept(
         "prefetch by prefetch-count and activemq.prefetchSize",
         f"{_GATEWAY}test_prefetch_bounds_what_is_unsettled",
