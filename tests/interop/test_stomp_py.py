@@ -173,7 +173,7 @@ def test_acks(connect: Connect, name: str, mode: str) -> None:
 
 def test_nack(connect: Connect, name: str, version: str) -> None:
     if version == "1.0":
-        pytest.skip("STOMP 1.0 has no NACK")
+        pytest.skip("stomp.py's client of 1.0 has no NACK")
     session = connect()
     session.client.subscribe(name, id="1", ack="client-individual")
     session.client.send(name, "hello")
