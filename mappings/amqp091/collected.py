@@ -29,7 +29,7 @@ from mappings.amqp091.publishing import PUBLISH_METHOD, has_copies
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
 
-SENDS_PER_UNIT_MAX: Final = 5_000
+SENDS_PER_UNIT_MAX: Final = 2_000
 """Sends of publishes to many queues that become one unit of work."""
 Barrier = Coroutine[Any, Any, None]
 
