@@ -33,7 +33,6 @@ from bridge.messaging.model import (
     TopicName,
     UnitOfWork,
 )
-from bridge.messaging.neighbours import Neighbours
 from bridge.messaging.ports import Queue, StateStore, Store
 from bridge.routing.catalogue import (
     KIND_SUBSCRIPTION,
@@ -43,15 +42,11 @@ from bridge.routing.catalogue import (
     Subscription,
     Topic,
     TopicKind,
-    decode_subscription,
-    decode_topic,
     derived_id,
     encode,
-    topic_from_key,
     topic_key,
 )
-from bridge.routing.policies import KIND_POLICY, Policies, decode_policy
-from bridge.routing.tables import Tables
+from bridge.routing.following import FollowedTables
 
 LEGACY: Final = QueueSettings()
 """The settings of a queue that a legacy client makes by using it: nothing in it ever ends by
@@ -83,86 +78,22 @@ def _again_after_conflict(
     return decided
 
 
-class Topology(Tables):
+class Topology(FollowedTables):
     """Topics and subscriptions of all namespaces."""
 
     def __init__(
         self, store: Store, state: StateStore, clock: Clock, message_ids: MessageIds
     ) -> None:
-        super().__init__()
-        self._store = store
-        self._state = state
+        super().__init__(store, state)
         self._clock = clock
         self._message_ids = message_ids
         self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self._stale: list[StateChange] = []
-        self.neighbours: Neighbours | None = None
-        """Other nodes, where there can be some: they have to know what goes with a process, too."""
         self.faces: TopicFaces | None = None
         """What topics have outside, where the backend has such."""
 
     def faces_changed(self) -> None:
         """A face appeared, or is not wanted any more."""
         self.version += 1
-
-    # -- reading
-
-    def load(self) -> None:
-        """Read what is stored, once, at start, and follow it. Bindings whose queue went away
-        meanwhile are dropped.
-        """
-        self._state.watch([KIND_TOPIC, KIND_SUBSCRIPTION, KIND_POLICY], self._follow)
-        self.policies = Policies(decode_policy(each) for _, each in self._state.scan(KIND_POLICY))
-        alone = self.neighbours is None or self.neighbours.alone
-        for key, value in self._state.scan(KIND_TOPIC):
-            topic = decode_topic(value)
-            if topic.durable or not alone:
-                self._put_topic(topic)
-            else:
-                self._stale.append(StateChange(KIND_TOPIC, key, None))
-        for key, value in self._state.scan(KIND_SUBSCRIPTION):
-            subscription = decode_subscription(value)
-            durable, dangles = subscription.durable, self._dangles(subscription)
-            if (dangles and durable) or (alone and not durable):
-                self._stale.append(StateChange(KIND_SUBSCRIPTION, key, None))
-            elif not dangles and self.topic(subscription.topic) is not None:
-                self._put_subscription(subscription)
-
-    def _follow(self, changes: Iterable[StateChange]) -> None:
-        """Go by what another node has changed."""
-        for kind, key, value in changes:
-            if kind == KIND_TOPIC:
-                self._follow_topic(topic_from_key(key), value)
-            elif kind == KIND_SUBSCRIPTION:
-                self._follow_subscription(key, value)
-            else:
-                stored = self._state.scan(KIND_POLICY)
-                self.policies = Policies(decode_policy(each) for _, each in stored)
-
-    def _follow_topic(self, name: TopicName, value: bytes | None) -> None:
-        old = self._topics.get(name)
-        if value is not None:
-            new = decode_topic(value)
-            if old is None:
-                self._put_topic(new)
-            elif old != new:
-                self._replace_topic(new)
-        elif old is not None and not old.built_in:
-            # Its stored subscriptions have an end of their own; the others end here.
-            for subscription in self._around(name):
-                self._drop_subscription(subscription)
-            self._drop_topic(old)
-
-    def _follow_subscription(self, subscription_id: str, value: bytes | None) -> None:
-        old = self.subscription(subscription_id)
-        if value is None:
-            if old is not None and not self._is_kept(old):
-                self._drop_subscription(old)
-            return
-        new = decode_subscription(value)
-        # Without its topic it is the rest of something that was deleted.
-        if old != new and self.topic(new.topic) is not None:
-            self._put_subscription(new)
 
     # -- topics
 
@@ -411,12 +342,6 @@ class Topology(Tables):
         """Whether a record is in the state store, be it for as long as this node lives."""
         return record.durable or self.neighbours is not None
 
-    def _is_kept(self, subscription: Subscription) -> bool:
-        """Whether it stays although it was deleted elsewhere."""
-        if self.neighbours is None or subscription.queue is None:
-            return False
-        return self.neighbours.keeps(subscription.queue)
-
     def _new_id(self, subscription: Subscription) -> str:
         """The same at every node, so that two that make the same binding at once make one."""
         derived = derived_id(subscription)
@@ -438,12 +363,6 @@ class Topology(Tables):
                 f"queue {queue.name!r} does not exist in namespace {queue.namespace!r}"
             )
         return True
-
-    def _dangles(self, subscription: Subscription) -> bool:
-        queue = subscription.queue
-        if queue is None or subscription.outlives_queue:
-            return False
-        return self._store.queue(queue) is None
 
     def _forget(self, name: QueueName) -> _Change:
         change = _Change()
