@@ -59,6 +59,11 @@ LOSSES: Final = (
         Emulated("in memory at one node", "consumers at other nodes are refused with 405"),
     ),
     _ROWS.kept(
+        "consumer counts, queue.delete with if-unused",
+        _OUTCOMES,
+        Emulated("by the consumers of the node that is asked", "those of other nodes do not count"),
+    ),
+    _ROWS.kept(
         "exclusive and reply queues, for publishers at other nodes",
         "tests/scenarios/test_topics_on_aws.py::test_replies_find_their_queue_at_another_node",
         Emulated("through the inbox queue of their node", "SQS's latency; lost with the node"),
