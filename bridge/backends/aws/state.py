@@ -48,11 +48,12 @@ class AwsState:
         return None if entry is None else entry.value
 
     def scan(self, kind: str, prefix: str = "") -> Iterable[tuple[str, bytes]]:
-        return [
+        found = [
             (key, entry.value)
-            for key, entry in sorted(self._entries.of(kind).items())
+            for key, entry in self._entries.of(kind).items()
             if entry.value is not None and key.startswith(prefix)
         ]
+        return sorted(found)
 
     def keys(self, kind: str) -> Iterable[str]:
         # A list, as others come and go while the caller reads.
