@@ -144,6 +144,7 @@ def test_nothing_confirmed_is_lost(moto_url: str, tmp_path: Path) -> None:
         channel = channel_of(one)
         channel.queue_declare(QUEUE, durable=True)
         channel.queue_bind(QUEUE, "amq.topic", "work.#")
+        channel.connection.close()
         ledger = Ledger()
         work: list[tuple[Any, ...]] = [
             (publish_amqp, one, "amqp-one"),
