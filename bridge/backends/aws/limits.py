@@ -110,6 +110,8 @@ class AwsLimits:
     """How often a node looks whether it needs its inbox."""
     inbox_messages_max: int = 1_000
     """Messages for transient queues of this node that are on their way into them."""
+    queues_swept_at_once_max: int = 100
+    """Transient queues of a node that died which are removed at the same time."""
     inbox_targets_max: int = 1_000
     """Queues that one message to another node may be for."""
     inbox_remembered_max: int = 10_000

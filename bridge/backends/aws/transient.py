@@ -319,18 +319,28 @@ class TransientQueues:
     async def _sweep(self) -> None:
         """Remove what nodes left behind that are no more."""
         peers = self._members.peers
-        for queue in [each for each in self._remote.values() if each.node_id not in peers]:
-            live = await self._members.is_live(queue.node_id)
-            # Meanwhile its node may have come back under another id.
-            if not live and not queue.deleted and self.remove is not None:
-                await self.remove(queue)
-        for inbox in self._directory.all():
-            node_id = node_of_inbox_queue(inbox.name)
-            if node_id is None or node_id in self._members.peers:
-                continue
+        gone = {each.node_id for each in self._remote.values() if each.node_id not in peers}
+        for node_id in gone:
             if not await self._members.is_live(node_id):
+                await self._remove_all_of(node_id)
+        for inbox in self._directory.all():
+            owner = node_of_inbox_queue(inbox.name)
+            if owner is None or owner in self._members.peers:
+                continue
+            if not await self._members.is_live(owner):
                 await self._directory.delete(inbox)
-                self._inboxes.pop(node_id, None)
+                self._inboxes.pop(owner, None)
+
+    async def _remove_all_of(self, node_id: str) -> None:
+        """Remove the queues of a node that is no more, many at a time: they share writes."""
+        left = [each for each in self._remote.values() if each.node_id == node_id]
+        most = self._node.limits.queues_swept_at_once_max
+        for start in range(0, len(left), most):
+            # Meanwhile the node may have come back under another id.
+            some = [each for each in left[start : start + most] if not each.deleted]
+            if self.remove is not None:
+                # What is refused is left for the next turn.
+                await asyncio.gather(*map(self.remove, some), return_exceptions=True)
 
 
 def _key(name: QueueName) -> str:
