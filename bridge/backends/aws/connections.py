@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from bridge.backends.aws.limits import AwsLimits
+from bridge.backends.aws.tunnel import Proxy, proxy_for, tunnel
 
 READ_BYTES_MAX = 32 * 1024 * 1024
 """Body of one answer; above it, the connection is given up."""
@@ -34,12 +35,15 @@ class HttpFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service is; `path` is `/` unless an endpoint URL says otherwise."""
+    """Where a service is, and the proxy on the way there; `path` is `/` unless an endpoint URL says
+    otherwise.
+    """
 
     host: str
     port: int
     tls: bool
     path: str
+    proxy: Proxy | None = None
 
     @property
     def authority(self) -> str:
@@ -54,7 +58,8 @@ def endpoint_from_url(url: str) -> Endpoint:
     if split.scheme not in {"http", "https"} or not split.hostname:
         raise ValueError(f"endpoint URL {url!r} is not of the form http(s)://host[:port]")
     tls = split.scheme == "https"
-    return Endpoint(split.hostname, split.port or (443 if tls else 80), tls, split.path or "/")
+    port = split.port or (443 if tls else 80)
+    return Endpoint(split.hostname, port, tls, split.path or "/", proxy_for(url))
 
 
 class _Connection(asyncio.Protocol):
@@ -194,6 +199,8 @@ class Pool:
         endpoint = self.endpoint
         try:
             async with asyncio.timeout(self._limits.connect_seconds_max):
+                if endpoint.proxy is not None:
+                    return await self._connect_through(endpoint.proxy)
                 _, connection = await self._loop.create_connection(
                     lambda: _Connection(self._loop), endpoint.host, endpoint.port, ssl=self._tls
                 )
@@ -204,4 +211,19 @@ class Pool:
             ) from None
         except OSError as error:
             raise HttpFailure(f"{endpoint.authority} cannot be reached: {error}") from None
+        return connection
+
+    async def _connect_through(self, proxy: Proxy) -> _Connection:
+        endpoint = self.endpoint
+        reached = await tunnel(proxy, endpoint.host, endpoint.port)
+        try:
+            _, connection = await self._loop.create_connection(
+                lambda: _Connection(self._loop),
+                sock=reached,
+                ssl=self._tls,
+                server_hostname=endpoint.host,
+            )
+        except BaseException:
+            reached.close()
+            raise
         return connection

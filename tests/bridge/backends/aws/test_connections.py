@@ -139,3 +139,87 @@ async def test_tls_is_spoken_and_verified(pool_for: MakePool, tmp_path: Path) ->
     stranger = await pool_for(Server(), ssl.create_default_context(), ssl=context)
     with pytest.raises(HttpFailure, match="cannot be reached"):
         await stranger.request(HEAD, b"", 5)
+
+
+class ProxyServer:
+    """Answers CONNECT with `status`, and hands on what follows."""
+
+    def __init__(self, status: str = "200 Connection established") -> None:
+        self.status = status
+        self.heads: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        writer.write(f"HTTP/1.1 {self.status}\r\n\r\n".encode())
+        if self.status.startswith("200"):
+            host, _, port = head.split()[1].rpartition(":")
+            there, here = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(self._hand_on(reader, here), self._hand_on(there, writer))
+        writer.close()
+
+    async def _hand_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                to.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            to.close()
+
+
+@pytest.fixture
+async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProxyServer]:
+    proxy = ProxyServer()
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", "bypassed.example")
+    yield proxy
+    listening.close()
+
+
+async def test_https_goes_through_the_environment_s_proxy(
+    pool_for: MakePool, proxy: ProxyServer, tmp_path: Path
+) -> None:
+    authority = Authority("ours", tmp_path)
+    issued = authority.issue("server")
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(issued.certificate, issued.key)
+    server = Server()
+    pool = await pool_for(server, authority.client_context(), ssl=serving)
+    for _ in range(2):
+        assert await pool.request(HEAD, b"", 5) == Reply(200, b"ok")
+    assert (server.connections, len(proxy.heads)) == (1, 1)
+    head = proxy.heads[0]
+    assert head.startswith(f"CONNECT localhost:{pool.endpoint.port} HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in head
+
+
+async def test_a_proxy_that_refuses_is_named(
+    pool_for: MakePool, proxy: ProxyServer, tmp_path: Path
+) -> None:
+    proxy.status = "407 Proxy Authentication Required"
+    pool = await pool_for(Server(), Authority("ours", tmp_path).client_context())
+    with pytest.raises(HttpFailure, match="407 Proxy Authentication Required"):
+        await pool.request(HEAD, b"", 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "proxied"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com", True),
+        ("https://bypassed.example", False),
+        ("http://127.0.0.1:4566", False),
+    ],
+)
+async def test_who_is_reached_through_a_proxy(
+    proxy: ProxyServer, url: str, *, proxied: bool
+) -> None:
+    assert (endpoint_from_url(url).proxy is not None) is proxied
+
+
+def test_a_proxy_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(ValueError, match="is not of the form"):
+        endpoint_from_url("https://sqs.eu-west-1.amazonaws.com")
