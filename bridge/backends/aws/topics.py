@@ -179,8 +179,14 @@ class AwsTopic:
                 self._node.part_done(unit)
 
     async def check_unless_opening(self) -> None:
-        if not self.opening:
+        if self.opening:
+            return
+        try:
             await self.check()
+        except Exception as error:  # noqa: BLE001 - one topic must not end the looking after all
+            self._node.loop.call_exception_handler(
+                {"message": f"topic {self.sns_name} was not checked", "exception": error}
+            )
 
     async def check(self) -> None:
         """Ask SNS whether the topic is there and who listens to it."""

@@ -302,19 +302,26 @@ class TransientQueues:
         while True:
             await asyncio.sleep(self._node.limits.inbox_look_seconds)
             try:
-                if self._closed or not self._members.held:
-                    continue
-                others = len(self._members.peers) > 1
-                if self._own and others and not self._inbox.running:
-                    await self._inbox.start(await self._inbox_of(self._members.id))
-                now = self._node.clock.monotonic()
-                if now - self._swept_at >= self._node.limits.lease_beat_seconds:
-                    self._swept_at = now
-                    if self._members.leads:
-                        await self._sweep()
+                await self._look()
             except (MessagingError, AwsError):
                 # The next turn tries again.
                 continue
+            except Exception as error:  # noqa: BLE001 - reported; a mistake must not end the looking
+                self._node.loop.call_exception_handler(
+                    {"message": "the inbox was not looked after", "exception": error}
+                )
+
+    async def _look(self) -> None:
+        if self._closed or not self._members.held:
+            return
+        others = len(self._members.peers) > 1
+        if self._own and others and not self._inbox.running:
+            await self._inbox.start(await self._inbox_of(self._members.id))
+        now = self._node.clock.monotonic()
+        if now - self._swept_at >= self._node.limits.lease_beat_seconds:
+            self._swept_at = now
+            if self._members.leads:
+                await self._sweep()
 
     async def _sweep(self) -> None:
         """Remove what nodes left behind that are no more."""
