@@ -95,6 +95,12 @@ class Duty(ABC):
         if not self._looking:
             self._node.tasks.spawn(self._leave())
 
+    def stop(self) -> None:
+        """The node closes, and lets go of all its leases."""
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _ring(self) -> None:
         self._timer = None
         self._looking = True

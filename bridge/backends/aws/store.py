@@ -97,6 +97,7 @@ class AwsStore:
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
         self.duties = Duties(node, state, leases, self.submit)
+        self.duties.follow(self.directory.by_sqs_name)
         self.transient = TransientQueues(
             node, state, self.directory, local, self._commit, self.submit
         )
@@ -127,6 +128,9 @@ class AwsStore:
 
     async def close(self) -> None:
         """Finish what was submitted, and give back what is held."""
+        for queue in self.directory.all():
+            if queue.care is not None:
+                queue.care.stop()
         try:
             async with asyncio.timeout(self._node.limits.close_seconds_max):
                 while self._steps:

@@ -16,6 +16,8 @@ from bridge.backends.aws.removing import Removal
 from bridge.messaging.model import DeadLetterReason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.backends.aws.messages import AwsDelivery
     from bridge.backends.aws.node import Node
     from bridge.backends.aws.queues import AwsQueue
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
 class Sweep(Removal):
     """The sweeps of one queue."""
 
-    def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
+    def __init__(
+        self, node: Node, queue: AwsQueue, leases: Leases, done: Callable[[], None]
+    ) -> None:
+        """`done` is called when nothing is left that is known to end."""
         super().__init__(node, queue, leases, "sweep")
+        self._done = done
         self._until = 0
-        """When the last of the messages ends that this node sent with an end of their own."""
+        """When the last of the messages ends that are known to have an end of their own."""
         self._pause = 0.0
 
     def sent(self, message: Message) -> None:
@@ -49,6 +55,16 @@ class Sweep(Removal):
         self._pause = 0.0
         self.look_in(max(wait, self._node.limits.sweep_seconds_min))
 
+    def noted(self, first: int, last: int) -> None:
+        """Another node sends messages that end at these times (epoch milliseconds).
+
+        It is the first to look, and goes on as long as it lives.
+        """
+        limits = self._node.limits
+        self._until = max(self._until, last)
+        wait = (first - self._node.clock.epoch_ms()) / 1000
+        self.look_in(max(wait, limits.sweep_seconds_min) + limits.sweep_seconds_min)
+
     async def look(self) -> float | None:
         queue, limits = self._queue, self._node.limits
         if queue.deleted or queue.settings.redrive is not None:
@@ -57,10 +73,13 @@ class Sweep(Removal):
             # Who receives drops what has expired.
             return self._next(None, emptied=False)
         if not await self.right.take():
-            return limits.duty_retry_seconds
+            known = queue.settings.message_ttl_ms is not None
+            known = known or self._until > self._node.clock.epoch_ms()
+            return limits.duty_retry_seconds if known else None
         earliest, emptied = await self._sweep()
         following = self._next(earliest, emptied=emptied)
         if following is None:
+            self._done()
             await self.right.give_back()
         return following
 

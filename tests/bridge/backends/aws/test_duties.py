@@ -91,6 +91,31 @@ async def test_messages_with_an_end_of_their_own_are_found_too(opened_at_moto: O
     assert not stays.redelivered
 
 
+async def test_another_node_finds_them_when_the_one_that_sent_them_is_gone(
+    opened_at_moto: Open,
+) -> None:
+    first, second = await opened_at_moto(), await opened_at_moto()
+    dead = DeadLetters(second.store)
+    queue = await make_queue(first.store)
+    short = message("short")
+    short.expires_at = short.sent_at + 500
+    await send(first.store, queue, short)
+    await first.close()
+    assert await dead.expect(1) == ["short"]
+
+
+async def test_what_is_known_to_expire_is_known_again_after_a_restart(
+    opened_at_moto: Open,
+) -> None:
+    first = await opened_at_moto()
+    short = message("short")
+    short.expires_at = short.sent_at + 300
+    await send(first.store, await make_queue(first.store), short)
+    await first.close()
+    again = await opened_at_moto()
+    assert await DeadLetters(again.store).expect(1) == ["short"]
+
+
 async def _is_free(backend: AwsBackend, queue: Queue) -> bool:
     return backend.leases.holder(f"sweep/{queue.sqs_name}") is None  # type: ignore[attr-defined]
 
