@@ -173,7 +173,8 @@ class Backend(Section):
         60.0,
         ge=1,
         le=3_600,
-        description="How often SNS is asked who is subscribed to a topic that is used here.",
+        description="Longest time between two times that SNS is asked who is subscribed to a topic"
+        " that is used here; the shortest is half of it.",
     )
     ordering: list[Ordering] = Field(
         [],
