@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from bridge.backends.aws.attributes import attributes_from_settings
+from bridge.backends.aws.bands import band_count
 from bridge.backends.aws.ingest import FILTER_POLICY, ingest_queue
 from bridge.backends.aws.options import AwsOptions, Mode
 from bridge.backends.aws.ordering import rule_for
@@ -109,7 +110,9 @@ def _queue_line(options: AwsOptions, name: QueueName, settings: QueueSettings, a
     attributes = attributes_from_settings(settings, arn, fifo=fifo)
     shown = ", ".join(f"{key}={value}" for key, value in sorted(attributes.items()))
     order = f"in order by {rule.group}; " if rule is not None else ""
-    return f"queue  {name.name} as {sqs}: {absent}; {order}{shown}"
+    count = 1 if pinned else band_count(settings, fifo=fifo)
+    bands = f"{count} queues by priority; " if count > 1 else ""
+    return f"queue  {name.name} as {sqs}: {absent}; {order}{bands}{shown}"
 
 
 def policy(options: AwsOptions, region: str) -> dict[str, Any]:

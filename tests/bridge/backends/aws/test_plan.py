@@ -178,3 +178,13 @@ async def test_the_policy_covers_what_topics_and_inboxes_call(
     }
     calls = {*one.backend.counters.calls, *other.backend.counters.calls}
     assert {f"{name}:{COVERED_BY.get(action, action)}" for name, action in calls} <= allowed
+
+
+def test_the_plan_tells_of_bands() -> None:
+    options = AwsOptions(prefix="p-", queues={"pinned": "theirs"})
+    settings = QueueSettings(priority_max=9)
+    names = [QueueName("/", "orders"), QueueName("/", "pinned")]
+    lines = plan_lines(options, "eu-west-1", dict.fromkeys(names, settings))
+    orders, pinned = [line for line in lines if line.startswith("queue  ")]
+    assert "; 4 queues by priority; " in orders
+    assert "by priority" not in pinned
