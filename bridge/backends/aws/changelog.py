@@ -41,12 +41,15 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, str, bytes | None]]).decode
 
 
 class LogEntry(NamedTuple):
-    """One version: who wrote it (a name that no other process ever has), as which of its writes."""
+    """One version: who wrote it (a name that no other process ever has), as which of its writes.
+    `awaited`: somebody is answered once every node has it, and may do more of the kind.
+    """
 
     version: int
     writer: str
     number: int
     changes: list[StateChange]
+    awaited: bool
 
 
 def size_of(change: StateChange) -> int:
@@ -72,6 +75,7 @@ class ChangeLog:
             "writer": {"S": entry.writer},
             "number": {"N": str(entry.number)},
             "changes": {"B": b64encode(_encode(entry.changes)).decode()},
+            "awaited": {"BOOL": entry.awaited},
         }
         return await self._table.put(item, "attribute_not_exists(kind)")
 
@@ -148,4 +152,5 @@ def _entry(item: dict[str, Any]) -> LogEntry:
         item["writer"]["S"],
         int(item["number"]["N"]),
         [StateChange(*each) for each in changes],
+        item["awaited"]["BOOL"],
     )

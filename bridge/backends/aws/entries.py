@@ -36,14 +36,16 @@ class Entry:
 class Write:
     """The state changes of one unit of work, with the numbers of their submission.
 
-    `done` gets the error that refused it; `version` is the one with which it was written.
+    `awaited`: it is answered once every node has it. `done` gets the error that refused it;
+    `version` is the one with which it was written.
     """
 
-    __slots__ = ("agreed", "changes", "done", "version")
+    __slots__ = ("agreed", "awaited", "changes", "done", "version")
 
     def __init__(self, changes: list[tuple[StateChange, int]], *, agreed: bool) -> None:
         self.changes = changes
         self.agreed = agreed
+        self.awaited = False
         self.version = 0
         self.done: asyncio.Future[MessagingError | None] = (
             asyncio.get_running_loop().create_future()

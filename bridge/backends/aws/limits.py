@@ -89,9 +89,9 @@ class AwsLimits:
     follow_seconds: float = 0.25
     """How often a node asks what the others changed."""
     follow_closely_seconds: float = 0.02
-    """The same while they change something."""
+    """The same while they make changes that wait for all nodes."""
     follow_closely_seconds_max: float = 1.0
-    """How long that goes on after the last change."""
+    """How long that goes on after the last such change."""
     agree_poll_seconds: float = 0.02
     """First pause between two looks at which version the others have; it grows."""
     agree_seconds_max: float = 20.0

@@ -260,9 +260,8 @@ class Membership:
                 done.set_result(None)
         return [(version, done) for version, done in left if not done.done()]
 
-    def report(self, applied: int) -> None:
-        """This node has applied a version for which others may wait."""
-        self.applied = applied
+    def report(self) -> None:
+        """This node has applied what others wait for; all else the next beat says."""
         if self._ready and not self._reporting:
             self._reporting = True
             self._node.tasks.spawn(self._report())

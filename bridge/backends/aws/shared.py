@@ -37,7 +37,7 @@ class SharedLane(Lane):
         self._number = 0
         self._under_way: dict[int, list[Numbered]] = {}
         self._following = asyncio.Lock()
-        self._changed_at = 0.0
+        self._awaited_at = 0.0
         self._opened = False
         self.applied = 0
 
@@ -49,21 +49,19 @@ class SharedLane(Lane):
             changes = self._outstanding(group)
             if not changes:
                 break
-            await self._append(changes)
+            await self._append(changes, awaited=any(write.awaited for write in group))
         for write in group:
             write.version = self.applied
-        if any(write.agreed for write in group):
-            # Who made the same change waits for this one.
-            self._membership.report(self.applied)
 
-    async def _append(self, changes: list[Numbered]) -> None:
+    async def _append(self, changes: list[Numbered], *, awaited: bool) -> None:
         """Write the next version, or apply the one that another node has written meanwhile."""
         if not self._membership.held:
             raise StoreUnavailable(LOST)
         self._number += 1
         number, version = self._number, self.applied + 1
         self._under_way[number] = changes
-        entry = LogEntry(version, self._writer, number, [change for change, _ in changes])
+        stated = [change for change, _ in changes]
+        entry = LogEntry(version, self._writer, number, stated, awaited)
         try:
             written = await self._log.append(entry)
             if not self._membership.held:
@@ -101,8 +99,8 @@ class SharedLane(Lane):
         """Apply what other nodes write, soon after they did; until cancelled."""
         limits, clock = self._node.limits, self._node.clock
         while True:
-            # Where something changed, more is about to: a client that declares its topology.
-            lately = clock.monotonic() - self._changed_at < limits.follow_closely_seconds_max
+            # A client that declares its topology waits for every node with each step.
+            lately = clock.monotonic() - self._awaited_at < limits.follow_closely_seconds_max
             await asyncio.sleep(limits.follow_closely_seconds if lately else limits.follow_seconds)
             if not self._membership.held:
                 continue
@@ -115,28 +113,28 @@ class SharedLane(Lane):
     async def catch_up(self) -> None:
         """Apply all that was written before this was called. Raises `AwsError`."""
         async with self._following:
-            before = self.applied
+            awaited = False
             for entry in await self._log.after(self.applied):
                 if entry.version > self.applied + 1:
                     # The others went on without this node, and shortened the log.
                     self._membership.lapse()
                     return
                 self._apply(entry)
-            if self.applied > before:
-                self._changed_at = self._node.clock.monotonic()
-                self._membership.report(self.applied)
+                awaited = awaited or entry.awaited
+            if awaited:
+                self._awaited_at = self._node.clock.monotonic()
+                self._membership.report()
 
     def _apply(self, entry: LogEntry) -> None:
         if entry.version != self.applied + 1:
             return
-        self.applied = entry.version
+        self.applied = self._membership.applied = entry.version
         own = None
         if entry.writer == self._writer:
             own = self._under_way.pop(entry.number, None)
         if own is not None:
             for change, number in own:
                 self._entries.settle(change, number)
-            self._membership.applied = self.applied
         else:
             self._entries.tell(self._entries.adopt(entry.changes, entry.version))
 

@@ -165,6 +165,7 @@ class AwsState:
             self._revert(shared, owned)
             raise
         if shared is not None:
+            shared.awaited = everywhere
             try:
                 await self._shared.write(shared)
             except BaseException:
