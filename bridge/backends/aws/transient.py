@@ -306,7 +306,7 @@ class TransientQueues:
             except (MessagingError, AwsError):
                 # The next turn tries again.
                 continue
-            except Exception as error:  # noqa: BLE001 - reported; a mistake must not end the looking
+            except Exception as error:  # noqa: BLE001 - reported; the next turn looks again
                 self._node.loop.call_exception_handler(
                     {"message": "the inbox was not looked after", "exception": error}
                 )
