@@ -242,7 +242,7 @@ class DeadLetters(Section):
     """Where messages go that nothing else says where to put."""
 
     queue: Name = Field(
-        "DLQ",
+        "landbridge-dead-letters",
         description="In each namespace, the queue of messages that were rejected, expired or could"
         " not be routed, with the reason in their headers. Made when first needed.",
     )

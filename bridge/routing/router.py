@@ -25,7 +25,7 @@ from bridge.routing.rules import NO_RULES, CompiledRule, Match, Rules, Target
 from bridge.routing.templates import MissingValue, Values
 from bridge.routing.topology import Topology
 
-DEAD_LETTER_QUEUE = "DLQ"
+DEAD_LETTER_QUEUE = "landbridge-dead-letters"
 """The default dead-letter queue of a namespace; also where what a rule cannot send goes."""
 
 REASON_HEADER = "landbridge-dead-letter-reason"

@@ -115,11 +115,14 @@ async def test_rejected_message_is_in_the_default_dead_letter_queue(tmp_path: Pa
         await node.publish(reading("7"))
         delivery = await node.receive(name("line-7"))
         node.store.submit(node.dead_letters.reject([delivery], detail="not a number"))
-        dead = await node.receive(name("DLQ"))
+        dead = await node.receive(name("landbridge-dead-letters"))
         assert dead.message.headers["landbridge-dead-letter-reason"] == "not a number"
         await release(node.store, dead)
     async with running(tmp_path) as node:
-        line, dlq = node.store.queue(name("line-7")), node.store.queue(name("DLQ"))
+        line, dlq = (
+            node.store.queue(name("line-7")),
+            node.store.queue(name("landbridge-dead-letters")),
+        )
         assert line is not None
         assert dlq is not None
         assert await drain(node.store, line) == []

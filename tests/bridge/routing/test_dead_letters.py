@@ -67,7 +67,7 @@ async def bench() -> AsyncIterator[DeadLetterBench]:
 async def test_rejected_message_goes_to_the_default_queue_with_its_history(
     bench: DeadLetterBench,
 ) -> None:
-    dead, queue = await bench.queue("DLQ"), await bench.queue("q")
+    dead, queue = await bench.queue("landbridge-dead-letters"), await bench.queue("q")
     message = to_topic("ex", "a.b", headers={"k": "v"}, expires_at=NOW_MS + 5000).message
     delivery = await bench.delivery(queue, message)
     await bench.reject(delivery, detail="bad JSON")
@@ -99,7 +99,7 @@ async def test_rejected_message_goes_to_the_default_queue_with_its_history(
 
 
 async def test_sends_and_deletes_are_one_unit(bench: DeadLetterBench) -> None:
-    await bench.queue("DLQ")
+    await bench.queue("landbridge-dead-letters")
     queue = await bench.queue("q")
     deliveries = [await bench.delivery(queue) for _ in range(3)]
     unit = bench.dead_letters.reject(deliveries)
@@ -110,11 +110,11 @@ async def test_sends_and_deletes_are_one_unit(bench: DeadLetterBench) -> None:
 async def test_default_queue_is_made_on_first_use_without_waiting(bench: DeadLetterBench) -> None:
     queue = await bench.queue("q")
     delivery = await bench.delivery(queue)
-    assert bench.dead_letters.missing([delivery]) == {queue_name("DLQ")}
+    assert bench.dead_letters.missing([delivery]) == {queue_name("landbridge-dead-letters")}
     unit = bench.dead_letters.reject([delivery])
     assert (unit.sends, unit.deletes) == ([], [])
     await bench.settle()
-    dead = bench.store.queue(queue_name("DLQ"))
+    dead = bench.store.queue(queue_name("landbridge-dead-letters"))
     assert dead is not None
     assert len(dead.messages) == 1
     assert not queue.held
@@ -122,14 +122,14 @@ async def test_default_queue_is_made_on_first_use_without_waiting(bench: DeadLet
 
 
 async def test_what_expired_without_a_target_goes_away(bench: DeadLetterBench) -> None:
-    dead, queue = await bench.queue("DLQ"), await bench.queue("q")
+    dead, queue = await bench.queue("landbridge-dead-letters"), await bench.queue("q")
     await bench.reject(await bench.delivery(queue), reason=EXPIRED)
     assert not queue.held
     assert not dead.messages
 
 
 async def test_rejecting_a_dead_letter_ends_it(bench: DeadLetterBench) -> None:
-    dead = await bench.queue("DLQ")
+    dead = await bench.queue("landbridge-dead-letters")
     await bench.reject(await bench.delivery(dead))
     assert not dead.held
     assert not dead.messages
@@ -162,7 +162,7 @@ async def test_default_exchange_as_target_names_a_queue(
 async def test_target_that_reaches_nothing_falls_back_to_the_default_queue(
     bench: DeadLetterBench,
 ) -> None:
-    dead = await bench.queue("DLQ")
+    dead = await bench.queue("landbridge-dead-letters")
     await bench.reject(await bench.delivery(await bench.targeted("q", "absent")))
     await bench.reject(await bench.delivery(await bench.targeted("r", "", "absent")))
     assert [letter.dead_letter_source for letter in dead.messages] == ["q", "r"]
@@ -218,7 +218,7 @@ async def test_queue_that_is_its_own_target_drops_what_expires_but_not_what_is_r
 
 
 async def test_forged_history_is_not_trusted_to_have_a_form(bench: DeadLetterBench) -> None:
-    dead, queue = await bench.queue("DLQ"), await bench.queue("q")
+    dead, queue = await bench.queue("landbridge-dead-letters"), await bench.queue("q")
     forged: list[Any] = [1, {"queue": "q", "reason": "rejected", "count": "many"}]
     for history in (forged, "text", {"count": 1}):
         message = to_queue("q", headers={"x-death": history}).message

@@ -346,10 +346,10 @@ async def test_what_a_rule_cannot_send_goes_to_the_dead_letters(broken: Rule, re
     await bench.queue("ok")
     publish = to_queue("q", properties={"reply-to": ""})
     unit = UnitOfWork()
-    assert bench.router.route([publish], unit).missing == {queue_name("DLQ")}
-    await bench.queue("DLQ")
+    assert bench.router.route([publish], unit).missing == {queue_name("landbridge-dead-letters")}
+    await bench.queue("landbridge-dead-letters")
     routed, [(name, message)] = bench.route(publish)
-    assert (name, message.body, routed.unrouted) == ("DLQ", b"x", [])
+    assert (name, message.body, routed.unrouted) == ("landbridge-dead-letters", b"x", [])
     text = message.headers[REASON_HEADER]
     assert isinstance(text, str)
     assert text.startswith("route 'r': ")
@@ -359,8 +359,8 @@ async def test_what_a_rule_cannot_send_goes_to_the_dead_letters(broken: Rule, re
 async def test_one_missing_value_does_not_hold_up_the_other_targets() -> None:
     bench = Bench(rule("stomp:/queue/q", "sqs:{header:x}", "sqs:ok"))
     await bench.queue("ok")
-    await bench.queue("DLQ")
-    assert bench.reached(to_queue("q")) == ["DLQ", "ok"]
+    await bench.queue("landbridge-dead-letters")
+    assert bench.reached(to_queue("q")) == ["landbridge-dead-letters", "ok"]
 
 
 async def test_rules_are_replaced_while_running() -> None:

@@ -271,7 +271,7 @@ async def test_rejected_messages_without_a_target_are_not_lost(broker: Broker) -
     await client.call("Basic.Get", queue="q")
     await client.call("Basic.Reject", delivery_tag=1, requeue=False)
     await broker.at_rest()
-    assert broker.bodies("DLQ") == ["1"]
+    assert broker.bodies("landbridge-dead-letters") == ["1"]
 
 
 async def test_delivery_limits(broker: Broker) -> None:

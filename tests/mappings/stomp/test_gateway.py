@@ -258,8 +258,8 @@ async def test_nack_without_requeue_dead_letters(broker: Broker) -> None:
     (first,) = await client.messages(send("/queue/a", "hello", "foo:bar"))
     answer = await client.send(ack(first["ack"], "requeue:false", "receipt:r", command="NACK"))
     assert receipts_of(answer) == ["r"]
-    assert broker.bodies("DLQ") == ["hello"]
-    (dead,) = await client.messages(subscribe("/queue/DLQ", "1"))
+    assert broker.bodies("landbridge-dead-letters") == ["hello"]
+    (dead,) = await client.messages(subscribe("/queue/landbridge-dead-letters", "1"))
     assert dead["foo"] == "bar"
     assert dead["landbridge-dead-letter-reason"] == "rejected"
     assert '"queue"\\c"a"' in dead["x-death"]
@@ -273,7 +273,7 @@ async def test_too_many_returns_dead_letter(broker: Broker) -> None:
     for _ in range(2):
         (message,) = await client.messages(ack(message["ack"], command="NACK"))
     assert await client.messages(ack(message["ack"], command="NACK")) == []
-    assert broker.bodies("DLQ") == ["hello"]
+    assert broker.bodies("landbridge-dead-letters") == ["hello"]
 
 
 async def test_a_lost_connection_releases_and_does_not_send_again(broker: Broker) -> None:
@@ -513,7 +513,7 @@ async def test_a_transaction_may_reject(broker: Broker) -> None:
         ack("1-1", "transaction:t", "requeue:false", command="NACK"),
         "COMMIT\ntransaction:t\n\n^@",
     )
-    assert broker.bodies("DLQ") == ["work"]
+    assert broker.bodies("landbridge-dead-letters") == ["work"]
     assert broker.bodies("in") == []
 
 

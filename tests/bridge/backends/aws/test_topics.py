@@ -468,7 +468,7 @@ async def test_what_no_queue_takes_is_dead_lettered(aws: Cloud) -> None:
             await one.bind("amq.topic", queue, "#")
         topic = await ingested(aws)
         aws.sns.publish(TopicArn=topic, Message="x" * 2000)
-        name = QueueName("/", "DLQ")
+        name = QueueName("/", "landbridge-dead-letters")
         dead = await eventually(lambda: one.backend.store.queue(name))
         (delivery,) = await (await consume(one.backend.store, dead)).expect(1)
         aws.sns.publish(TopicArn=topic, Message="y")
