@@ -39,8 +39,10 @@ async def test_text_tells_route_by_route() -> None:
         "  sets attribute site to 'berlin'",
         "  to sns:meters: topic meters, subject plant.7.meter.kwh -> queue meters",
         "  to sqs:line-{line}: queue line-7 (to be created)",
-        "  to sqs:{header:unit}: no value for {header:unit}; it goes to queue"
-        " landbridge-dead-letters",
+        (
+            "  to sqs:{header:unit}: no value for {header:unit}; it goes to queue"
+            " landbridge-dead-letters"
+        ),
         "route 'kwh only' (from mqtt:plant/#): matches, but its filter does not",
         "route 'others' (from mqtt:other): does not match",
         "default mapping: replaced by the routes above",
