@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -29,12 +30,15 @@ class Lane(ABC):
         self._writing = False
 
     async def write(self, write: Write) -> None:
-        """Return once `write` is stored. Raises the error that refused it."""
+        """Return once `write` is stored. Raises the error that refused it.
+
+        Who stops waiting does not take it back: it is stored, or refused, all the same.
+        """
         self._waiting.append(write)
         if not self._writing:
             self._writing = True
             self._node.tasks.spawn(self._write_waiting())
-        error = await write.done
+        error = await asyncio.shield(write.done)
         if error is not None:
             raise error
 

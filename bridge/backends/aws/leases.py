@@ -110,6 +110,9 @@ class AwsLeases:
             except StateConflict:
                 # Somebody wants it.
                 continue
+            except MessagingError:
+                self._node.tasks.spawn(self._clear(name))
+                raise
         self._wake(name)
 
     async def close(self) -> None:
@@ -143,8 +146,24 @@ class AwsLeases:
             return await self._take(lease)
         except BaseException:
             self._drop(lease)
+            # It may be written all the same: nobody waits any more, or the answer was lost.
+            self._node.tasks.spawn(self._clear(name))
             raise
         return True
+
+    async def _clear(self, name: str) -> None:
+        """Give up what stands in this node's name and nobody at it has."""
+        while name not in self._held and self.holder(name) == self._members.id:
+            if not self._members.held:
+                # It ends with this node's place.
+                break
+            try:
+                await self._write(name, None)
+            except StateConflict:
+                continue
+            except MessagingError:
+                await asyncio.sleep(self._node.limits.duty_retry_seconds)
+        self._wake(name)
 
     async def _is_live(self, node_id: str) -> bool:
         try:
@@ -191,6 +210,8 @@ class AwsLeases:
                 and (record is None or record.holder != self._members.id)
             ):
                 self._lose(lease)
+            elif lease is None and record is not None and record.holder == self._members.id:
+                self._node.tasks.spawn(self._clear(name))
             elif record is not None and record.wanted:
                 self._tell_wanted(name)
             self._wake(name)

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.backends.aws import AwsLimits
+from bridge.backends.aws.leases import KIND_LEASE
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
 from bridge.messaging.ports import Lease
@@ -217,3 +219,28 @@ async def test_counts_of_returns_are_bounded(node: OpenNode) -> None:
         unit.returns.append(delivery)
         await commit(backend.store, unit)
         assert len(list(backend.state.scan("returns"))) <= 3
+
+
+async def test_a_change_whose_author_went_away_is_stored_all_the_same(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(put(first, ("k", "a", b"1")))
+        taking = group.create_task(first.leases.acquire("a", on_lost=unexpected))
+        await asyncio.sleep(0)
+        assert first.state.get("k", "a") == b"1"
+        assert first.leases.holder("a") == first.leases.node_id
+        writing.cancel()
+        taking.cancel()
+    await until(lambda: second.state.get("k", "a") == b"1")
+    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=10)
+    assert lease is not None
+    await until(lambda: first.leases.holder("a") == second.leases.node_id)
+
+
+async def test_a_lease_in_the_name_of_a_node_that_does_not_have_it_is_free(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    # As it comes to be where the answer to a write was lost for good.
+    await put(second, (KIND_LEASE, "a", msgspec.msgpack.encode([first.leases.node_id, False])))
+    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=10)
+    assert lease is not None
+    assert lease.held
