@@ -16,6 +16,8 @@ from adapters.amqp091.events import AcksReceived, PublishReceived
 from bridge.messaging.errors import (
     AccessDenied,
     MessagingError,
+    QueueDoesNotExist,
+    QueueFull,
     StoreUnavailable,
     TopicDoesNotExist,
 )
@@ -191,8 +193,24 @@ class Collected:
             )
         elif isinstance(unit.error, StoreUnavailable):
             self._gateway.watch.refused(str(unit.error))
+        elif unit.failures:
+            self._refuse_unconfirmed(received, routed, unit)
         self._gateway.write_out()
         return []
+
+    def _refuse_unconfirmed(
+        self, received: Sequence[PublishReceived], routed: Routed, unit: UnitOfWork
+    ) -> None:
+        """Close the channel of the first publish without a confirm that could not be stored."""
+        for index in sorted(unit.failures):
+            event = received[min(routed.publish_of(index), len(received) - 1)]
+            error = unit.failures[index]
+            # What a full queue refuses, and one that is gone, RabbitMQ drops as well.
+            if event.sequence or isinstance(error, QueueFull | QueueDoesNotExist):
+                continue
+            if event.channel in self._gateway.channels:
+                self._gateway.refuse_channel(event.channel, error, PUBLISH_METHOD)
+            return
 
     # Acknowledgements
 

@@ -109,6 +109,8 @@ class MemoryStore:
         self.submitted: list[UnitOfWork] = []
         self.refusal: MessagingError | None = None
         """While set, every unit of work is refused with it."""
+        self.refused: dict[QueueName, MessagingError] = {}
+        """What is sent to these queues is refused."""
         self.slow = False
         """While set, units of work are answered by `catch_up`."""
         self._unanswered: list[UnitOfWork] = []
@@ -140,6 +142,8 @@ class MemoryStore:
             queue = self.by_name.get(port.name)
             if queue is None:
                 unit.failures[index] = QueueDoesNotExist(f"queue {port.name.name!r} does not exist")
+            elif port.name in self.refused:
+                unit.failures[index] = self.refused[port.name]
             else:
                 queue.waiting.append(MemoryDelivery(queue, message, next(self._places)))
                 touched[queue] = None

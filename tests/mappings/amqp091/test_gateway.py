@@ -8,8 +8,14 @@ from adapters.amqp091.properties import encode_properties
 from adapters.amqp091.tables import encode_table
 from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
-from bridge.messaging.errors import StoreUnavailable
+from bridge.messaging.errors import (
+    MessageTooLong,
+    MessagingError,
+    QueueFull,
+    StoreUnavailable,
+)
 from bridge.messaging.limits import Limits
+from bridge.messaging.model import QueueName
 from mappings.amqp091.collected import SENDS_PER_UNIT_MAX
 from mappings.amqp091.messages import AT_ONCE_MS
 from mappings.gateway import StopReason
@@ -131,6 +137,28 @@ async def test_without_confirms_a_lost_publish_ends_the_connection(broker: Broke
     (close,) = await client.read()
     assert close.name == "Connection.Close"
     assert close.fields["reply_code"] == 541
+
+
+@pytest.mark.parametrize(
+    ("error", "closes"),
+    [
+        (StoreUnavailable("SQS does not answer"), [("Connection.Close", 541)]),
+        (MessageTooLong("1048577 bytes"), [("Channel.Close", 406)]),
+        (QueueFull("queue 'q' is at its length limit"), []),
+    ],
+)
+async def test_without_confirms_one_lost_publish_is_told(
+    broker: Broker, error: MessagingError, closes: list[tuple[str, int]]
+) -> None:
+    client = await connect(broker)
+    await client.declare("q")
+    await client.declare("other")
+    broker.store.refused[QueueName("/", "q")] = error
+    client.publish("other", b"1")
+    client.publish("q", b"2")
+    answers = await client.read()
+    assert [(each.name, each.fields["reply_code"]) for each in answers] == closes
+    assert broker.bodies("other") == ["1"]
 
 
 async def test_unroutable_messages(broker: Broker) -> None:
