@@ -12,6 +12,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -164,17 +165,30 @@ class MoveTasks:
                 lease = await self._leases.acquire(
                     f"move-task/{task_id}", on_lost=_lost, wait_seconds=None
                 )
-                assert lease is not None, "it was waited for"
-                await self._state.refresh(KIND)
             except MessagingError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self._run_here.add(task_id)
+            assert lease is not None, "it was waited for"
+            recorded = False
             try:
+                await self._state.refresh(KIND)
+                self._run_here.add(task_id)
                 await self._run_under(lease, task_id)
+                recorded = True
+            except MessagingError:
+                self._go_by_the_record(task_id)
             finally:
                 self._run_here.discard(task_id)
-            await self._leases.release(lease)
+            with suppress(MessagingError):
+                await self._leases.release(lease)
+            if not recorded:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _go_by_the_record(self, task_id: str) -> None:
+        """How a task ended could not be stored, so it goes on."""
+        value = self._state.get(KIND, task_id)
+        if value is not None:
+            self._tasks[task_id] = msgspec.msgpack.decode(value, type=MoveTask)
 
     async def _run_under(self, lease: Lease, task_id: str) -> None:
         task = self._tasks.get(task_id)
