@@ -342,7 +342,14 @@ async def explanation(loaded: Loaded, publish: Publish) -> Explanation:
         try:
             topology = Topology(backend.store, backend.state, clock, MessageIds())
             await declare(loaded, topology, backend.store)
-            return explain(Router(topology, backend.store, loaded.rules, limits=limits), publish)
+            router = Router(
+                topology,
+                backend.store,
+                loaded.rules,
+                dead_letter_queue=loaded.config.dead_letters.queue,
+                limits=limits,
+            )
+            return explain(router, publish)
         finally:
             await backend.close()
 

@@ -212,7 +212,7 @@ def _unusable_ports(failures: Sequence[ListenError]) -> str:
         lines.append(
             "Stop that program (`ss -ltnp` shows it), or take other ports: for all of them"
         )
-        lines.append(f"  --port-offset 10000, one with --set listeners.{example.name}.port=PORT")
+        lines.append(f"  --port-offset 100, one with --set listeners.{example.name}.port=PORT")
     else:
         lines.append(f"Give another address: --set listeners.{example.name}.bind=127.0.0.1")
     return "\n".join(lines)

@@ -83,4 +83,5 @@ def test_the_router_does_what_its_comments_say(tmp_path: Path) -> None:
     alarm = explained(source, "--body", '{"level": 95}')
     assert "alarm-history" in alarm
     assert "line-7" not in alarm.partition("alarms")[2]
-    assert "no value for {header:site}" in explained("stomp:/queue/site-events")
+    without = explained("stomp:/queue/site-events")
+    assert "no value for {header:site}; it goes to queue unrouted" in without

@@ -81,7 +81,9 @@ def test_all_taken_ports_are_said_in_one_message(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert re.search(rf"stomp +127\.0\.0\.1:{ports[0]} +in use", result.stderr)
     assert re.search(rf"aws +127\.0\.0\.1:{ports[1]} +in use", result.stderr)
-    assert "--port-offset" in result.stderr
+    (offset,) = re.findall(r"--port-offset (\d+)", result.stderr)
+    suggested = run_landbridge("check", "--port-offset", offset, directory=tmp_path)
+    assert suggested.returncode == 0, suggested.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
