@@ -36,6 +36,7 @@ class Orphans:
         self._leases = ownership.leases
         self._place: Lease | None = None
         self._duty: Lease | None = None
+        self._gathered = False
         self._due: list[tuple[int, str]] = []
         """Epoch milliseconds, and the key of a session."""
         self._died: dict[str, int] = {}
@@ -53,14 +54,16 @@ class Orphans:
 
     async def look(self) -> None:
         """Do what is due, as far as it is this node's duty. Raises `StoreUnavailable`."""
-        if self._place is None or not self._place.held:
-            await self._take_place()
+        await self._take_place()
         if self._duty is None or not self._duty.held:
+            self._gathered = False
             self._duty = await self._leases.acquire(_DUTY, on_lost=_nothing)
             if self._duty is None:
                 return
+        if not self._gathered:
             # Whatever its former holder knew.
             await self._gather()
+            self._gathered = True
         await self._look_for_gone()
         now = self._sessions.services.clock.epoch_ms()
         while self._due and self._due[0][0] <= now and self._duty.held:
@@ -70,8 +73,10 @@ class Orphans:
     async def _take_place(self) -> None:
         """Let the others find out when this node is gone."""
         node_id = self._leases.node_id
-        self._place = await self._leases.acquire(f"mqtt-node/{node_id}", on_lost=_nothing)
-        await self._sessions.committed(StateChange(KIND_NODE, node_id, b"1"))
+        if self._place is None or not self._place.held:
+            self._place = await self._leases.acquire(f"mqtt-node/{node_id}", on_lost=_nothing)
+        if self._sessions.services.state.get(KIND_NODE, node_id) is None:
+            await self._sessions.committed(StateChange(KIND_NODE, node_id, b"1"))
 
     async def _look_for_gone(self) -> None:
         own = self._leases.node_id
@@ -81,9 +86,12 @@ class Orphans:
             lease = await self._leases.acquire(f"mqtt-node/{node_id}", on_lost=_nothing)
             if lease is None:
                 continue
-            await self._gather()
-            await self._sessions.committed(StateChange(KIND_NODE, node_id, None))
-            await self._leases.release(lease)
+            try:
+                await self._gather()
+                await self._sessions.committed(StateChange(KIND_NODE, node_id, None))
+            finally:
+                # Where that failed, the next look finds it gone again.
+                await self._leases.release(lease)
 
     # -- sessions
 

@@ -17,7 +17,8 @@ from adapters.mqtt.packets import Will
 from adapters.mqtt.properties import Properties
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
-from mappings.mqtt.orphans import Orphans
+from bridge.messaging.errors import StoreUnavailable
+from mappings.mqtt.orphans import KIND_NODE, Orphans
 from mappings.mqtt.session import KIND_SESSION
 from mappings.mqtt.sessions import sessions_of
 from tests.mappings.mqtt.broker import Broker, WiredClient
@@ -198,6 +199,32 @@ async def test_the_will_of_a_dead_node_s_session_is_published(nodes: Nodes) -> N
     assert await watcher.payloads(1) == [b"gone"]
     # Its session is there for its client as before.
     assert present(await two.client("c", **LONG))
+
+
+async def test_a_look_that_fails_is_made_up_for(nodes: Nodes) -> None:
+    one, two = nodes.start("one"), nodes.start("two")
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the table takes nothing")
+
+    async def look_in_vain() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(two.sessions, "committed", refuse)
+            with pytest.raises(StoreUnavailable):
+                await look(two)
+
+    def known() -> list[str]:
+        return [key for key, _ in two.state.scan(KIND_NODE)]
+
+    await look_in_vain()
+    await look(one)
+    await look(two)
+    assert known() == ["one", "two"]
+    nodes.die(one)
+    await look_in_vain()
+    assert known() == ["one", "two"]
+    await look(two)
+    assert known() == ["two"]
 
 
 async def test_a_dead_node_s_session_ends_in_time(nodes: Nodes) -> None:
