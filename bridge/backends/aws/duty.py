@@ -113,6 +113,8 @@ class Duty(ABC):
             following = await self.look()
         except (AwsError, MessagingError):
             pass
+        except Exception as error:  # noqa: BLE001 - reported; nobody would miss a duty that ends
+            self._node.report(f"{self!r} failed", error)
         finally:
             self._looking = False
         if self.ended:

@@ -109,10 +109,12 @@ class Membership:
             try:
                 await self._beat()
                 await self.look()
+                await then()
             except AwsError:
                 # The lease ends by itself if this goes on.
                 continue
-            await then()
+            except Exception as error:  # noqa: BLE001 - reported; the next turn beats again
+                self._node.report("the node's place was not looked after", error)
 
     async def _beat(self) -> None:
         if not self._joined:

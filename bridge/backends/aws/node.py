@@ -49,6 +49,8 @@ class Node:
         try:
             callback(argument)
         except Exception as error:  # noqa: BLE001 - reported, with its traceback
-            self.loop.call_exception_handler(
-                {"message": f"{callback!r} failed in the store's turn", "exception": error}
-            )
+            self.report(f"{callback!r} failed in the store's turn", error)
+
+    def report(self, message: str, error: Exception) -> None:
+        """Tell of a mistake in here that must not end what goes on for ever."""
+        self.loop.call_exception_handler({"message": message, "exception": error})

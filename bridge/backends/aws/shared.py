@@ -109,6 +109,8 @@ class SharedLane(Lane):
             except AwsError:
                 # Tried again for a while already; the node's lease ends if this goes on.
                 continue
+            except Exception as error:  # noqa: BLE001 - reported; the others wait for this node
+                self._node.report("the state's log was not followed", error)
 
     async def catch_up(self) -> None:
         """Apply all that was written before this was called. Raises `AwsError`."""
