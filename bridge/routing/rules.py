@@ -49,6 +49,8 @@ SCOPES: Final[dict[str, FilterScope]] = {
 """What `filter_scope` may be, and SNS's words for it."""
 
 _STOMP_KINDS = ("/queue/", "/topic/", "/exchange/", "/amq/queue/")
+_STOMP_SOURCES = (*_STOMP_KINDS, "/reply-queue/", "/temp-queue/", "/temp-topic/")
+_FIRST_LEVEL_WILDCARDS = ("*", "#", ">", "{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,12 @@ class _Checked:
         except InvalidAddress as error:
             self.mistake("from", str(error))
             return None
+        address = rule.source.removeprefix("stomp:")
+        if source.protocol == "stomp" and not address.startswith(
+            (*_STOMP_SOURCES, *_FIRST_LEVEL_WILDCARDS)
+        ):
+            kinds = ", ".join(_STOMP_SOURCES)
+            self.mistake("from", f"{rule.source!r} does not begin with one of {kinds}")
         for name in sorted(RESERVED & source.captures.keys()):
             self.mistake("from", f"{{{name}}} has a meaning of its own; capture under another name")
         return source

@@ -46,7 +46,7 @@ def captures(source: str, address: str) -> dict[str, str] | None:
         ("stomp:/exchange/{ex}/#", "stomp:/exchange/a.b/k.l", {"ex": "a.b"}),
         ("stomp:/exchange/ex", "stomp:/exchange/ex", {}),
         ("stomp:/amq/queue/{x}", "stomp:/amq/queue/q", {"x": "q"}),
-        ("stomp:orders", "stomp:orders", {}),
+        ("stomp:#", "stomp:/queue/orders.eu", {}),
         ("amqp:orders/{country}.#", "amqp:orders/de.new", {"country": "de"}),
         ("amqp:orders", "amqp:orders/de.new", {}),
         ("amqp:orders", "amqp:others/de.new", None),

@@ -84,6 +84,12 @@ def mistakes_of(*rules: Rule) -> list[tuple[tuple[str | int, ...], str]]:
     ("fields", "path", "message"),
     [
         ({"source": "plant/#"}, ("from",), "does not begin with one of"),
+        (
+            {"source": "stomp:/quue/{line}"},
+            ("from",),
+            "'stomp:/quue/{line}' does not begin with one of /queue/, /topic/,",
+        ),
+        ({"source": "stomp:a.{line}"}, ("from",), "does not begin with one of /queue/"),
         ({"source": "mqtt:{user}/x"}, ("from",), "{user} has a meaning of its own"),
         ({"targets": []}, ("to",), "at least one target"),
         ({"targets": ["sqs:a", "nowhere"]}, ("to", 1), "nor is it 'default'"),
