@@ -19,7 +19,12 @@ from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.inbox import Inbox, addressed_to, inbox_queue, node_of_inbox_queue
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.queues import AwsQueue
-from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StateConflict
+from bridge.messaging.errors import (
+    MessagingError,
+    QueueDoesNotExist,
+    StateConflict,
+    StoreUnavailable,
+)
 from bridge.messaging.model import (
     Message,
     QueueName,
@@ -271,11 +276,13 @@ class TransientQueues:
         waiting.append((part, position, message, deadline))
 
     async def _open(self, node_id: str) -> None:
-        error: MessagingError = QueueDoesNotExist(f"node {node_id} is gone")
+        error: MessagingError = StoreUnavailable("the broker stops")
         inbox: AwsQueue | None = None
         try:
             if await self._members.is_live(node_id):
                 inbox = self._inboxes[node_id] = await self._inbox_of(node_id)
+            else:
+                error = QueueDoesNotExist(f"node {node_id} is gone")
         except MessagingError as refused:
             error = refused
         except AwsError as refused:
@@ -316,7 +323,11 @@ class TransientQueues:
             return
         others = len(self._members.peers) > 1
         if self._own and others and not self._inbox.running:
+            lapses = self._lapses
             await self._inbox.start(await self._inbox_of(self._members.id))
+            if lapses != self._lapses:
+                # It is the inbox of an id that this node has no longer.
+                self._inbox.stop()
         now = self._node.clock.monotonic()
         if now - self._swept_at >= self._node.limits.lease_beat_seconds:
             self._swept_at = now

@@ -13,6 +13,7 @@ import pytest
 
 from bridge.backends.aws import Mode
 from bridge.backends.aws.inbox import inbox_queue
+from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.errors import ResourceLocked, TopicDoesNotExist
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName
 from bridge.messaging.names import sqs_name
@@ -204,6 +205,34 @@ async def test_a_node_that_was_taken_for_dead_comes_back(cluster: Cluster) -> No
         await eventually(partial(one.topology.subscriptions_of, TopicName("/", "amq.topic")))
         assert await one.publish("amq.topic", "a", b"back")
         await heard.expect(1)
+
+
+async def test_a_place_lost_while_the_inbox_opens_is_not_listened_for(cluster: Cluster) -> None:
+    bounds = {"inbox_look_seconds": 1_000.0}
+    async with cluster.node() as one, cluster.node(bounds=bounds) as other:
+        await listener(other, "there", "#")
+        assert other.backend._store is not None
+        assert other.backend._state is not None
+        transient, membership = other.backend._store.transient, other.backend._state.membership
+        await membership.look()
+        open_inbox = transient._inbox_of
+
+        async def open_and_lapse(node_id: str) -> AwsQueue:
+            inbox = await open_inbox(node_id)
+            membership.lapse()
+            return inbox
+
+        def listens() -> bool:
+            return transient._inbox.running
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transient, "_inbox_of", open_and_lapse)
+            await transient._look()
+        assert not listens()
+        await eventually(lambda: other.backend.healthy)
+        await transient._look()
+        assert listens()
+        assert one.backend.healthy
 
 
 async def test_topics_that_go_with_processes(cluster: Cluster) -> None:
