@@ -288,15 +288,13 @@ def _namespaces(
 
 def _doubles(config: Config) -> list[Mistake]:
     """Names given twice where a name must be one thing."""
-    named: list[tuple[str, Sequence[Any]]] = [
-        ("users", [user.name for user in config.users]),
-        ("queues", [(queue.namespace, queue.name) for queue in config.queues]),
-        ("namespaces", ["/", *config.namespaces]),
+    named: list[tuple[str, list[str]]] = [
+        ("users", [repr(user.name) for user in config.users]),
+        ("queues", [f"{each.name!r} in namespace {each.namespace!r}" for each in config.queues]),
+        ("namespaces", [repr(name) for name in ("/", *config.namespaces)]),
     ]
     return [
-        Mistake(
-            "", (section, index - (section == "namespaces")), f"{names[index]!r} is given twice"
-        )
+        Mistake("", (section, index - (section == "namespaces")), f"{names[index]} is given twice")
         for section, names in named
         for index in range(len(names))
         if names[index] in names[:index]

@@ -161,6 +161,10 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "f.yaml:1: routes[0].set.attributes: ",
         ),
         ("users: [{name: a}, {name: a}]", "f.yaml:1: users[1]: 'a' is given twice"),
+        (
+            "queues: [{name: a}, {name: a}]",
+            "f.yaml:1: queues[1]: 'a' in namespace '/' is given twice",
+        ),
         ("queues: [{name: q}, {name: q}]", "f.yaml:1: queues[1]: "),
         ("queues: [{name: q, fifo: true}]", "f.yaml:1: queues[0]: names of FIFO queues"),
         ("limits: {prefetch_max: 199}", "f.yaml:1: limits: prefetch_max, 199, is below"),
