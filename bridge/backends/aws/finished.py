@@ -6,26 +6,28 @@ from __future__ import annotations
 class Finished:
     """Remembers the latest message ids, at least `most` and at most twice as many. Hot path.
 
-    Ids alone are enough: SQS gives each message one, which stays when it is moved to a dead-letter
-    queue because a delete did not stick.
+    SQS gives each message one, which stays when it is moved to a dead-letter queue because a delete
+    did not stick.
     """
 
     __slots__ = ("_most", "_new", "_old")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._new: set[str] = set()
-        self._old: set[str] = set()
+        self._new: dict[str, str] = {}
+        self._old: dict[str, str] = {}
 
-    def add(self, message_id: str) -> None:
-        self._new.add(message_id)
+    def add(self, message_id: str, sqs_name: str) -> None:
+        """It was deleted from the queue of this name."""
+        self._new[message_id] = sqs_name
         if len(self._new) >= self._most:
-            self._old, self._new = self._new, set()
+            self._old, self._new = self._new, {}
 
     def forget(self, message_id: str) -> None:
         """Its delete has failed: it is to come again."""
-        self._new.discard(message_id)
-        self._old.discard(message_id)
+        self._new.pop(message_id, None)
+        self._old.pop(message_id, None)
 
-    def __contains__(self, message_id: str) -> bool:
-        return message_id in self._new or message_id in self._old
+    def place_of(self, message_id: str) -> str | None:
+        """The name of the queue from which it was deleted; None for what was not, or long ago."""
+        return self._new.get(message_id) or self._old.get(message_id)

@@ -53,7 +53,8 @@ class Holder:
         held = self._held.get(delivery.message.message_id)
         if held is None or held.queue is not delivery.queue:
             return False
-        held.handle = delivery.handle
+        if delivery.receive_count >= held.receive_count:
+            held.handle = delivery.handle
         return True
 
     def close(self) -> list[AwsDelivery]:

@@ -156,19 +156,18 @@ class AwsQueue:
         self.holder.drop(delivery)
         message_id = delivery.message.message_id
         self.returns.forget(self, message_id)
-        self.finished.add(message_id)
+        self.finished.add(message_id, self.sqs_name)
         self.deleter.delete(delivery, unit, self._deadline())
 
     def without_copies(self, deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
-        """Leave out what SQS hands out once more although this node deleted it, or still has it."""
-        if all(each.receive_count == 1 for each in deliveries):
-            return deliveries
+        """Leave out what SQS hands out once more although this node deleted it, or still has it.
+
+        Also what says that it was never received: of two polls, the first one's answer may be last.
+        """
         kept: list[AwsDelivery] = []
         for delivery in deliveries:
-            message_id = delivery.message.message_id
-            if delivery.receive_count == 1:
-                kept.append(delivery)
-            elif message_id in self.finished:
+            place = self.finished.place_of(delivery.message.message_id)
+            if place is not None and (place == self.sqs_name or delivery.receive_count > 1):
                 self.deleter.delete(delivery, None, self._deadline())
             elif not self.holder.renew_handle(delivery):
                 kept.append(delivery)

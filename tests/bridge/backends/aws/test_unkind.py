@@ -57,12 +57,13 @@ async def test_an_old_queue_that_is_not_known_is_gone(opened: Opened) -> None:
 async def test_a_fifo_receive_without_an_answer_is_asked_for_again_by_its_id(
     opened: Opened,
 ) -> None:
-    lost: Iterator[Answer] = iter([None, (503, {})])
+    bodies = [received(body) for body in "xyz"]
+    answers: Iterator[Answer] = iter([None, (503, {}), *bodies])
 
     def answer(action: str, request: dict[str, Any]) -> Answer:
         if action != "ReceiveMessage":
             return quiet(action, request)
-        return next(lost, received("x"))
+        return next(answers)
 
     backend, stub = await opened(answer)
     queue = await make_queue(backend.store, "orders.fifo", fifo=True)
@@ -199,11 +200,38 @@ async def test_what_could_not_be_deleted_comes_again(opened: Opened) -> None:
     assert again.redelivered
 
 
+async def test_two_polls_that_bring_the_same_message_are_one_delivery(opened: Opened) -> None:
+    """The second of them is answered first."""
+    answers = iter([received("x", count=2), received("x", count=1), received("y")])
+    turn = asyncio.Semaphore(2)
+
+    async def next_one() -> Answer:
+        await turn.acquire()
+        return next(answers)
+
+    def answer(action: str, request: dict[str, Any]) -> Any:
+        return next_one() if action == "ReceiveMessage" else quiet(action, request)
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=5)
+    turn.release()
+    held, _ = await collector.expect(2)
+    assert [each.message.body for each in collector.deliveries] == [b"x", b"y"]
+    await delete(backend.store, held)
+    answers = iter([received("x", count=1), received("z")])
+    turn.release()
+    turn.release()
+    await collector.expect(3)
+    assert [each.message.body for each in collector.deliveries] == [b"x", b"y", b"z"]
+    await until(lambda: len(stub.requests("DeleteMessageBatch")) == 2)
+
+
 def test_what_is_remembered_of_deleted_messages_is_bounded() -> None:
     finished = Finished(2)
     for message_id in "abcd":
-        finished.add(message_id)
-    assert [each in finished for each in "abcd"] == [False, False, True, True]
-    finished.add("e")
+        finished.add(message_id, "orders")
+    assert [finished.place_of(each) for each in "abcd"] == [None, None, "orders", "orders"]
+    finished.add("e", "bills")
     finished.forget("c")
-    assert [each in finished for each in "cde"] == [False, True, True]
+    assert [finished.place_of(each) for each in "cde"] == [None, "orders", "bills"]
