@@ -114,7 +114,8 @@ class FrameDecoder:
         try:
             rest = self._decode_complete(data, frames)
         except FrameError as error:
-            self.error = error
+            # Its frames would keep what they hold until the next pass of the garbage collector.
+            self.error = error.with_traceback(None)
         else:
             if rest < len(data):
                 self._pending += data[rest:]
