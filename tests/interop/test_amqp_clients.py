@@ -171,7 +171,11 @@ def test_celery(address: str) -> None:
 
 @pytest.mark.timeout(120)
 def test_celery_chords_with_results_elsewhere(address: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "BROKER": f"{address}/", "RESULTS": f"file://{tmp_path}"}
+    environment = {
+        **os.environ,
+        "BROKER": f"{address}/",
+        "RESULTS": f"db+sqlite:///{tmp_path}/results.db",
+    }
     with celery_worker(environment):
         said, errors = celery_calls(environment, CHORD_CALLS).communicate(timeout=90)
         assert said.split() == ["90"], errors
