@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.interop.side_by_side import Outcome
 from tests.support.mqtt_wire import CLOSED, QUIET_SECONDS, Wire, packet, string
-
-Outcome = list[str]
 
 RETAIN = 1
 QOS_1, QOS_2 = 2, 4

@@ -9,11 +9,11 @@ from tests.interop.mqtt_scripts import (
     QOS_2,
     RETAIN,
     Broker,
-    Outcome,
     end,
     script,
     session,
 )
+from tests.interop.side_by_side import Outcome
 from tests.support.mqtt_wire import Wire, packet, string
 
 ONLY_5 = (5,)

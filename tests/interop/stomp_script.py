@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from tests.interop.side_by_side import Outcome
 from tests.support.stomp_wire import Received, Wire
-
-Outcome = list[str]
 
 
 @dataclass(frozen=True, slots=True)

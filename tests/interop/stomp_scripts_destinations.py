@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from tests.interop.side_by_side import Outcome
 from tests.interop.stomp_script import (
-    Outcome,
     connected,
     left,
     message_headers,

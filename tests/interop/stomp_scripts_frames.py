@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from tests.interop.stomp_script import Outcome, connected, left, message_headers, script, subscribed
+from tests.interop.side_by_side import Outcome
+from tests.interop.stomp_script import connected, left, message_headers, script, subscribed
 from tests.support.stomp_wire import Wire, frame, fresh
 
 

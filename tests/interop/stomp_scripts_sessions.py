@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from tests.interop.stomp_script import Outcome, connected, script, sent, subscribed
+from tests.interop.side_by_side import Outcome
+from tests.interop.stomp_script import connected, script, sent, subscribed
 from tests.support.stomp_wire import Wire, frame, reference
 
 for _offer in (None, "1.0", "1.1", "1.2", "1.0,1.1", "1.0,1.1,1.2", "1.2,1.1,1.0", "1.2,9.9"):

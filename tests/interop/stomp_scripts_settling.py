@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.interop.side_by_side import Outcome
 from tests.interop.stomp_script import (
-    Outcome,
     connected,
     left,
     script,

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from tests.interop.side_by_side import Outcome
 from tests.interop.stomp_script import (
-    Outcome,
     connected,
     left,
     script,
@@ -265,6 +265,9 @@ def an_exclusive_queue(port: int) -> Outcome:
         said = other.quiet()
         sent(wire, "/queue/own", "a")
         said += wire.quiet()
+        # Else the next one may come while the queue is still this one's alone.
+        wire.frame("DISCONNECT", {"receipt": "left"})
+        said += wire.done()
     return [*said, "left", *left(port, "/queue/own")]
 
 

@@ -7,14 +7,14 @@ same. Runs where Debian's `mosquitto` is installed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import pytest
 
 from tests.benchmarks.peers import Landbridge, Mosquitto, Peer
 from tests.interop import mqtt_scripts_properties  # noqa: F401 - importing it lists its scripts
-from tests.interop.mqtt_scripts import SCRIPTS, Outcome, Script
+from tests.interop.mqtt_scripts import SCRIPTS, Script
+from tests.interop.side_by_side import SideBySide, all_running
 
 SCRIPTS_AT_ONCE = 32
 
@@ -64,8 +64,6 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 DIFFERENCES: Final = {name: reason for reason, names in _TABLE for name in names}
 
-Outcomes = dict[tuple[str, str], Outcome]
-
 pytestmark = [
     pytest.mark.skipif(not Mosquitto.installed(), reason="mosquitto is not installed"),
     pytest.mark.timeout(120),
@@ -73,39 +71,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    """What came of each script at each broker; all run at once, as most of their time is waiting
-    for what is not to come.
-    """
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     directory = tmp_path_factory.mktemp("peers")
-    brokers: list[Peer] = [Landbridge(directory), Mosquitto(directory)]
-    with ThreadPoolExecutor(SCRIPTS_AT_ONCE) as pool:
-        try:
-            for broker in brokers:
-                broker.start()
-            running = {
-                (script.name, broker.name): pool.submit(_outcome, script, broker)
-                for script in SCRIPTS
-                for broker in brokers
-            }
-            yield {key: future.result() for key, future in running.items()}
-        finally:
-            for broker in brokers:
-                broker.stop()
-
-
-def _outcome(script: Script, broker: Peer) -> Outcome:
-    try:
-        return script.run(broker.ports["mqtt"])
-    except (AssertionError, OSError) as error:
-        return [f"stuck: {error!r}"]
+    peers: list[Peer] = [Landbridge(directory), Mosquitto(directory)]
+    with all_running(peers):
+        brokers = SideBySide(peers, "mqtt")
+        brokers.run(SCRIPTS, SCRIPTS_AT_ONCE)
+        yield brokers
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
-def test_outcomes_are_those_of_mosquitto(script: Script, outcomes: Outcomes) -> None:
-    ours, theirs = outcomes[script.name, "landbridge"], outcomes[script.name, "mosquitto"]
-    assert not any(each.startswith("stuck") for each in ours), ours
+def test_outcomes_are_those_of_mosquitto(script: Script, brokers: SideBySide) -> None:
     reason = DIFFERENCES.get(script.name)
+    ours, theirs = brokers.outcomes(script, "mosquitto", same=reason is None)
+    assert not any(each.startswith("stuck") for each in ours), ours
     if reason is None:
         assert ours == theirs
     else:

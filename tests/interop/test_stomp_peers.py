@@ -7,7 +7,6 @@ has to be the same. Runs where Debian's `rabbitmq-server` or `activemq` is insta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,13 +18,12 @@ from tests.interop import (  # noqa: F401 - importing them lists their scripts
     stomp_scripts_settling,
     stomp_scripts_subscriptions,
 )
+from tests.interop.side_by_side import SideBySide, all_running
 from tests.interop.stomp_differences import DIFFERENCES
-from tests.interop.stomp_script import SCRIPTS, Outcome, Script
+from tests.interop.stomp_script import SCRIPTS, Script
 
 PEERS: tuple[type[Peer], ...] = (RabbitMQ, ActiveMQ)
 SCRIPTS_AT_ONCE = 64
-
-Outcomes = dict[tuple[str, str], Outcome]
 
 pytestmark = [
     pytest.mark.skipif(
@@ -37,43 +35,24 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    """What came of each script at each broker: all of them run at once, as most of their time is
-    waiting for what is not to come.
-    """
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     directory = tmp_path_factory.mktemp("peers")
     kinds: list[type[Peer]] = [Landbridge, *PEERS]
-    brokers = [kind(directory) for kind in kinds if kind.installed()]
-    with ThreadPoolExecutor(SCRIPTS_AT_ONCE) as pool:
-        try:
-            list(pool.map(Peer.start, brokers))
-            running = {
-                (script.name, broker.name): pool.submit(_outcome, script, broker)
-                for script in SCRIPTS
-                for broker in brokers
-            }
-            yield {key: future.result() for key, future in running.items()}
-        finally:
-            list(pool.map(Peer.stop, brokers))
-
-
-def _outcome(script: Script, broker: Peer) -> Outcome:
-    try:
-        return script.run(broker.ports["stomp"])
-    except (AssertionError, KeyError, OSError) as error:
-        # A step that the script takes for granted went wrong: that is an outcome, too.
-        return [f"stuck: {error!r}"]
+    peers = [kind(directory) for kind in kinds if kind.installed()]
+    with all_running(peers):
+        brokers = SideBySide(peers, "stomp")
+        brokers.run(SCRIPTS, SCRIPTS_AT_ONCE)
+        yield brokers
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
 @pytest.mark.parametrize("peer", [peer.name for peer in PEERS])
-def test_outcomes_are_the_peers(script: Script, peer: str, outcomes: Outcomes) -> None:
-    theirs = outcomes.get((script.name, peer))
-    if theirs is None:
+def test_outcomes_are_the_peers(script: Script, peer: str, brokers: SideBySide) -> None:
+    if not brokers.ran_at(peer):
         pytest.skip(f"{peer} is not installed")
-    ours = outcomes[script.name, "landbridge"]
-    assert not any(each.startswith("stuck") for each in ours), ours
     reason = DIFFERENCES.get((script.name, peer))
+    ours, theirs = brokers.outcomes(script, peer, same=reason is None)
+    assert not any(each.startswith("stuck") for each in ours), ours
     if reason is None:
         assert ours == theirs
     elif not reason.startswith("sometimes"):

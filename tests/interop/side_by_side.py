@@ -1,0 +1,69 @@
+"""Scripts that run at several brokers, so that what came of them can be laid side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol
+
+from tests.benchmarks.peers import Peer
+
+Outcome = list[str]
+
+
+class Script(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def run(self) -> Callable[[int], Outcome]:
+        """What came of it at the broker on this port; what a step takes for granted may raise."""
+
+
+class SideBySide:
+    """The outcomes of scripts at brokers of the names given, which are running."""
+
+    def __init__(self, brokers: Sequence[Peer], protocol: str) -> None:
+        self._ports = {broker.name: broker.ports[protocol] for broker in brokers}
+        self._outcomes: dict[tuple[str, str], Outcome] = {}
+
+    def run(self, scripts: Sequence[Script], at_once: int) -> None:
+        """Run all, many at once: most of their time is waiting for what is not to come."""
+        with ThreadPoolExecutor(at_once) as pool:
+            running = {
+                (script.name, broker): pool.submit(self._outcome, script, broker)
+                for script in scripts
+                for broker in self._ports
+            }
+            self._outcomes = {key: future.result() for key, future in running.items()}
+
+    def ran_at(self, broker: str) -> bool:
+        return broker in self._ports
+
+    def outcomes(self, script: Script, peer: str, *, same: bool) -> tuple[Outcome, Outcome]:
+        """Ours and the peer's. Where they are not `same` as expected, the script runs once more
+        with nothing beside it: a peer that hundreds of scripts load answers later than one waits.
+        """
+        brokers = ("landbridge", peer)
+        ours, theirs = (self._outcomes[script.name, broker] for broker in brokers)
+        if (ours == theirs) is not same:
+            ours, theirs = (self._outcome(script, broker) for broker in brokers)
+        return ours, theirs
+
+    def _outcome(self, script: Script, broker: str) -> Outcome:
+        try:
+            return script.run(self._ports[broker])
+        except (AssertionError, KeyError, OSError) as error:
+            # A step that the script takes for granted went wrong: that is an outcome, too.
+            return [f"stuck: {error!r}"]
+
+
+@contextmanager
+def all_running(brokers: Sequence[Peer]) -> Iterator[None]:
+    with ThreadPoolExecutor(len(brokers)) as pool:
+        try:
+            list(pool.map(Peer.start, brokers))
+            yield
+        finally:
+            list(pool.map(Peer.stop, brokers))
