@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from adapters.connection import Connection
-from bridge.messaging.model import UnitOfWork
+from bridge.messaging.model import Delivery, UnitOfWork
 from mappings.connections import ConnectionDetails
-from mappings.gateway import AnswerSlot, OrderedAnswers, Services, StopReason, Transport
+from mappings.gateway import (
+    AnswerSlot,
+    Barrier,
+    OrderedAnswers,
+    Services,
+    StopReason,
+    Transport,
+)
 
 Event = TypeVar("Event")
 
@@ -43,6 +50,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_outstanding",
         "_reading_paused",
         "_reason",
+        "_refusal_noted",
         "_room",
         "_stopping",
         "_unanswered_bytes",
@@ -88,6 +96,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._half_closed = False
         self._stopping: StopReason | None = None
         self._reason: str | None = None
+        self._refusal_noted = False
         self._all_answered: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         services.connections.add(self)
@@ -213,7 +222,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         """No more events are handled: the connection closes when all is answered."""
         return self._finishing
 
-    def wait_for(self, barrier: Coroutine[Any, Any, None], rest: Sequence[Event]) -> None:
+    def wait_for(self, barrier: Barrier, rest: Sequence[Event]) -> None:
         """Run a coroutine before any later event is handled; `rest` are those at hand."""
         assert not self._waiting
         self._waiting = True
@@ -264,6 +273,25 @@ class ConnectionGateway(ABC, Generic[Event]):
         if not self.lost:
             self.transport.write(data)
 
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back what the client did not work on, which does not count as a return."""
+        if deliveries:
+            unit = UnitOfWork()
+            unit.releases += deliveries
+            self.services.store.submit(unit)
+
+    def note_refusal(self, reason: str) -> None:
+        """Tell the log why a client is not let in; the first reason is the one that counts."""
+        if not (self.greeted or self._refusal_noted):
+            self._refusal_noted = True
+            self.services.log.refused(
+                self.protocol,
+                self.transport.peer,
+                user=self.user,
+                client=self.client,
+                reason=reason.strip(),
+            )
+
     def finish(self, reason: str) -> None:
         """Handle nothing more; close when all that was submitted is answered.
 
@@ -295,7 +323,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         except Exception as error:  # noqa: BLE001 - a bug here ends this connection and no other
             self._fail(error)
 
-    async def _run(self, barrier: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, barrier: Barrier) -> None:
         try:
             await barrier
         except Exception as error:  # noqa: BLE001 - as above

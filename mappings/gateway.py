@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from mappings.connections import Connections
 
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from bridge.routing.dead_letters import DeadLetters
     from bridge.routing.router import Router
     from bridge.routing.topology import Topology
+
+Barrier: TypeAlias = Coroutine[Any, Any, None]
+"""What later events of the connection wait for."""
+
+
+class ListenerSettings(Protocol):
+    """What a gateway asks of its listener."""
+
+    @property
+    def namespace(self) -> str:
+        """Where its clients are, unless the protocol lets them name another one that exists."""
+        ...
 
 
 class Transport(Protocol):
@@ -153,7 +165,7 @@ class Services:
     limits: Limits
     log: Log
     counters: Counters
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Barrier], None]
     """Run a barrier in the task group that owns this listener's connections."""
     namespaces: set[str]
     """Those that exist, more of which may come; a client that names another gets the default."""

@@ -19,6 +19,21 @@ def counted(tokens: Iterable[Token]) -> int:
     return sum(consumer is not None for _, consumer in tokens)
 
 
+def give_credit(tokens: Sequence[Token]) -> None:
+    """Give the consumers of settled deliveries their credit back, in as few calls as possible."""
+    last: AmqpConsumer | None = None
+    count = 0
+    for _, consumer in tokens:
+        if consumer is last:
+            count += 1
+            continue
+        if last is not None:
+            last.add_credit(count)
+        last, count = consumer, 1
+    if last is not None:
+        last.add_credit(count)
+
+
 class Transaction:
     """What tx.commit will do as one: publishes, acks, nacks with and without requeue.
 

@@ -7,9 +7,9 @@ what a few bytes on the wire can make is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, SoftError
 from adapters.amqp091.events import AcksReceived, PublishReceived
@@ -23,17 +23,16 @@ from bridge.messaging.errors import (
 )
 from bridge.messaging.model import Publish, QueueName, UnitOfWork
 from bridge.routing.router import Routed
-from mappings.amqp091.channel import Token
-from mappings.amqp091.consumer import AmqpConsumer
+from mappings.amqp091.channel import Token, give_credit
 from mappings.amqp091.messages import translation_of
 from mappings.amqp091.publishing import PUBLISH_METHOD, has_copies
 
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
+    from mappings.gateway import Barrier
 
 SENDS_PER_UNIT_MAX: Final = 2_000
 """Sends of publishes to many queues that become one unit of work."""
-Barrier = Coroutine[Any, Any, None]
 
 
 class Collected:
@@ -235,18 +234,3 @@ class Collected:
         self._gateway.services.counters.settled(self._gateway.protocol, len(tokens))
         self._gateway.submit(unit, partial(self._gateway.settling.settled), in_order=False)
         give_credit(tokens)
-
-
-def give_credit(tokens: Sequence[Token]) -> None:
-    """Give the consumers of settled deliveries their credit back, in as few calls as possible."""
-    last: AmqpConsumer | None = None
-    count = 0
-    for _, consumer in tokens:
-        if consumer is last:
-            count += 1
-            continue
-        if last is not None:
-            last.add_credit(count)
-        last, count = consumer, 1
-    if last is not None:
-        last.add_credit(count)

@@ -7,9 +7,9 @@ Everything else is a barrier, handled in wire order: `requests.py` has the metho
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode
@@ -25,7 +25,6 @@ from bridge.messaging.errors import (
     MessagingError,
 )
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.amqp091.authentication import EXTERNAL, MECHANISMS, credentials_from
 from mappings.amqp091.channel import GatewayChannel, Token
@@ -40,26 +39,16 @@ from mappings.amqp091.topology import Declarations
 from mappings.amqp091.watch import Watch
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ConnectionDetails
-from mappings.gateway import Services, StopReason, Transport
+from mappings.gateway import Barrier, ListenerSettings, Services, StopReason, Transport
 
 PROTOCOL = "amqp"
 VERSION = version("landbridge")
 DIALECT = "3.13.7"
 """The RabbitMQ whose dialect is spoken."""
-Barrier = Coroutine[Any, Any, None]
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "shutdown",
     StopReason.LISTENER_REMOVED: "the listener was removed",
 }
-
-
-class ListenerSettings(Protocol):
-    """What a gateway asks of its listener."""
-
-    @property
-    def namespace(self) -> str:
-        """What the virtual host `/` stands for."""
-        ...
 
 
 class AmqpGateway(ConnectionGateway[Event]):
@@ -89,7 +78,6 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.watch = Watch(self)
         self._orphans: list[Queue] = []
         self._ended: list[AmqpConsumer] = []
-        self._refusal_noted = False
         self.deleting = False
         """The client is deleting a queue: its consumers hear of it behind the answer."""
 
@@ -115,15 +103,14 @@ class AmqpGateway(ConnectionGateway[Event]):
         index = 0
         while index < len(events):
             event = events[index]
-            kind = type(event)
-            if kind is PublishReceived:
+            if type(event) is PublishReceived:
                 reached = collected.take_run(events, index)
                 if reached != index:
                     index = reached
                     continue
-                barrier = collected.take_publish(event)  # type: ignore[arg-type]
-            elif kind is AcksReceived:
-                barrier = collected.take_acks(event)  # type: ignore[arg-type]
+                barrier = collected.take_publish(event)
+            elif type(event) is AcksReceived:
+                barrier = collected.take_acks(event)
             else:
                 barrier = collected.submit()
                 if barrier is not None:
@@ -164,7 +151,7 @@ class AmqpGateway(ConnectionGateway[Event]):
             case events.ConnectionRefused():
                 self.refuse_connection(event.error)
             case ConnectionFailed():
-                self._note_refusal(event.reason)
+                self.note_refusal(event.reason)
                 self.stop_deliveries()
                 self.finish(event.reason)
             case _:
@@ -188,7 +175,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         except HardError as error:
             self.refuse_connection(error)
         except AuthenticationFailed as error:
-            self._note_refusal(str(error))
+            self.note_refusal(str(error))
             self.connection.authentication_failed(
                 f"Login was refused using authentication mechanism {event.mechanism}."
                 " For details see the broker logfile.",
@@ -229,7 +216,7 @@ class AmqpGateway(ConnectionGateway[Event]):
     def refuse_connection(self, error: AmqpError) -> None:
         """Close the connection with an error; its client answers before it goes."""
         if self.connection.refuse(error, self.services.clock.monotonic()):
-            self._note_refusal(error.reply_text)
+            self.note_refusal(error.reply_text)
             self.stop_deliveries()
             self.services.spawn(self.dispose())
         self._look_after_connection()
@@ -246,7 +233,7 @@ class AmqpGateway(ConnectionGateway[Event]):
     # Channels
 
     async def _close_channel(self, number: int) -> None:
-        await self._forget_orphans()
+        await self.forget_orphans()
         self.connection.channel_closed(number)
 
     def refuse_channel(
@@ -261,7 +248,7 @@ class AmqpGateway(ConnectionGateway[Event]):
             return
         self.drop_channel(number, self.connection.refuse_channel(number, refusal))
         if self._orphans:
-            self.services.spawn(self._forget_orphans())
+            self.services.spawn(self.forget_orphans())
         self.write_out()
 
     def drop_channel(self, number: int, tokens: Sequence[Token]) -> None:
@@ -314,9 +301,6 @@ class AmqpGateway(ConnectionGateway[Event]):
 
     async def forget_orphans(self) -> None:
         """Remove the auto-delete queues that have lost their last consumer."""
-        await self._forget_orphans()
-
-    async def _forget_orphans(self) -> None:
         while self._orphans:
             queue = self._orphans.pop()
             if not queue.consumer_count:
@@ -333,13 +317,6 @@ class AmqpGateway(ConnectionGateway[Event]):
 
     def count_delivered(self, count: int, size_bytes: int) -> None:
         self.services.counters.delivered(PROTOCOL, count, size_bytes)
-
-    def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back what the client did not work on; never counted as returned."""
-        if deliveries:
-            unit = UnitOfWork()
-            unit.releases += deliveries
-            self.services.store.submit(unit)
 
     # What the base class asks for
 
@@ -373,15 +350,8 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.stop_deliveries()
 
     async def dispose(self) -> None:
-        await self._forget_orphans()
+        await self.forget_orphans()
         await self.declarations.forget_exclusive_queues()
-
-    def _note_refusal(self, reason: str) -> None:
-        if not (self.greeted or self._refusal_noted):
-            self._refusal_noted = True
-            self.services.log.refused(
-                PROTOCOL, self.transport.peer, user=self.user, client=self.client, reason=reason
-            )
 
 
 def connection_limits(limits: Limits) -> ConnectionLimits:

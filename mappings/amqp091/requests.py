@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091 import events
@@ -20,8 +20,8 @@ from mappings.amqp091.messages import DIRECT_REPLY, counts_deliveries, outgoing_
 
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
+    from mappings.gateway import Barrier
 
-Barrier = Coroutine[Any, Any, None]
 Operation = Callable[["Requests", Any, GatewayChannel], Awaitable[None]]
 
 

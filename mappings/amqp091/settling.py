@@ -7,24 +7,24 @@ queue that has to be made first.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode
 from bridge.messaging.errors import MessagingError, TopicDoesNotExist
 from bridge.messaging.model import DeadLetterReason, Delivery, Publish, QueueName, UnitOfWork
 from bridge.routing.router import Routed
-from mappings.amqp091.channel import GatewayChannel, Token, Transaction
+from mappings.amqp091.channel import GatewayChannel, Token, Transaction, give_credit
 from mappings.amqp091.errors import precondition_failed
 from mappings.amqp091.publishing import has_copies
 
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
+    from mappings.gateway import Barrier
 
 COMMIT_METHOD = 0x005A0014
-Barrier = Coroutine[Any, Any, None]
 
 
 class Settling:
@@ -107,15 +107,7 @@ class Settling:
     def _give_back(self, channel: GatewayChannel | None, tokens: Sequence[Token]) -> None:
         if channel is not None:
             channel.settled(tokens)
-        last, count = None, 0
-        for _, consumer in tokens:
-            if consumer is not last:
-                if last is not None:
-                    last.add_credit(count)
-                last, count = consumer, 0
-            count += 1
-        if last is not None:
-            last.add_credit(count)
+        give_credit(tokens)
 
     def settled(self, unit: UnitOfWork) -> list[bytes]:
         """What a settling comes to: nothing, or the end of the connection."""

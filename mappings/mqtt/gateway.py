@@ -9,8 +9,8 @@ a session is kept by `sessions.py`, which all connections share.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, ClassVar, Final, Protocol, assert_never
+from collections.abc import Sequence
+from typing import ClassVar, Final, assert_never
 
 from adapters.connection import ConnectionFailed
 from adapters.mqtt.events import (
@@ -38,7 +38,7 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, StateChange, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
-from mappings.gateway import Services, StopReason, Transport
+from mappings.gateway import Barrier, ListenerSettings, Services, StopReason, Transport
 from mappings.mqtt.connecting import connect
 from mappings.mqtt.errors import filter_code_from
 from mappings.mqtt.messages import PROTOCOL
@@ -57,15 +57,6 @@ _GOODBYES: Final = {
     StopReason.BROKER_STOPS: (ReasonCode.SERVER_SHUTTING_DOWN, "the broker is shutting down"),
     StopReason.LISTENER_REMOVED: (ReasonCode.ADMINISTRATIVE_ACTION, "the listener was removed"),
 }
-
-
-class ListenerSettings(Protocol):
-    """What a gateway asks of its listener."""
-
-    @property
-    def namespace(self) -> str:
-        """Where its clients are."""
-        ...
 
 
 class MqttGateway(ConnectionGateway[Event]):
@@ -147,7 +138,7 @@ class MqttGateway(ConnectionGateway[Event]):
         if barrier is not None:
             self.wait_for(barrier, ())
 
-    def _control(self, event: Event) -> Coroutine[Any, Any, None] | None:
+    def _control(self, event: Event) -> Barrier | None:
         match event:
             case ReleasesReceived():
                 self._complete(event.packet_ids)
@@ -221,13 +212,6 @@ class MqttGateway(ConnectionGateway[Event]):
         self.services.store.submit(unit)
         self.services.counters.settled(PROTOCOL, len(unit.deletes))
         self.outbound.done(unit.deletes)
-
-    def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back what the client did not work on."""
-        if deliveries:
-            unit = UnitOfWork()
-            unit.releases += deliveries
-            self.services.store.submit(unit)
 
     # -- what the other parts use
 
@@ -309,12 +293,6 @@ class MqttGateway(ConnectionGateway[Event]):
         if self._in_session:
             self._in_session = False
             self.sessions.left(self.session, will=self._will_stands)
-
-    def note_refusal(self, reason: str) -> None:
-        if not self.greeted:
-            self.services.log.refused(
-                PROTOCOL, self.transport.peer, user=self.user, client=self.client, reason=reason
-            )
 
     # -- what the base class asks for
 

@@ -6,9 +6,9 @@ become messages; those of a chunk are routed and submitted together, and answere
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish as MqttPublish
 from adapters.mqtt.properties import NO_PROPERTIES
@@ -23,6 +23,7 @@ from mappings.mqtt.messages import PROTOCOL, message_from_publish
 from mappings.mqtt.permissions import may_publish
 
 if TYPE_CHECKING:
+    from mappings.gateway import Barrier
     from mappings.mqtt.gateway import MqttGateway
 
 _FAILURE: Final = 0x80
@@ -167,7 +168,7 @@ class Publishing:
 
     # -- to the store
 
-    def submit(self) -> Coroutine[Any, Any, None] | None:
+    def submit(self) -> Barrier | None:
         """Submit what was collected; a coroutine where queues have to be made first."""
         received, publishes = self._received, self._publishes
         if not received:

@@ -17,7 +17,7 @@ from adapters.mqtt.properties import (
     encode_property_values,
 )
 from adapters.mqtt.wire import Reader
-from bridge.messaging.model import UnitOfWork
+from bridge.messaging.model import QueueName, UnitOfWork
 from mappings.mqtt.session import Session, WillRecord
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def publish_will(sessions: Sessions, session: Session) -> None:
 
 
 async def _publish_later(
-    sessions: Sessions, session: Session, will: WillRecord, missing: frozenset[object]
+    sessions: Sessions, session: Session, will: WillRecord, missing: frozenset[QueueName]
 ) -> None:
     for name in missing:
-        await sessions.services.topology.ensure_queue(name)  # type: ignore[arg-type]
+        await sessions.services.topology.ensure_queue(name)
     session.will = will
     publish_will(sessions, session)

@@ -8,10 +8,10 @@ with the frame's receipt-id, and the end of the connection: `refuse`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, Protocol, TypeAlias, assert_never
+from typing import ClassVar, Final, assert_never
 
 from adapters.connection import ConnectionFailed
 from adapters.stomp.codec import DecoderLimits
@@ -36,10 +36,9 @@ from bridge.auth import User
 from bridge.auth.checks import require_open
 from bridge.messaging.errors import AccessDenied, AuthenticationFailed, MessagingError
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import Delivery, UnitOfWork
 from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
-from mappings.gateway import Services, StopReason, Transport
+from mappings.gateway import Barrier, ListenerSettings, Services, StopReason, Transport
 from mappings.stomp.errors import frame_error_from
 from mappings.stomp.publishing import Publishing
 from mappings.stomp.settling import Settling
@@ -52,19 +51,6 @@ _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "the broker is shutting down",
     StopReason.LISTENER_REMOVED: "the listener was removed",
 }
-
-
-Barrier: TypeAlias = Coroutine[Any, Any, None]
-"""What later events of the connection wait for."""
-
-
-class ListenerSettings(Protocol):
-    """What a gateway asks of its listener."""
-
-    @property
-    def namespace(self) -> str:
-        """Where clients are that name no existing namespace in `host`."""
-        ...
 
 
 class StompGateway(ConnectionGateway[Event]):
@@ -143,7 +129,7 @@ class StompGateway(ConnectionGateway[Event]):
                 self.connection.say_goodbye(event.receipt)
                 self.finish("disconnected by the client")
             case ConnectionFailed():
-                self._note_refusal(event.reason)
+                self.note_refusal(event.reason)
                 self.stop_deliveries()
                 self.finish(event.reason)
             case SendReceived():
@@ -189,7 +175,7 @@ class StompGateway(ConnectionGateway[Event]):
             )
         except AuthenticationFailed as error:
             self.user = event.login
-            self._note_refusal(str(error))
+            self.note_refusal(str(error))
             name = event.login or transport.certificate_user or ""
             self.connection.refuse("Bad CONNECT", f"Access refused for user '{name}'\n")
             self.finish(str(error))
@@ -202,7 +188,7 @@ class StompGateway(ConnectionGateway[Event]):
         try:
             require_open(user, self.namespace)
         except AccessDenied as error:
-            self._note_refusal(str(error))
+            self.note_refusal(str(error))
             denied = f"Virtual host '{self.namespace}' access denied\n"
             self.connection.refuse("Bad CONNECT", denied)
             self.finish(str(error))
@@ -227,7 +213,7 @@ class StompGateway(ConnectionGateway[Event]):
         if self.finishing:
             return
         frame_error = frame_error_from(error)
-        self._note_refusal(frame_error.detail)
+        self.note_refusal(frame_error.detail)
         self.connection.refuse(
             frame_error.title, frame_error.detail, frame_error.receipt or receipt, headers
         )
@@ -250,13 +236,6 @@ class StompGateway(ConnectionGateway[Event]):
         self.transport.write(frames)
         self.connection.sent()
         self.services.counters.delivered(PROTOCOL, len(frames), size_bytes)
-
-    def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back what the client did not work on; never sent again, never counted."""
-        if deliveries:
-            unit = UnitOfWork()
-            unit.releases += deliveries
-            self.services.store.submit(unit)
 
     # -- what the base class asks for
 
@@ -295,16 +274,6 @@ class StompGateway(ConnectionGateway[Event]):
 
     async def dispose(self) -> None:
         await self.subscriptions.dispose()
-
-    def _note_refusal(self, reason: str) -> None:
-        if not self.greeted:
-            self.services.log.refused(
-                PROTOCOL,
-                self.transport.peer,
-                user=self.user,
-                client=self.client,
-                reason=reason.strip(),
-            )
 
 
 @lru_cache(maxsize=16)

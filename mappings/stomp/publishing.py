@@ -40,7 +40,8 @@ from mappings.stomp.messages import DELAY, Content, content_from_send
 from mappings.stomp.queues import settings_from_headers
 
 if TYPE_CHECKING:
-    from mappings.stomp.gateway import Barrier, StompGateway
+    from mappings.gateway import Barrier
+    from mappings.stomp.gateway import StompGateway
 
 TARGETS_MAX: Final = 4_096
 """Destinations of one connection whose meaning is remembered."""

@@ -15,7 +15,8 @@ from bridge.messaging.model import DeadLetterReason, Delivery, QueueName, UnitOf
 from mappings.stomp.consumer import StompConsumer
 
 if TYPE_CHECKING:
-    from mappings.stomp.gateway import Barrier, StompGateway
+    from mappings.gateway import Barrier
+    from mappings.stomp.gateway import StompGateway
 
 
 class Settling:

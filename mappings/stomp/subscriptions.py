@@ -7,8 +7,8 @@ latter alone, as with RabbitMQ, subscribes the client to it, under the id `/temp
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from adapters.stomp.events import SendReceived, SubscribeRequested, UnsubscribeReceived
 from adapters.stomp.frames import FrameError
@@ -38,6 +38,7 @@ from mappings.stomp.queues import (
 )
 
 if TYPE_CHECKING:
+    from mappings.gateway import Barrier
     from mappings.stomp.gateway import StompGateway
 
 _DIGITS_MAX: Final = 9
@@ -106,7 +107,7 @@ class Subscriptions:
 
     # -- UNSUBSCRIBE
 
-    def close(self, event: UnsubscribeReceived) -> Coroutine[Any, Any, None] | None:
+    def close(self, event: UnsubscribeReceived) -> Barrier | None:
         """A coroutine where a queue goes with the subscription."""
         consumer = None
         if event.subscription is not None:

@@ -16,7 +16,8 @@ from bridge.messaging.model import Publish, QueueName, UnitOfWork
 from mappings.stomp.publishing import first_refused
 
 if TYPE_CHECKING:
-    from mappings.stomp.gateway import Barrier, StompGateway
+    from mappings.gateway import Barrier
+    from mappings.stomp.gateway import StompGateway
 
 
 class Transactions:
