@@ -1,15 +1,18 @@
-"""AMQP 0-9-1 on chunks: durable queues, persistent messages, confirms, manual acknowledgements."""
+"""AMQP 0-9-1: durable queues; confirms and manual acknowledgements, or neither."""
 
 from __future__ import annotations
 
 import struct
-from itertools import chain
 
-from tests.benchmarks.load import STAMP_LENGTH, Connection, Options
+from tests.benchmarks.frames import DIGITS, Batch, Numbers
+from tests.benchmarks.link import Link
+from tests.benchmarks.load import Options, Reading, Taken
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
 FAN = "amq.fanout"
 DELIVER, ACK = (60, 60), (60, 80)
+_ACK = struct.Struct(">BHIHHQBB")
+"""A whole frame of basic.ack: type, channel, length, class, method, tag, multiple, end."""
 
 
 def _short(text: str) -> bytes:
@@ -24,12 +27,13 @@ def _method(channel: int, number: tuple[int, int], arguments: bytes = b"") -> by
     return _frame(1, channel, struct.pack(">HH", *number) + arguments)
 
 
-def _whole(data: bytes, start: int = 0) -> int:
+def _whole(data: bytes | bytearray, start: int = 0, stop: int | None = None) -> int:
     """Where the frame at `start` ends; 0 if incomplete."""
-    if len(data) < start + 7:
+    stop = len(data) if stop is None else stop
+    if stop < start + 7:
         return 0
     end = start + 8 + int.from_bytes(data[start + 3 : start + 7])
-    return end if end <= len(data) else 0
+    return end if end <= stop else 0
 
 
 class AmqpWire:
@@ -39,50 +43,41 @@ class AmqpWire:
         self._options = options
         self.confirms = options.confirms
         self._queues = [f"bench-{number}" for number in range(options.destinations)]
-        self._padding = b"x" * (options.size - STAMP_LENGTH) + b"\xce"
-        properties = struct.pack(
-            ">HHQHB", 60, 0, options.size, 0x1000, 2 if options.persistent else 1
-        )
-        body = struct.pack(">BHI", 3, 1, options.size)
-        self._heads = [
-            _method(
-                1,
-                (60, 40),
-                struct.pack(">H", 0)
-                + _short(FAN if options.fan_out else "")
-                + _short(queue)
-                + b"\0",
-            )
-            + _frame(2, 1, properties)
-            + body
-            for queue in self._queues
-        ]
-        self._confirmed = [0] * options.publishers
 
-    async def _expect(self, connection: Connection, number: tuple[int, int]) -> bytes:
-        reply = await connection.until(_whole)
+    def batch(self, destination: int) -> Batch:
+        options = self._options
+        exchange = _short(FAN if options.fan_out else "")
+        arguments = struct.pack(">H", 0) + exchange + _short(self._queues[destination]) + b"\0"
+        mode = 2 if options.persistent else 1
+        properties = struct.pack(">HHQHB", 60, 0, options.size, 0x1000, mode)
+        body = struct.pack(">BHI", 3, 1, options.size)
+        head = _method(1, (60, 40), arguments) + _frame(2, 1, properties) + body
+        return Batch(head, options.size, b"\xce")
+
+    def _expect(self, link: Link, number: tuple[int, int]) -> bytes:
+        reply = link.expect(_whole)
         if struct.unpack_from(">HH", reply, 7) != number:
             raise SystemExit(f"{reply!r} where {number} was expected")
         return reply
 
-    async def open_idle(self, number: int, connection: Connection) -> None:
+    def open_idle(self, number: int, link: Link) -> None:
         """A connection with one channel."""
         del number
-        await self._handshake(connection)
+        self._handshake(link)
 
-    async def _open(self, connection: Connection, name: str) -> None:
-        await self._handshake(connection)
+    def _open(self, link: Link, name: str) -> None:
+        self._handshake(link)
         queue = _short(name)
-        connection.write(
+        link.say(
             _method(1, (50, 10), struct.pack(">H", 0) + queue + b"\x02" + struct.pack(">I", 0))
         )
-        await self._expect(connection, (50, 11))
+        self._expect(link, (50, 11))
 
-    async def _handshake(self, connection: Connection) -> None:
-        connection.write(PROTOCOL_HEADER)
-        await self._expect(connection, (10, 10))
+    def _handshake(self, link: Link) -> None:
+        link.say(PROTOCOL_HEADER)
+        self._expect(link, (10, 10))
         plain = b"\0guest\0guest"
-        connection.write(
+        link.say(
             _method(
                 0,
                 (10, 11),
@@ -93,83 +88,121 @@ class AmqpWire:
                 + _short("en_US"),
             )
         )
-        tune = await self._expect(connection, (10, 30))
+        tune = self._expect(link, (10, 30))
         channels, frame, _ = struct.unpack_from(">HIH", tune, 11)
-        connection.write(_method(0, (10, 31), struct.pack(">HIH", channels, frame, 0)))
-        connection.write(_method(0, (10, 40), _short("/") + _short("") + b"\0"))
-        await self._expect(connection, (10, 41))
-        connection.write(_method(1, (20, 10), _short("")))
-        await self._expect(connection, (20, 11))
+        link.say(_method(0, (10, 31), struct.pack(">HIH", channels, frame, 0)))
+        link.say(_method(0, (10, 40), _short("/") + _short("") + b"\0"))
+        self._expect(link, (10, 41))
+        link.say(_method(1, (20, 10), _short("")))
+        self._expect(link, (20, 11))
 
-    async def open_publisher(
-        self, publisher: int, connection: Connection, destination: int
-    ) -> None:
-        del publisher
+    def open_publisher(self, number: int, link: Link, destination: int) -> Reading:
+        del number
         if self._options.fan_out:
-            await self._handshake(connection)
+            self._handshake(link)
         else:
-            await self._open(connection, self._queues[destination])
+            self._open(link, self._queues[destination])
         if self.confirms:
-            connection.write(_method(1, (85, 10), b"\0"))
-            await self._expect(connection, (85, 11))
+            link.say(_method(1, (85, 10), b"\0"))
+            self._expect(link, (85, 11))
+        return Confirmations()
 
-    async def open_subscriber(
-        self, subscriber: int, connection: Connection, destination: int
-    ) -> None:
+    def open_subscriber(
+        self, number: int, link: Link, destination: int, numbers: Numbers
+    ) -> Reading:
         queue = self._queues[destination]
         if self._options.fan_out:
-            queue = f"{queue}-{subscriber}"
-        await self._open(connection, queue)
+            queue = f"{queue}-{number}"
+        self._open(link, queue)
+        # What an earlier run left.
+        link.say(_method(1, (50, 30), struct.pack(">H", 0) + _short(queue) + b"\0"))
+        self._expect(link, (50, 31))
         if self._options.fan_out:
             arguments = _short(queue) + _short(FAN) + _short("") + b"\0" + struct.pack(">I", 0)
-            connection.write(_method(1, (50, 20), struct.pack(">H", 0) + arguments))
-            await self._expect(connection, (50, 21))
-        connection.write(_method(1, (60, 10), struct.pack(">IHB", 0, self._options.prefetch, 0)))
-        await self._expect(connection, (60, 11))
-        connection.write(
+            link.say(_method(1, (50, 20), struct.pack(">H", 0) + arguments))
+            self._expect(link, (50, 21))
+        link.say(_method(1, (60, 10), struct.pack(">IHB", 0, self._options.prefetch, 0)))
+        self._expect(link, (60, 11))
+        automatic = self._options.automatic_acks
+        link.say(
             _method(
                 1,
                 (60, 20),
                 struct.pack(">H", 0)
                 + _short(queue)
                 + _short("c")
-                + (b"\x02" if self._options.automatic_acks else b"\0")
+                + (b"\x02" if automatic else b"\0")
                 + struct.pack(">I", 0),
             )
         )
-        await self._expect(connection, (60, 21))
+        self._expect(link, (60, 21))
+        return Deliveries(self._options.size, numbers, automatic_acks=automatic)
 
-    def publishes(self, publisher: int, destination: int, stamps: list[bytes]) -> bytes:
-        del publisher
-        head, tail = self._heads[destination], self._padding
-        return b"".join(chain.from_iterable((head, stamp, tail) for stamp in stamps))
 
-    def confirmations(self, publisher: int, data: bytes) -> tuple[int, bytes, bytes]:
-        start, count = 0, 0
-        while end := _whole(data, start):
-            if data[start] == 1 and struct.unpack_from(">HH", data, start + 7) == ACK:
-                tag, multiple = struct.unpack_from(">QB", data, start + 11)
-                count += tag - self._confirmed[publisher] if multiple else 1
-                if multiple or tag == self._confirmed[publisher] + 1:
-                    self._confirmed[publisher] = tag
-            start = end
-        return count, b"", data[start:]
+class Confirmations:
+    """basic.ack, of one message or of all up to one."""
 
-    def deliveries(self, subscriber: int, data: bytes) -> tuple[list[bytes], bytes, bytes]:
-        del subscriber
-        stamps: list[bytes] = []
-        tag = 0
-        start = 0
-        while end := _whole(data, start):
-            # A message is three frames; take them together, or leave them for the next chunk.
-            header = _whole(data, end)
-            body = _whole(data, header) if header else 0
-            if not body:
-                break
-            tag_at = start + 11 + 1 + data[start + 11]
-            tag = int.from_bytes(data[tag_at : tag_at + 8])
-            stamps.append(data[header + 7 : header + 7 + STAMP_LENGTH])
-            start = body
-        acknowledged = bool(stamps) and not self._options.automatic_acks
-        replies = _method(1, ACK, struct.pack(">QB", tag, 1)) if acknowledged else b""
-        return stamps, replies, data[start:]
+    def __init__(self) -> None:
+        self._up_to = 0
+        self._single: set[int] = set()
+
+    def take(self, data: bytearray, end: int) -> Taken:
+        end -= end % _ACK.size
+        before = self._up_to + len(self._single)
+        for _, _, _, class_id, method, tag, multiple, _ in _ACK.iter_unpack(memoryview(data)[:end]):
+            if (class_id, method) != ACK:
+                raise SystemExit(f"{bytes(data[:end])!r} where basic.ack was expected")
+            if not multiple:
+                self._single.add(tag)
+            else:
+                self._up_to = tag
+                if self._single:
+                    self._single = {each for each in self._single if each > tag}
+            while self._up_to + 1 in self._single:
+                self._up_to += 1
+                self._single.remove(self._up_to)
+        return Taken(end, self._up_to + len(self._single) - before)
+
+
+class Deliveries:
+    """Three frames each, of the same lengths from message to message."""
+
+    def __init__(self, size: int, numbers: Numbers, *, automatic_acks: bool) -> None:
+        self._size = size
+        self._numbers = numbers
+        self._automatic_acks = automatic_acks
+        self._length = 0
+        self._head = b""
+        """Up to the delivery tag, which follows the consumer tag."""
+
+    def take(self, data: bytearray, end: int) -> Taken:
+        if not self._length and not self._learn(data, end):
+            return Taken(0, 0)
+        length, head = self._length, self._head
+        count = end // length
+        if not count:
+            return Taken(0, 0)
+        end = count * length
+        if any(not data.startswith(head, at) for at in range(0, end, length)):
+            raise SystemExit("something else where a delivery was expected")
+        at = length - 1 - self._size
+        if not self._numbers.note_frames(data, at, length, count):
+            starts = range(at, end, length)
+            self._numbers.note([bytes(data[start : start + DIGITS]) for start in starts])
+        if self._automatic_acks:
+            return Taken(end, count)
+        tag_at = end - length + len(head)
+        tag = int.from_bytes(data[tag_at : tag_at + 8])
+        return Taken(end, count, _method(1, ACK, struct.pack(">QB", tag, 1)))
+
+    def _learn(self, data: bytearray, end: int) -> bool:
+        """See how long a delivery is; False while none is complete."""
+        header = _whole(data, 0, end)
+        body = _whole(data, header, end) if header else 0
+        self._length = _whole(data, body, end) if body else 0
+        if not self._length:
+            return False
+        if struct.unpack_from(">HH", data, 7) != DELIVER:
+            raise SystemExit(f"{bytes(data[:end])!r} where basic.deliver was expected")
+        self._head = bytes(data[: 12 + data[11]])
+        return True

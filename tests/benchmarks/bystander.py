@@ -9,6 +9,7 @@ taken for what the broker makes the bystander wait.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from itertools import cycle
 
@@ -33,27 +34,26 @@ REFUSAL_SECONDS_MAX = 0.03
 READY = b"ready\n"
 
 
-async def measure(port: int) -> tuple[Result, Result]:
+def measure(port: int) -> tuple[Result, Result]:
     """The bystander's figures at 1,000 messages a second, quiet and beside the abuse."""
     options = Options("stomp", port, rate=1_000, window=1_000, backlog=2_000)
-    quiet = await _bystander(options)
-    others = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __spec__.name, str(port), stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert others.stdout is not None
-        if await others.stdout.readline() != READY:
-            raise RuntimeError("the abusing process did not connect")
-        beside = await _bystander(options)
-    finally:
-        others.terminate()
-        await others.wait()
+    quiet = _bystander(options)
+    with subprocess.Popen(
+        [sys.executable, "-m", __spec__.name, str(port)], stdout=subprocess.PIPE
+    ) as others:
+        try:
+            assert others.stdout is not None
+            if others.stdout.readline() != READY:
+                raise RuntimeError("the abusing process did not connect")
+            beside = _bystander(options)
+        finally:
+            others.terminate()
     return quiet, beside
 
 
-async def _bystander(options: Options) -> Result:
+def _bystander(options: Options) -> Result:
     load = Load(StompWire(options), msgspec.structs.replace(options, duration_seconds=4.0))
-    return await load.run(lambda: None, lambda: None)
+    return load.run(lambda: None, lambda: None)
 
 
 async def _misbehave(port: int) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
+import time
 from collections.abc import Callable
 
 import msgspec
 
 from tests.benchmarks.amqp import AmqpWire
-from tests.benchmarks.load import Connection, Options
+from tests.benchmarks.link import Link
+from tests.benchmarks.load import Options
 from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.stomp import StompWire
@@ -31,30 +32,28 @@ class Idle(msgspec.Struct):
     connect_microseconds: float
 
 
-async def measure(peer: Peer, protocol: str, count: int) -> Idle:
+def measure(peer: Peer, protocol: str, count: int) -> Idle:
     """Open `count` connections after a few that warm the server up, and look at it from outside."""
     _allow_descriptors(WARM_CONNECTIONS + count)
     options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + count)
     wire = _WIRES[protocol](options)
-    connections: list[Connection] = []
+    links: list[Link] = []
 
-    async def open_some(first: int, count: int) -> None:
-        loop = asyncio.get_running_loop()
+    def open_some(first: int, count: int) -> None:
         for number in range(first, first + count):
-            _, connection = await loop.create_connection(Connection, "127.0.0.1", options.port)
-            await wire.open_idle(number, connection)
-            connections.append(connection)
+            link = Link(options.port)
+            wire.open_idle(number, link)
+            links.append(link)
 
-    await open_some(0, WARM_CONNECTIONS)
-    await asyncio.sleep(SETTLE_SECONDS)
+    open_some(0, WARM_CONNECTIONS)
+    time.sleep(SETTLE_SECONDS)
     memory, cpu = peer.memory_mib(), peer.cpu_seconds()
-    await open_some(WARM_CONNECTIONS, count)
+    open_some(WARM_CONNECTIONS, count)
     spent = peer.cpu_seconds() - cpu
-    await asyncio.sleep(SETTLE_SECONDS)
+    time.sleep(SETTLE_SECONDS)
     grown = peer.memory_mib() - memory
-    for connection in connections:
-        assert connection.transport is not None
-        connection.transport.abort()
+    for link in links:
+        link.close()
     return Idle(grown * 1024 / count, spent / count * 1e6)
 
 

@@ -1,23 +1,24 @@
 """The load generator: publishers and subscribers over raw sockets, in a closed loop.
 
-A publisher has at most `window` unconfirmed messages and a destination at most `backlog`
-undelivered ones, so no broker is pushed into dropping; `rate` paces instead. Each payload begins
-with the time of its publish in 16 hexadecimal digits. To cost little beside the server that it
-measures, a protocol works on whole chunks: frames are templates, confirmations are counted,
-acknowledgements joined.
+A publisher has at most `window` unconfirmed messages and a destination, of which there is one for
+each publisher, at most `backlog` undelivered ones, so no broker is pushed into dropping; `rate`
+paces instead. To cost little beside the server that it measures, a protocol works on whole chunks
+(see `frames`), and one process, apart from the servers', serves all sockets. That each message came
+once and in its turn is checked nevertheless.
 """
 
 from __future__ import annotations
 
-import asyncio
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 
-STAMP_LENGTH = 16
+from tests.benchmarks.frames import FRAMES_MAX, PACKET_IDS, Batch, Numbers
+from tests.benchmarks.link import Link
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -45,7 +46,11 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """What one run measured; latencies in milliseconds."""
+    """What one run measured; latencies in milliseconds.
+
+    `disordered` came out of their turn; `generator_cores` is what the generator used itself: near 1
+    it was the limit.
+    """
 
     received_per_second: float
     confirmed_per_second: float
@@ -54,10 +59,30 @@ class Result(msgspec.Struct):
     confirm_p50: float
     confirm_p99: float
     lost: int
+    disordered: int = 0
+    generator_cores: float = 0.0
+
+
+class Taken(msgspec.Struct):
+    """What a chunk was: where its complete frames end, how many messages or confirmations it had,
+    and what is to be answered.
+    """
+
+    end: int
+    count: int
+    replies: bytes | bytearray = b""
+
+
+class Reading(Protocol):
+    """One direction of one connection."""
+
+    def take(self, data: bytearray, end: int) -> Taken:
+        """Read `data` up to `end`."""
+        ...
 
 
 class Wire(Protocol):
-    """One protocol, spoken on chunks.
+    """One protocol.
 
     `confirms` is False where the protocol says nothing to a publisher: its window is then the
     destination's backlog alone.
@@ -65,237 +90,260 @@ class Wire(Protocol):
 
     confirms: bool
 
-    async def open_publisher(
-        self, publisher: int, connection: Connection, destination: int
-    ) -> None: ...
-
-    async def open_subscriber(
-        self, subscriber: int, connection: Connection, destination: int
-    ) -> None: ...
-
-    def publishes(self, publisher: int, destination: int, stamps: list[bytes]) -> bytes:
-        """Frames for one chunk of messages."""
+    def open_publisher(self, number: int, link: Link, destination: int) -> Reading:
+        """Shake hands; how the confirmations are read."""
         ...
 
-    def confirmations(self, publisher: int, data: bytes) -> tuple[int, bytes, bytes]:
-        """How many confirmations a publisher was sent, its replies, and the incomplete rest."""
+    def open_subscriber(
+        self, number: int, link: Link, destination: int, numbers: Numbers
+    ) -> Reading:
+        """Shake hands; how the deliveries are read, whose numbers are noted in `numbers`."""
         ...
 
-    def deliveries(self, subscriber: int, data: bytes) -> tuple[list[bytes], bytes, bytes]:
-        """The stamps of what a subscriber was sent, its acknowledgements, the incomplete rest."""
+    def batch(self, destination: int) -> Batch:
+        """The frames that a publisher sends."""
         ...
-
-
-class Connection(asyncio.Protocol):
-    """One socket; `received` is given every chunk with what the last one left over."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.received: Callable[[bytes], bytes] = self._hold
-        self._rest = b""
-        self._more = asyncio.Event()
-
-    def _hold(self, data: bytes) -> bytes:
-        self._more.set()
-        return data
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not instances of asyncio.Transport.
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._rest = self.received(self._rest + data)
-
-    def write(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
-
-    async def until(self, complete: Callable[[bytes], int]) -> bytes:
-        """Wait for a reply: `complete` gives its length, 0 while it is not all there."""
-        async with asyncio.timeout(30):
-            while not (length := complete(self._rest)):
-                self._more.clear()
-                await self._more.wait()
-        reply, self._rest = self._rest[:length], self._rest[length:]
-        return reply
-
-    def take_over(self, received: Callable[[bytes], bytes]) -> None:
-        self.received = received
-        self._rest = received(self._rest)
-
-
-def stamp_now() -> bytes:
-    return b"%016x" % time.monotonic_ns()
 
 
 @dataclass
 class Tally:
-    """Counts and latencies of the measured window."""
+    """Counts and latencies of the measured window; latencies with how many messages had them."""
 
     measuring: bool = False
     received: int = 0
     confirmed: int = 0
-    delivery_ns: list[int] = field(default_factory=list)
-    confirm_ns: list[int] = field(default_factory=list)
+    delivery_ns: list[tuple[int, int]] = field(default_factory=list)
+    confirm_ns: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Times:
+    """When a destination's messages were published, batch by batch."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ends: list[int] = []
+        self.at_ns: list[int] = []
+
+    def add(self, count: int, now_ns: int) -> None:
+        self.count += count
+        self.ends.append(self.count)
+        self.at_ns.append(now_ns)
+
+
+class Progress:
+    """How far one side is with a destination's messages."""
+
+    def __init__(self, times: Times) -> None:
+        self.count = 0
+        self._times = times
+        self._batch = 0
+
+    def advance(self, count: int, now_ns: int) -> list[tuple[int, int]]:
+        """`count` more are done; the latencies of these."""
+        ends, at_ns, batch = self._times.ends, self._times.at_ns, self._batch
+        latencies = []
+        done, target = self.count, min(self.count + count, self._times.count)
+        while done < target:
+            part = min(ends[batch], target) - done
+            latencies.append((now_ns - at_ns[batch], part))
+            done += part
+            if done == ends[batch]:
+                batch += 1
+        self._batch = batch
+        self.count += count
+        return latencies
 
 
 class Publisher:
-    """Keeps its window full, or its pace."""
+    """Keeps its window full, or its pace; and the destination's backlog."""
 
-    def __init__(self, load: Load, number: int, destination: int, connection: Connection) -> None:
+    def __init__(self, load: Load, number: int, link: Link) -> None:
+        self.link = link
+        self.subscribers: list[Subscriber] = []
+        self.times = Times()
+        self._confirmed = Progress(self.times)
         self._load = load
-        self._number = number
-        self._destination = destination
-        self._connection = connection
-        self._sent_at: list[int] = []
-        self._confirmed = 0
-        self.sent = 0
+        self._reading = load.wire.open_publisher(number, link, number)
+        self._batch = load.wire.batch(number)
+        options = load.options
+        confirms = load.wire.confirms
+        self._window = min(options.window, PACKET_IDS) if confirms else options.backlog
+        self._confirms = confirms
+
+    def take(self, data: bytearray, end: int) -> int:
+        """Confirmations came."""
+        taken = self._reading.take(data, end)
+        if taken.replies:
+            self.link.write(taken.replies)
+        if taken.count:
+            tally = self._load.tally
+            latencies = self._confirmed.advance(taken.count, time.monotonic_ns())
+            if tally.measuring:
+                tally.confirmed += taken.count
+                tally.confirm_ns += latencies
+            self._load.hungry[self] = None
+        return taken.end
 
     @property
-    def unconfirmed(self) -> int:
-        return len(self._sent_at) - self._confirmed
-
-    def data(self, data: bytes) -> bytes:
-        count, replies, rest = self._load.wire.confirmations(self._number, data)
-        if replies:
-            self._connection.write(replies)
-        now = time.monotonic_ns()
-        first = self._confirmed
-        self._confirmed += count
-        tally = self._load.tally
-        if tally.measuring:
-            tally.confirmed += count
-            tally.confirm_ns += [now - at for at in self._sent_at[first : self._confirmed]]
-        if self._confirmed > 10_000:
-            del self._sent_at[: self._confirmed]
-            self._confirmed = 0
-        self.fill()
-        return rest
+    def undelivered(self) -> int:
+        """Deliveries that are still to come, to all subscribers."""
+        sent = self.times.count
+        return sum(sent - each.numbers.received for each in self.subscribers)
 
     def fill(self) -> None:
         """Publish what window and backlog allow, unless the load is paced."""
-        if self._load.options.rate or self._load.stopping:
+        load = self._load
+        if load.options.rate or load.stopping:
             return
-        options = self._load.options
-        room = options.backlog - self._load.undelivered(self._destination) // self._load.copies
-        count = min(options.window - self.unconfirmed, room)
+        count = load.options.backlog - self.undelivered // len(self.subscribers)
+        if self._confirms:
+            count = min(count, self._window - self.times.count + self._confirmed.count)
         if count > 0:
             self.publish(count)
 
     def publish(self, count: int) -> None:
-        now = time.monotonic_ns()
-        if self._load.wire.confirms:
-            self._sent_at += [now] * count
-        self.sent += count
-        self._load.sent[self._destination] += count
-        stamp = b"%016x" % now
-        self._connection.write(
-            self._load.wire.publishes(self._number, self._destination, [stamp] * count)
-        )
+        times = self.times
+        now_ns = time.monotonic_ns()
+        while count > 0:
+            part = min(count, FRAMES_MAX)
+            frames = self._batch.take(times.count, part)
+            times.add(part, now_ns)
+            self.link.write(frames)
+            count -= part
+
+
+class Subscriber:
+    """Counts, checks and acknowledges."""
+
+    def __init__(self, load: Load, number: int, link: Link, destination: int) -> None:
+        self.link = link
+        self.numbers = Numbers()
+        self.publisher: Publisher | None = None
+        self._delivered: Progress | None = None
+        self._load = load
+        self._reading = load.wire.open_subscriber(number, link, destination, self.numbers)
+
+    def attach(self, publisher: Publisher) -> None:
+        """Say whose messages come here."""
+        self.publisher = publisher
+        self._delivered = Progress(publisher.times)
+        publisher.subscribers.append(self)
+
+    def take(self, data: bytearray, end: int) -> int:
+        """Deliveries came."""
+        taken = self._reading.take(data, end)
+        if taken.replies:
+            self.link.write(taken.replies)
+        if taken.count and self._delivered is not None and self.publisher is not None:
+            tally = self._load.tally
+            latencies = self._delivered.advance(taken.count, time.monotonic_ns())
+            if tally.measuring:
+                tally.received += taken.count
+                tally.delivery_ns += latencies
+            self._load.hungry[self.publisher] = None
+        return taken.end
 
 
 class Load:
     """One run of one case against one port."""
 
     def __init__(self, wire: Wire, options: Options) -> None:
+        if options.publishers != options.destinations:
+            raise ValueError("each destination has one publisher")
         self.wire = wire
         self.options = options
         self.tally = Tally()
         self.stopping = False
-        self.sent = [0] * options.destinations
-        self.delivered = [0] * options.destinations
-        fan_out = options.fan_out or options.protocol == "mqtt"
-        self.copies = options.subscribers // options.destinations if fan_out else 1
-        self._publishers: list[list[Publisher]] = [[] for _ in range(options.destinations)]
-        self._connections: list[Connection] = []
+        self.hungry: dict[Publisher, None] = {}
+        """Those whose window may have room again."""
+        self._publishers: list[Publisher] = []
+        self._subscribers: list[Subscriber] = []
+        self._epoll = select.epoll()
+        self._sides: dict[int, Publisher | Subscriber] = {}
+        self._paced = 0
+        self._paced_since = 0.0
 
-    def undelivered(self, destination: int) -> int:
-        """Deliveries that are still to come, to all subscribers of the destination."""
-        return self.sent[destination] * self.copies - self.delivered[destination]
-
-    async def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
+    def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
         """`started` and `ended` are called around the measured window."""
+        self._open()
+        try:
+            return self._measure(started, ended)
+        finally:
+            self._epoll.close()
+            for side in self._sides.values():
+                side.link.close()
+
+    def _measure(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
+        options = self.options
+        self._paced_since = time.monotonic()
+        self.hungry.update(dict.fromkeys(self._publishers))
+        self._serve_until(self._paced_since + options.warmup_seconds)
+        started()
+        begin, spent = time.monotonic(), time.process_time()
+        self.tally.measuring = True
+        self._serve_until(begin + options.duration_seconds)
+        self.tally.measuring = False
+        ended()
+        elapsed, spent = time.monotonic() - begin, time.process_time() - spent
+        self.stopping = True
+        deadline = time.monotonic() + options.drain_seconds
+        while any(each.undelivered for each in self._publishers) and time.monotonic() < deadline:
+            self._serve_until(min(time.monotonic() + 0.05, deadline))
+        return self._result(elapsed, spent)
+
+    def _open(self) -> None:
         options = self.options
         for number in range(options.subscribers):
-            await self._subscribe(number, number % options.destinations)
-        publishers = [
-            await self._publish(number, number % options.destinations)
-            for number in range(options.publishers)
-        ]
-        for publisher in publishers:
-            publisher.fill()
-        async with asyncio.TaskGroup() as tasks:
-            if options.rate:
-                tasks.create_task(self._pace(publishers))
-            await asyncio.sleep(options.warmup_seconds)
-            self.tally.measuring = True
-            started()
-            begin = time.monotonic()
-            await asyncio.sleep(options.duration_seconds)
-            ended()
-            self.tally.measuring = False
-            elapsed = time.monotonic() - begin
-            self.stopping = True
-        await self._drain()
-        for connection in self._connections:
-            assert connection.transport is not None
-            connection.transport.abort()
-        return self._result(elapsed)
+            link = Link(options.port)
+            side = Subscriber(self, number, link, number % options.destinations)
+            self._subscribers.append(side)
+            self._watch(side)
+        for number in range(options.publishers):
+            publisher = Publisher(self, number, Link(options.port))
+            self._publishers.append(publisher)
+            self._watch(publisher)
+        for number, subscriber in enumerate(self._subscribers):
+            subscriber.attach(self._publishers[number % options.destinations])
 
-    async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, "127.0.0.1", self.options.port)
-        self._connections.append(connection)
-        return connection
+    def _watch(self, side: Publisher | Subscriber) -> None:
+        self._sides[side.link.start(self._epoll)] = side
 
-    async def _subscribe(self, number: int, destination: int) -> None:
-        connection = await self._connect()
-        await self.wire.open_subscriber(number, connection, destination)
+    # -- serving the sockets
 
-        def data(chunk: bytes) -> bytes:
-            stamps, acknowledgements, rest = self.wire.deliveries(number, chunk)
-            if acknowledgements:
-                connection.write(acknowledgements)
-            self._received(destination, stamps)
-            return rest
+    def _serve_until(self, deadline: float) -> None:
+        poll, sides = self._epoll.poll, self._sides
+        while (now := time.monotonic()) < deadline:
+            if self.options.rate and not self.stopping:
+                # Only `select` waits for parts of a millisecond.
+                select.select([self._epoll], [], [], min(self._pace(now), deadline - now))
+                ready = poll(0)
+            else:
+                ready = poll(deadline - now)
+            for number, event in ready:
+                side = sides[number]
+                if event & select.EPOLLOUT:
+                    side.link.flush()
+                if event & ~select.EPOLLOUT:
+                    side.link.read(side.take)
+            if self.hungry:
+                hungry, self.hungry = self.hungry, {}
+                for publisher in hungry:
+                    publisher.fill()
 
-        connection.take_over(data)
+    def _pace(self, now: float) -> float:
+        """Publish what is due at `rate` messages a second, by turns; seconds until the next."""
+        due = int((now - self._paced_since) * self.options.rate) + 1
+        count, self._paced = due - self._paced, due
+        publishers = self._publishers
+        share, more = divmod(count, len(publishers))
+        for _ in range(len(publishers) if share else more):
+            publisher = publishers.pop(0)
+            publishers.append(publisher)
+            publisher.publish(share + (more > 0))
+            more -= 1
+        return max(self._paced_since + due / self.options.rate - time.monotonic(), 0.0)
 
-    def _received(self, destination: int, stamps: list[bytes]) -> None:
-        self.delivered[destination] += len(stamps)
-        if self.tally.measuring:
-            now = time.monotonic_ns()
-            self.tally.received += len(stamps)
-            self.tally.delivery_ns += [now - int(stamp, 16) for stamp in stamps]
-        for publisher in self._publishers[destination]:
-            publisher.fill()
-
-    async def _publish(self, number: int, destination: int) -> Publisher:
-        connection = await self._connect()
-        await self.wire.open_publisher(number, connection, destination)
-        publisher = Publisher(self, number, destination, connection)
-        self._publishers[destination].append(publisher)
-        connection.take_over(publisher.data)
-        return publisher
-
-    async def _pace(self, publishers: list[Publisher]) -> None:
-        """Publish `rate` messages a second over all publishers, one at a time."""
-        begin = time.monotonic()
-        count = 0
-        while not self.stopping:
-            due = begin + count / self.options.rate
-            delay = due - time.monotonic()
-            if delay > 0:
-                await asyncio.sleep(delay)
-            publishers[count % len(publishers)].publish(1)
-            count += 1
-
-    async def _drain(self) -> None:
-        deadline = time.monotonic() + self.options.drain_seconds
-        while time.monotonic() < deadline and any(map(self.undelivered, range(len(self.sent)))):
-            await asyncio.sleep(0.05)
-
-    def _result(self, elapsed: float) -> Result:
+    def _result(self, elapsed: float, spent: float) -> Result:
         tally = self.tally
         return Result(
             received_per_second=tally.received / elapsed,
@@ -304,11 +352,17 @@ class Load:
             delivery_p99=quantile(tally.delivery_ns, 0.99),
             confirm_p50=quantile(tally.confirm_ns, 0.5),
             confirm_p99=quantile(tally.confirm_ns, 0.99),
-            lost=sum(map(self.undelivered, range(len(self.sent)))),
+            lost=sum(each.undelivered for each in self._publishers),
+            disordered=sum(each.numbers.disordered for each in self._subscribers),
+            generator_cores=spent / elapsed,
         )
 
 
-def quantile(nanoseconds: list[int], part: float) -> float:
-    """In milliseconds; 0 of nothing."""
-    ordered = sorted(nanoseconds)
-    return ordered[int(part * (len(ordered) - 1))] / 1e6 if ordered else 0.0
+def quantile(latencies_ns: list[tuple[int, int]], part: float) -> float:
+    """In milliseconds, of latencies with how many messages had them; 0 of nothing."""
+    left = part * sum(count for _, count in latencies_ns)
+    for latency, count in sorted(latencies_ns):
+        left -= count
+        if left <= 0:
+            return latency / 1e6
+    return 0.0

@@ -1,7 +1,8 @@
 """The brokers to compare: how each is started on loopback, and which port speaks what.
 
-Peers come from Debian's packages `rabbitmq-server`, `activemq` and `mosquitto`; what is not
-installed is left out. Each runs durable on a directory of its own and is stopped with its helpers.
+Peers come from Debian's packages `rabbitmq-server`, `activemq` and `mosquitto`, and from the Python
+packages `amqtt` and `moto[server]`; what is not installed is left out. Each runs durable, where it
+can, on a directory of its own and is stopped with its helpers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 
@@ -22,7 +24,7 @@ def free_port() -> int:
         return port
 
 
-class Peer:
+class Peer(ABC):
     """A server as a child of this process."""
 
     name = ""
@@ -37,11 +39,11 @@ class Peer:
     def installed() -> bool:
         return True
 
+    @abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Arguments and environment; called on an empty directory."""
-        raise NotImplementedError
 
-    def clean_up(self) -> None:
+    def clean_up(self) -> None:  # noqa: B027 - most leave nothing
         """End what the server leaves running besides its own process group."""
 
     def start(self) -> None:

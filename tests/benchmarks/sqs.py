@@ -87,8 +87,8 @@ class SqsLoad:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._sends: list[int] = []
-        self._receives: list[int] = []
+        self._sends: list[tuple[int, int]] = []
+        self._receives: list[tuple[int, int]] = []
         self._measuring = False
         self._stopping = False
 
@@ -128,6 +128,6 @@ class SqsLoad:
                 await asyncio.sleep(max(due - time.monotonic(), 0.0))
             send, receive = await connection.turn()
             if self._measuring:
-                self._sends.append(send)
-                self._receives.append(receive)
+                self._sends.append((send, BATCH))
+                self._receives.append((receive, BATCH))
         connection.close()

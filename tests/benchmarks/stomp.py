@@ -1,12 +1,10 @@
-"""STOMP 1.2 on chunks: durable SENDs with receipts, client-individual acknowledgements."""
+"""STOMP 1.2: durable SENDs with receipts, client-individual acknowledgements."""
 
 from __future__ import annotations
 
-import re
-
-from tests.benchmarks.load import STAMP_LENGTH, Connection, Options
-
-_DELIVERY = re.compile(rb"\nack:([^\n]*)\n(?:[^\n]+\n)*\n([0-9a-f]{16})x*\0\n?")
+from tests.benchmarks.frames import DIGITS, Batch, Numbers
+from tests.benchmarks.link import Link
+from tests.benchmarks.load import Options, Reading, Taken
 
 
 def _frame(data: bytes) -> int:
@@ -22,70 +20,78 @@ class StompWire:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        padding = b"x" * (options.size - STAMP_LENGTH)
-        self._heads = [
-            b"SEND\ndestination:/queue/bench-%d\npersistent:true\ncontent-length:%d\nreceipt:r\n\n"
-            % (number, options.size)
-            for number in range(options.destinations)
-        ]
-        self._tail = padding + b"\0"
 
-    async def _open(self, connection: Connection) -> None:
-        connection.write(
+    def batch(self, destination: int) -> Batch:
+        head = (
+            b"SEND\ndestination:/queue/bench-%d\npersistent:true\ncontent-length:%d\nreceipt:r\n\n"
+            % (destination, self._options.size)
+        )
+        return Batch(head, self._options.size, b"\0")
+
+    def _open(self, link: Link) -> None:
+        link.say(
             b"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n"
             b"login:guest\npasscode:guest\n\n\0"
         )
-        await self._expect(connection, b"CONNECTED")
+        self._expect(link, b"CONNECTED")
 
     @staticmethod
-    async def _expect(connection: Connection, command: bytes) -> None:
-        reply = await connection.until(_frame)
+    def _expect(link: Link, command: bytes) -> None:
+        reply = link.expect(_frame)
         if not reply.lstrip().startswith(command):
             raise SystemExit(f"{reply!r} where {command.decode()} was expected")
 
-    async def open_idle(self, number: int, connection: Connection) -> None:
+    def open_idle(self, number: int, link: Link) -> None:
         """A connection that subscribes to nothing."""
         del number
-        await self._open(connection)
+        self._open(link)
 
-    async def open_publisher(
-        self, publisher: int, connection: Connection, destination: int
-    ) -> None:
-        del publisher, destination
-        await self._open(connection)
+    def open_publisher(self, number: int, link: Link, destination: int) -> Reading:
+        del number, destination
+        self._open(link)
+        return Confirmations()
 
-    async def open_subscriber(
-        self, subscriber: int, connection: Connection, destination: int
-    ) -> None:
-        del subscriber
-        await self._open(connection)
-        connection.write(
+    def open_subscriber(
+        self, number: int, link: Link, destination: int, numbers: Numbers
+    ) -> Reading:
+        del number
+        self._open(link)
+        link.say(
             b"SUBSCRIBE\nid:0\ndestination:/queue/bench-%d\nack:client-individual\n"
             b"prefetch-count:%d\nactivemq.prefetchSize:%d\nreceipt:s\n\n\0"
             % (destination, self._options.prefetch, self._options.prefetch)
         )
-        await self._expect(connection, b"RECEIPT")
+        self._expect(link, b"RECEIPT")
+        return Deliveries(self._options.size, numbers)
 
-    def publishes(self, publisher: int, destination: int, stamps: list[bytes]) -> bytes:
-        del publisher
-        head, tail = self._heads[destination], self._tail
-        return b"".join([part for stamp in stamps for part in (head, stamp, tail)])
 
-    def confirmations(self, publisher: int, data: bytes) -> tuple[int, bytes, bytes]:
-        del publisher
-        end = data.rfind(b"\0") + 1
-        complete = data[:end]
-        if b"ERROR" in complete:
-            raise SystemExit(complete.decode(errors="replace"))
-        return complete.count(b"RECEIPT\n"), b"", data[end:]
+class Confirmations:
+    """RECEIPT frames."""
 
-    def deliveries(self, subscriber: int, data: bytes) -> tuple[list[bytes], bytes, bytes]:
-        del subscriber
-        stamps: list[bytes] = []
-        acknowledgements: list[bytes] = []
-        end = 0
-        for match in _DELIVERY.finditer(data):
-            acknowledgements += (b"ACK\nid:", match[1], b"\n\n\0")
-            stamps.append(match[2])
-            end = match.end()
-        return stamps, b"".join(acknowledgements), data[end:]
+    def take(self, data: bytearray, end: int) -> Taken:
+        end = data.rfind(b"\0", 0, end) + 1
+        if data.find(b"ERROR\n", 0, end) >= 0:
+            raise SystemExit(data[:end].decode(errors="replace"))
+        return Taken(end, data.count(b"RECEIPT\n", 0, end))
+
+
+class Deliveries:
+    """MESSAGE frames, each with an `ack` of its own; no NUL is in what the load publishes."""
+
+    def __init__(self, size: int, numbers: Numbers) -> None:
+        self._size = size
+        self._numbers = numbers
+
+    def take(self, data: bytearray, end: int) -> Taken:
+        end = data.rfind(b"\0", 0, end) + 1
+        numbers: list[bytes] = []
+        replies: list[bytes] = []
+        body, digits = -self._size, DIGITS - self._size
+        for frame in bytes(data[: end - 1]).split(b"\0") if end else ():
+            at = frame.find(b"\nack:") + 5
+            if at < 5:
+                raise SystemExit(f"{frame!r} where MESSAGE was expected")
+            replies += (b"ACK\nid:", frame[at : frame.index(b"\n", at)], b"\n\n\0")
+            numbers.append(frame[body:digits])
+        self._numbers.note(numbers)
+        return Taken(end, len(numbers), b"".join(replies))
