@@ -1,10 +1,8 @@
 """One basic.consume at one queue: deliveries out, within the prefetch.
 
 Hot path: `deliver` hands a whole list to the adapter, which encodes it into one write; 0.6 us each.
-A token is (delivery, consumer), so that an ack gives the credit back to who had it. Without
-acknowledgements a message is settled when it is written, and the credit comes back at once, unless
-the client does not read: then it is owed until it does. Under a prefetch for the whole channel what
-exceeds it waits in the channel's `surplus`.
+A token is (delivery, consumer), so that an ack gives the credit back to who had it. Under a
+prefetch for the whole channel what exceeds it waits in the channel's `surplus`.
 """
 
 from __future__ import annotations
@@ -14,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from adapters.amqp091.channel import Consumer as ProtocolConsumer
 from adapters.amqp091.codec import Outgoing
-from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.model import Delivery
 from bridge.messaging.ports import Queue
-from bridge.messaging.ports import Subscription as StoreSubscription
 from mappings.amqp091.errors import delivery_timed_out
 from mappings.amqp091.messages import (
     counts_deliveries,
@@ -24,27 +21,17 @@ from mappings.amqp091.messages import (
     raw_properties_of,
     routing_of,
 )
+from mappings.consumer import GatewayConsumer
 
 if TYPE_CHECKING:
     from mappings.amqp091.channel import GatewayChannel
     from mappings.amqp091.gateway import AmqpGateway
 
 
-class AmqpConsumer:
-    """A `bridge.messaging.ports.Consumer`."""
+class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
+    """A consumer of `channel`, which holds what is unacknowledged."""
 
-    __slots__ = (
-        "_counts_deliveries",
-        "_credit_owed",
-        "_gateway",
-        "_store_subscription",
-        "channel",
-        "closed",
-        "follows_channel",
-        "prefetch",
-        "protocol_consumer",
-        "queue",
-    )
+    __slots__ = ("_counts_deliveries", "channel", "follows_channel", "protocol_consumer")
 
     def __init__(
         self,
@@ -54,38 +41,16 @@ class AmqpConsumer:
         protocol_consumer: ProtocolConsumer,
         prefetch: int,
     ) -> None:
-        self._gateway = gateway
+        super().__init__(gateway, queue, prefetch)
         self.channel = channel
-        self.queue = queue
         self.protocol_consumer = protocol_consumer
-        self.prefetch = prefetch
         self.follows_channel = False
         """Its prefetch is the channel's, and grows with it."""
-        self.closed = False
-        self._credit_owed = 0
         self._counts_deliveries = counts_deliveries(queue)
-        self._store_subscription: StoreSubscription | None = None
-
-    async def open(self, priority: int, *, exclusive: bool) -> None:
-        """Register at the store, without credit: `start` gives it. Raises `ResourceLocked`."""
-        self._store_subscription = await self._gateway.services.store.consume(
-            self.queue, self, credit=0, priority=priority, exclusive=exclusive
-        )
-        if self.closed:
-            self._store_subscription.cancel()
-
-    def start(self) -> None:
-        """The client knows of the consumer: let messages come."""
-        subscription = self._store_subscription
-        if subscription is None or self.closed:
-            return
-        if self._gateway.writing_paused:
-            subscription.pause()
-        subscription.add_credit(self.prefetch)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries; see `bridge.messaging.ports.Consumer`."""
-        gateway = self._gateway
+        gateway = self.gateway
         if self.closed or gateway.lost:
             gateway.release(deliveries)
             return
@@ -97,7 +62,7 @@ class AmqpConsumer:
         """Write what is within the channel's prefetch."""
         self.write(deliveries)
         if self.protocol_consumer.no_ack:
-            self._settle(deliveries)
+            self.settle_written(list(deliveries))
 
     def raise_prefetch(self, prefetch: int) -> None:
         """The channel's prefetch is this now; where it is lower, that is seen to at delivery."""
@@ -112,6 +77,7 @@ class AmqpConsumer:
         size_bytes = 0
         if self._counts_deliveries:
             outgoing = [outgoing_of(each, self, queue_name, counts=True) for each in deliveries]
+            size_bytes = sum(len(each.message.body) for each in deliveries)
         else:
             for delivery in deliveries:
                 message = delivery.message
@@ -123,48 +89,17 @@ class AmqpConsumer:
                     ((delivery, self), delivery.receive_count > 1, exchange, key, raw, body)
                 )
         self.protocol_consumer.deliver(outgoing)
-        self._gateway.write_out()
-        self._gateway.count_delivered(len(outgoing), size_bytes)
-
-    def _settle(self, deliveries: Sequence[Delivery]) -> None:
-        unit = UnitOfWork()
-        unit.deletes += deliveries
-        self._gateway.services.store.submit(unit)
-        if self._gateway.writing_paused:
-            self._credit_owed += len(deliveries)
-        else:
-            self.add_credit(len(deliveries))
-
-    def add_credit(self, count: int) -> None:
-        """The client has settled `count` messages."""
-        if self._store_subscription is not None and count and not self.closed:
-            self._store_subscription.add_credit(count)
+        self.gateway.write_out()
+        self.gateway.count_delivered(len(outgoing), size_bytes)
 
     def cancelled(self) -> None:
         """The queue is gone; see `bridge.messaging.ports.Consumer`."""
         if not self.closed:
             self.closed = True
-            self._gateway.consumer_ended(self)
+            self.gateway.consumer_ended(self)
 
     def overdue(self, held_seconds: float) -> None:
         """See `bridge.messaging.ports.Consumer`; RabbitMQ's consumer timeout does the same."""
         if not self.closed:
             number = self.channel.number
-            self._gateway.refuse_channel(number, delivery_timed_out(number, held_seconds))
-
-    def close(self) -> None:
-        """Take nothing more; what is unacknowledged stays with the channel."""
-        if not self.closed:
-            self.closed = True
-            if self._store_subscription is not None:
-                self._store_subscription.cancel()
-
-    def pause(self) -> None:
-        if self._store_subscription is not None and not self.closed:
-            self._store_subscription.pause()
-
-    def resume(self) -> None:
-        if self._store_subscription is not None and not self.closed:
-            self._store_subscription.resume()
-            owed, self._credit_owed = self._credit_owed, 0
-            self.add_credit(owed)
+            self.gateway.refuse_channel(number, delivery_timed_out(number, held_seconds))

@@ -258,7 +258,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         if channel is not None:
             for consumer in channel.consumers.values():
                 # All of them first, or one would be given what another gives back.
-                consumer.close()
+                consumer.cancel()
             for consumer in list(channel.consumers.values()):
                 self.end_consumer(channel, consumer)
             held += channel.take_surplus()
@@ -267,14 +267,14 @@ class AmqpGateway(ConnectionGateway[Event]):
     def _drop_all(self, tokens: Sequence[Token]) -> None:
         for channel in self.channels.values():
             for consumer in channel.consumers.values():
-                consumer.close()
+                consumer.cancel()
         for number in list(self.channels):
             self.drop_channel(number, ())
         self.release([delivery for delivery, _ in tokens])
 
     def end_consumer(self, channel: GatewayChannel, consumer: AmqpConsumer) -> None:
         """A consumer has gone; an auto-delete queue goes with its last one."""
-        consumer.close()
+        consumer.cancel()
         channel.consumers.pop(consumer.protocol_consumer.tag, None)
         self.release(channel.take_surplus(consumer))
         queue = consumer.queue

@@ -184,14 +184,14 @@ class Requests:
         consumer.follows_channel = not (channel.prefetch or event.consumer.no_ack)
         exclusive = event.exclusive
         try:
-            await consumer.open(priority, exclusive=exclusive)
+            await consumer.open(priority=priority, exclusive=exclusive)
         except ResourceLocked as error:
             name = queue.name
             raise access_refused(
                 f"queue '{name.name}' in vhost '{name.namespace}' in exclusive use"
             ) from error
         if gateway.lost or gateway.channels.get(channel.number) is not channel:
-            consumer.close()
+            consumer.cancel()
             return
         channel.consumers[event.consumer.tag] = consumer
         gateway.connection.answer(event)

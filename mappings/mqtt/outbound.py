@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Final
 from adapters.mqtt.packets import Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
 from adapters.mqtt.publishes import encode_publish
-from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
-from bridge.messaging.ports import Subscription as StoreSubscription
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
+from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.messages import FIXED, fixed, flags_of, publish_from_message, topic_of
 from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
@@ -30,69 +29,6 @@ if TYPE_CHECKING:
 
 SHARED_CREDIT_MAX: Final = 100
 """Messages that one member of a shared subscription holds, so that the others get theirs."""
-
-
-class QueueConsumer:
-    """A `bridge.messaging.ports.Consumer` at the session's queue or at a shared one.
-
-    `shared` is the session's subscription there; None for the session's own queue.
-    """
-
-    __slots__ = ("_outbound", "_subscription", "closed", "credit_owed", "queue", "shared")
-
-    def __init__(self, outbound: Outbound, queue: Queue, shared: Filter | None) -> None:
-        self.queue = queue
-        self.shared = shared
-        self.closed = False
-        self.credit_owed = 0
-        self._outbound = outbound
-        self._subscription: StoreSubscription | None = None
-
-    async def open(self, credit: int, *, paused: bool) -> None:
-        store = self._outbound.gateway.services.store
-        subscription = await store.consume(self.queue, self, credit=0)
-        self._subscription = subscription
-        if self.closed:
-            subscription.cancel()
-            return
-        if paused:
-            subscription.pause()
-        subscription.add_credit(credit)
-
-    def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        self._outbound.deliver(self, deliveries)
-
-    def cancelled(self) -> None:
-        """The queue is gone, and the subscriptions with it."""
-        self.closed = True
-        self._outbound.forget(self)
-
-    def overdue(self, held_seconds: float) -> None:
-        """The client is to connect again: it gets its messages anew then."""
-        self._outbound.gateway.end(
-            ReasonCode.ADMINISTRATIVE_ACTION,
-            f"a message was not acknowledged for {round(held_seconds)} s",
-        )
-
-    def close(self) -> None:
-        self.closed = True
-        if self._subscription is not None:
-            self._subscription.cancel()
-
-    def add_credit(self, count: int) -> None:
-        if self._subscription is not None and not self.closed:
-            self._subscription.add_credit(count)
-
-    def pause(self) -> None:
-        if self._subscription is not None and not self.closed:
-            self._subscription.pause()
-
-    def resume(self) -> None:
-        if self._subscription is not None and not self.closed:
-            self._subscription.resume()
-            owed, self.credit_owed = self.credit_owed, 0
-            if owed:
-                self._subscription.add_credit(owed)
 
 
 class Outbound:
@@ -118,7 +54,7 @@ class Outbound:
         self.shares_encodings = True
         self._connection = gateway.connection
         self._session = NO_SESSION
-        self._consumers: dict[Queue, QueueConsumer] = {}
+        self._consumers: dict[Queue, MqttConsumer] = {}
         self._held: list[tuple[Publish, Delivery]] = []
         self._late: list[bytes] = []
         self._late_bytes = 0
@@ -209,11 +145,12 @@ class Outbound:
         """Let a queue's messages come, within the quota."""
         if queue in self._consumers or self._stopped:
             return
-        consumer = self._consumers[queue] = QueueConsumer(self, queue, shared)
-        credit = self._quota if shared is None else min(self._quota, SHARED_CREDIT_MAX)
-        await consumer.open(credit, paused=self.gateway.writing_paused)
+        prefetch = self._quota if shared is None else min(self._quota, SHARED_CREDIT_MAX)
+        consumer = self._consumers[queue] = MqttConsumer(self.gateway, queue, prefetch, shared)
+        await consumer.open()
+        consumer.start()
 
-    def consumer(self, queue: Queue) -> QueueConsumer | None:
+    def consumer(self, queue: Queue) -> MqttConsumer | None:
         return self._consumers.get(queue)
 
     def leave(self, queue: Queue) -> None:
@@ -221,17 +158,17 @@ class Outbound:
         consumer = self._consumers.pop(queue, None)
         if consumer is None:
             return
-        consumer.close()
+        consumer.cancel()
         back: list[Delivery] = []
         for waiting in (self._held, *self._unreleased.values()):
             back += [delivery for _, delivery in waiting if delivery.queue is queue]
             waiting[:] = [each for each in waiting if each[1].queue is not queue]
         self.gateway.release(back)
 
-    def forget(self, consumer: QueueConsumer) -> None:
+    def forget(self, consumer: MqttConsumer) -> None:
         self._consumers.pop(consumer.queue, None)
 
-    def deliver(self, consumer: QueueConsumer, deliveries: Sequence[Delivery]) -> None:
+    def deliver(self, consumer: MqttConsumer, deliveries: Sequence[Delivery]) -> None:
         """Send deliveries; see `bridge.messaging.ports.Consumer`."""
         gateway, session = self.gateway, self._session
         if consumer.closed or self._stopped or gateway.lost:
@@ -272,7 +209,7 @@ class Outbound:
                 ready, tokens = self._without_unreleased(ready, tokens)
             self._send_behind(ready, tokens)
         if settled:
-            self._settle_unanswered(consumer, settled)
+            consumer.settle_written(settled)
 
     def _special(self, delivery: Delivery, match: Match | None, settled: list[Delivery]) -> bool:
         """Whether an earlier connection had sent the message: then it is sent again under its id,
@@ -384,7 +321,7 @@ class Outbound:
         if too_large:
             self.gateway.settle([tokens[packet_id] for packet_id in too_large], too_large)
 
-    def _transfer(self, delivery: Delivery, publish: Publish, consumer: QueueConsumer) -> None:
+    def _transfer(self, delivery: Delivery, publish: Publish, consumer: MqttConsumer) -> None:
         """Move a message from a shared queue to the session's own: once its sending with QoS 2 has
         begun it is nobody else's (MQTT 5, 4.8.2 [MQTT-4.8.2-4]).
         """
@@ -407,16 +344,6 @@ class Outbound:
         unit.sends.append((queue, message))
         unit.deletes.append(delivery)
         self.gateway.services.store.submit(unit)
-
-    def _settle_unanswered(self, consumer: QueueConsumer, settled: list[Delivery]) -> None:
-        """What is done when it is written; its credit comes back when the client reads."""
-        unit = UnitOfWork()
-        unit.deletes = settled
-        self.gateway.services.store.submit(unit)
-        if self.gateway.writing_paused:
-            consumer.credit_owed += len(settled)
-        else:
-            consumer.add_credit(len(settled))
 
     # -- what the client answers
 
@@ -529,7 +456,7 @@ class Outbound:
         self._stopped = True
         session, state = self._session, self._session.state
         for consumer in self._consumers.values():
-            consumer.close()
+            consumer.cancel()
         released: list[Delivery] = []
         for waiting in (self._held, *self._unreleased.values()):
             released += [delivery for _, delivery in waiting]

@@ -1,9 +1,8 @@
 """One STOMP subscription at one queue: deliveries out, within the credit.
 
 Hot path: `deliver` encodes a list of deliveries into frames that leave in one write; 1.6 us each.
-In the modes with ACK the credit is the prefetch and comes back as messages are settled. In mode
-auto a message is settled when it is written, and the credit comes back at once, unless the client
-does not read: then it is owed until it does.
+In the modes with ACK the subscription holds them until they are settled; in mode auto they are
+settled as they are written.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from adapters.stomp.frames import FrameError
 from adapters.stomp.subscription import AckMode, Subscription
-from bridge.messaging.model import Delivery, Message, UnitOfWork
-from bridge.messaging.ports import Subscription as StoreSubscription
+from bridge.messaging.model import Delivery, Message
+from mappings.consumer import GatewayConsumer
 from mappings.stomp.addresses import destination_from_topic
 from mappings.stomp.messages import BLOCKS
 from mappings.stomp.queues import Source
@@ -23,21 +22,16 @@ if TYPE_CHECKING:
     from mappings.stomp.gateway import StompGateway
 
 
-class StompConsumer:
-    """A `bridge.messaging.ports.Consumer`."""
+class StompConsumer(GatewayConsumer["StompGateway"]):
+    """The consumer behind `subscription`, which holds what is unsettled."""
 
     __slots__ = (
         "_auto",
         "_block",
-        "_credit_owed",
-        "_gateway",
         "_own_destination",
         "_published",
         "_published_destination",
         "_shown",
-        "_store_subscription",
-        "closed",
-        "prefetch",
         "source",
         "subscription",
     )
@@ -54,40 +48,19 @@ class StompConsumer:
         """`own_destination` is shown for messages that were sent to the queue itself, `shown` for
         all others, where that is not the topic's own.
         """
+        super().__init__(gateway, source.queue, prefetch)
         self.subscription = subscription
         self.source = source
-        self.prefetch = prefetch
-        self.closed = False
-        self._gateway = gateway
         self._own_destination = own_destination
         self._shown = shown
         self._published: tuple[str | None, str | None] = (None, None)
         self._published_destination = own_destination
         self._block = BLOCKS[subscription.version].block
         self._auto = subscription.ack_mode is AckMode.AUTO
-        self._credit_owed = 0
-        self._store_subscription: StoreSubscription | None = None
-
-    async def open(self, priority: int) -> None:
-        """Register at the store, without credit: `start` gives it."""
-        store = self._gateway.services.store
-        self._store_subscription = await store.consume(
-            self.source.queue, self, credit=0, priority=priority, exclusive=self.source.exclusive
-        )
-        if self.closed:
-            self._store_subscription.cancel()
-
-    def start(self) -> None:
-        """The client knows of the subscription: let messages come."""
-        if self._store_subscription is None or self.closed:
-            return
-        if self._gateway.writing_paused:
-            self._store_subscription.pause()
-        self._store_subscription.add_credit(self.prefetch)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries; see `bridge.messaging.ports.Consumer`."""
-        gateway = self._gateway
+        gateway = self.gateway
         if self.closed or gateway.lost:
             gateway.release(deliveries)
             return
@@ -113,7 +86,7 @@ class StompConsumer:
             )
         gateway.write_messages(frames, size_bytes)
         if self._auto:
-            self._settle(deliveries)
+            self.settle_written(list(deliveries))
 
     def _destination(self, message: Message) -> str:
         """Where a message was published; nearly always where the one before it was, too."""
@@ -125,31 +98,17 @@ class StompConsumer:
             )
         return self._published_destination
 
-    def _settle(self, deliveries: Sequence[Delivery]) -> None:
-        unit = UnitOfWork()
-        unit.deletes += deliveries
-        self._gateway.services.store.submit(unit)
-        if self._gateway.writing_paused:
-            self._credit_owed += len(deliveries)
-        elif self._store_subscription is not None:
-            self._store_subscription.add_credit(len(deliveries))
-
-    def add_credit(self, count: int) -> None:
-        """The client has settled `count` messages."""
-        if self._store_subscription is not None and count and not self.closed:
-            self._store_subscription.add_credit(count)
-
     def cancelled(self) -> None:
         """The queue is gone; see `bridge.messaging.ports.Consumer`."""
         if not self.closed:
             self.closed = True
             self.subscription.take_unsettled()
-            self._gateway.subscriptions.source_ended(self)
+            self.gateway.subscriptions.source_ended(self)
 
     def overdue(self, held_seconds: float) -> None:
         """See `bridge.messaging.ports.Consumer`; the connection ends, as RabbitMQ does it."""
         if not self.closed:
-            self._gateway.refuse(
+            self.gateway.refuse(
                 FrameError(
                     "precondition_failed",
                     f"delivery acknowledgement of subscription '{self.subscription.id}' timed out:"
@@ -159,17 +118,5 @@ class StompConsumer:
 
     def close(self) -> list[Delivery]:
         """Take nothing more; returns what is unsettled, for the caller to release."""
-        self.closed = True
-        if self._store_subscription is not None:
-            self._store_subscription.cancel()
+        self.cancel()
         return self.subscription.take_unsettled()
-
-    def pause(self) -> None:
-        if self._store_subscription is not None and not self.closed:
-            self._store_subscription.pause()
-
-    def resume(self) -> None:
-        if self._store_subscription is not None and not self.closed:
-            self._store_subscription.resume()
-            owed, self._credit_owed = self._credit_owed, 0
-            self.add_credit(owed)

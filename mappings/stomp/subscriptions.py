@@ -61,7 +61,8 @@ class Subscriptions:
         gateway = self._gateway
         try:
             consumer = await self._consumer_for(event)
-            await consumer.open(_integer(event.headers, ("x-priority", "activemq.priority"), 0))
+            priority = _integer(event.headers, ("x-priority", "activemq.priority"), 0)
+            await consumer.open(priority=priority, exclusive=consumer.source.exclusive)
         except (FrameError, MessagingError) as error:
             gateway.refuse(error, event.receipt)
             return
@@ -203,7 +204,7 @@ class Subscriptions:
         prefetch = gateway.services.limits.prefetch_default
         consumer = StompConsumer(gateway, subscription, Source(queue), prefetch, destination)
         self.consumers[subscription] = consumer
-        await consumer.open(0)
+        await consumer.open()
         consumer.start()
 
     def _end_implicit(self, destination: str) -> None:
