@@ -16,8 +16,7 @@ import pytest
 from tests.support.moto_server import let_visibility_end, moto_server
 from tests.support.program import Program, node_on_aws
 
-WAIT_SECONDS = 90
-"""Longer than the 60 s for which what an unlucky poll took stays hidden."""
+WAIT_SECONDS = 25
 TAKE_OVER_SECONDS_MAX = 15
 
 

@@ -22,7 +22,7 @@ from bridge.backends.aws.node import Node
 from bridge.backends.aws.single_active import ExclusiveUse, Turn
 from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
-from bridge.messaging.errors import ResourceLocked
+from bridge.messaging.errors import QueueDoesNotExist, ResourceLocked
 
 if TYPE_CHECKING:
     from bridge.backends.aws.queues import AwsQueue
@@ -98,7 +98,29 @@ class Intake:
     async def join(
         self, consumer: Consumer, credit: int, priority: int, *, exclusive: bool
     ) -> Receiver:
-        """Add a consumer. Raises `ResourceLocked`."""
+        """Add a consumer. Raises `ResourceLocked` and `QueueDoesNotExist`."""
+        alone = self._queue.settings.single_active_consumer
+        try:
+            if alone:
+                await self._turn_of_node.ask()
+            await self._admit(exclusive=exclusive)
+        except BaseException:
+            if not self.receivers:
+                self._turn_of_node.drop()
+            raise
+        receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
+        self.receivers.append(receiver)
+        if alone:
+            # Whoever was here and has left meanwhile gave the turn back.
+            self._turn_of_node.want()
+        if self._queue.care is not None:
+            self._queue.care.used()
+        # Not at once: nothing is delivered before the caller has its subscription.
+        self._node.loop.call_soon(self.consider)
+        return receiver
+
+    async def _admit(self, *, exclusive: bool) -> None:
+        """Return if one more consumer may join, which is to do so at once."""
         locked = ResourceLocked(f"queue '{self._queue.name.name}' is in exclusive use")
         if await self._use.elsewhere() or self._is_ours_alone(exclusive=exclusive):
             raise locked
@@ -109,15 +131,9 @@ class Intake:
                 # Somebody came while the others were asked.
                 self._use.drop()
                 raise locked
-        receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
-        self.receivers.append(receiver)
-        if self._queue.settings.single_active_consumer:
-            self._turn_of_node.ask()
-        if self._queue.care is not None:
-            self._queue.care.used()
-        # Not at once: nothing is delivered before the caller has its subscription.
-        self._node.loop.call_soon(self.consider)
-        return receiver
+        if self._queue.deleted:
+            self._use.drop()
+            raise QueueDoesNotExist(f"queue '{self._queue.name.name}' is gone")
 
     def _is_ours_alone(self, *, exclusive: bool) -> bool:
         """Whether a consumer here keeps another one from joining."""

@@ -2,8 +2,9 @@
 
 Two leases for a queue, asked for only where they are needed. Its turn: of a queue with a single
 active consumer, one node receives, those that have consumers of it wait, and the next one follows
-when the holder's last consumer leaves or the holder dies. Its exclusive use: while one node has an
-exclusive consumer, the others refuse theirs.
+when the holder's last consumer leaves or the holder dies; who consumes first at any node is told so
+once the turn is his. Its exclusive use: while one node has an exclusive consumer, the others refuse
+theirs.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ class Turn:
         self._lease: Lease | None = None
         self._wanted = False
         self._waiting = False
+        self._decided = asyncio.Event()
+        """While waiting: whether it is known who has the turn."""
 
     @property
     def held(self) -> bool:
         return self._lease is not None and self._lease.held
 
-    def ask(self) -> None:
-        """There are consumers here."""
-        self._wanted = True
-        if not self._waiting and not self.held:
-            self._waiting = True
-            self._node.tasks.spawn(self._wait())
+    async def ask(self) -> None:
+        """There are consumers here. Returns once the turn is theirs or another node's, so that who
+        is told later that he consumes does not come first.
+        """
+        self.want()
+        if self._waiting:
+            await self._decided.wait()
 
     def drop(self) -> None:
         """There are none any more."""
@@ -53,17 +57,32 @@ class Turn:
         if lease is not None:
             self._node.tasks.spawn(_release(self._leases, lease))
 
+    def want(self) -> None:
+        """There are consumers here, that get the turn when it is to be had."""
+        self._wanted = True
+        if not self._waiting and not self.held:
+            self._waiting = True
+            self._decided.clear()
+            self._node.tasks.spawn(self._wait())
+
     async def _wait(self) -> None:
+        wait_seconds: float | None = 0.0
         try:
             while self._wanted and not self.held:
-                await self._try()
+                await self._try(wait_seconds)
+                self._decided.set()
+                wait_seconds = None
         finally:
             self._waiting = False
+            self._decided.set()
 
-    async def _try(self) -> None:
+    async def _try(self, wait_seconds: float | None) -> None:
         try:
-            lease = await self._leases.acquire(self._name, on_lost=self._lost, wait_seconds=None)
+            lease = await self._leases.acquire(
+                self._name, on_lost=self._lost, wait_seconds=wait_seconds
+            )
         except MessagingError:
+            self._decided.set()
             await asyncio.sleep(self._node.limits.duty_retry_seconds)
             return
         if lease is None:
@@ -78,7 +97,7 @@ class Turn:
         if self._lease is lease:
             self._lease = None
             if self._wanted:
-                self.ask()
+                self.want()
 
 
 class ExclusiveUse:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from bridge.backends.aws import AwsBackend
-from bridge.messaging.errors import QueueFull, ResourceLocked
+from bridge.messaging.errors import QueueDoesNotExist, QueueFull, ResourceLocked
 from bridge.messaging.model import (
     DeadLetterReason,
     Delivery,
@@ -43,7 +43,7 @@ class DeadLetters:
 
     async def expect(self, count: int) -> list[str]:
         """The bodies, once there are so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.left) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -51,7 +51,7 @@ class DeadLetters:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0)
 
@@ -220,11 +220,11 @@ async def test_a_consumer_keeps_its_queue(opened_at_moto: Open) -> None:
     used = await make_queue(store, "used", idle_expiry_ms=600)
     collector = await consume(store, used)
     unused = await make_queue(store, "unused", idle_expiry_ms=600)
-    assert await asyncio.wait_for(removed.get(), 10) is unused
+    assert await asyncio.wait_for(removed.get(), 60) is unused
     assert removed.empty()
     assert collector.subscription is not None
     collector.subscription.cancel()
-    while (last := await asyncio.wait_for(removed.get(), 10)) is not used:
+    while (last := await asyncio.wait_for(removed.get(), 60)) is not used:
         assert last is unused
 
 
@@ -251,6 +251,47 @@ async def test_the_single_active_consumer_is_of_the_node_whose_turn_it_is(
     assert collector.subscription is not None
     collector.subscription.cancel()
     await eventually(lambda: _can_have(backend, f"consumer/{sqs_name}"))
+
+
+async def test_who_consumes_first_at_any_node_has_the_turn(opened_at_moto: Open) -> None:
+    first, second = await opened_at_moto(), await opened_at_moto()
+    queue = await make_queue(first.store, single_active_consumer=True)
+    there = second.store.queue(queue.name)
+    assert there is not None
+    active = await consume(first.store, queue)
+    turn = f"consumer/{queue.sqs_name}"  # type: ignore[attr-defined]
+    assert first.leases.holder(turn) == first.leases.node_id
+    passive = await consume(second.store, there)
+    await send(second.store, there, message("a"), message("b"))
+    await active.expect(2)
+    assert passive.deliveries == []
+
+
+async def test_a_consumer_that_waits_for_the_turn_may_lose_its_queue(opened_at_moto: Open) -> None:
+    store = (await opened_at_moto()).store
+    queue = await make_queue(store, single_active_consumer=True)
+    joining = asyncio.ensure_future(consume(store, queue))
+    await asyncio.sleep(0)
+    queue.vanish()  # type: ignore[attr-defined]
+    with pytest.raises(QueueDoesNotExist):
+        await joining
+
+
+async def test_who_gives_up_while_the_turn_is_asked_for_keeps_nothing(
+    opened_at_moto: Open,
+) -> None:
+    backend = await opened_at_moto()
+    store = backend.store
+    queue = await make_queue(store, single_active_consumer=True)
+    joining = asyncio.ensure_future(consume(store, queue))
+    await asyncio.sleep(0)
+    joining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+    assert queue.consumer_count == 0
+    collector = await consume(store, queue)
+    await send(store, queue, message("a"))
+    await collector.expect(1)
 
 
 async def test_exclusive_use_is_one_node_s(opened_at_moto: Open) -> None:
