@@ -43,10 +43,10 @@ async def test_who_waits_is_made_known_and_gets_it(leases: Leases) -> None:
     assert first is not None
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(acquire(leases, "session/a", wait_seconds=None))
-        await asyncio.wait_for(known.wait(), 10)
+        await asyncio.wait_for(known.wait(), 60)
         assert first.held
         await leases.release(first)
-        second = await asyncio.wait_for(waiting, 10)
+        second = await asyncio.wait_for(waiting, 60)
     assert wanted == [first]
     assert second.held
     assert second.epoch > first.epoch

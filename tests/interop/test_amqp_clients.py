@@ -23,7 +23,7 @@ from tests.support.program import Program, running
 
 HERE = Path(__file__).parent
 NODE = HERE / "node"
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ WORKER = ("worker", "-P", "solo", "-l", "WARNING")
 CELERY_CALLS = """
 from tests.interop.celery_tasks import add, app, flaky
 results = [add.delay(number, number) for number in range(50)]
-print(sum(result.get(timeout=20) for result in results))
-print(flaky.delay().get(timeout=20))
-print(add.apply_async((1, 2), countdown=1).get(timeout=20))
+print(sum(result.get(timeout=60) for result in results))
+print(flaky.delay().get(timeout=60))
+print(add.apply_async((1, 2), countdown=1).get(timeout=60))
 print(len(app.control.ping(timeout=2)))
 """
 
@@ -161,7 +161,7 @@ def celery_calls(environment: dict[str, str], calls: str, *arguments: str) -> su
     )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_celery(address: str) -> None:
     environment = {**os.environ, "BROKER": f"{address}/"}
     with celery_worker(environment):
@@ -169,7 +169,7 @@ def test_celery(address: str) -> None:
         assert said.split() == ["2450", "2", "3", "1"], errors
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_celery_chords_with_results_elsewhere(address: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
@@ -181,7 +181,7 @@ def test_celery_chords_with_results_elsewhere(address: str, tmp_path: Path) -> N
         assert said.split() == ["90"], errors
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_another_celery_worker_takes_over_from_one_that_was_killed(
     address: str, tmp_path: Path
 ) -> None:

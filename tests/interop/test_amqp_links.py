@@ -13,7 +13,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.support.program import running
 from tests.support.rabbitmq import INSTALLED, rabbitmq
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 USER = {
     "name": "guest",
     "password_hash": "kI3GCrswBLNZQzHJJ95QLoyfAVooYhnvf7jbqiW9BjOYUloe",
@@ -24,7 +24,7 @@ EVERYTHING = {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "
 
 pytestmark = [
     pytest.mark.skipif(not INSTALLED, reason="RabbitMQ is not installed"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
 ]
 
 

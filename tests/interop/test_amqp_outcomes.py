@@ -28,7 +28,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
 @pytest.mark.skipif(
     not INSTALLED, reason="RabbitMQ is not installed: apt-get install rabbitmq-server"
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_outcomes_are_those_of_rabbitmq(ports: tuple[int, int], name: str) -> None:
     ours, theirs = ports

@@ -58,7 +58,7 @@ def aws(program: Program, environment: dict[str, str]) -> Aws:
     return call
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_session(aws: Aws) -> None:
     url = aws("sqs", "create-queue", "--queue-name", "orders")["QueueUrl"]
     assert url.endswith("/000000000000/orders")

@@ -43,7 +43,7 @@ class Endpoint(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/endpoint"
 
     def next(self) -> Posted:
-        return self.posted.get(timeout=10)
+        return self.posted.get(timeout=60)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ from tests.support.program import Program, running
 from tests.support.stomp_client import StompClient
 
 ACCOUNT = "000000000000"
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 CLASSES = (
     "software.amazon.payloadoffloading.PayloadS3Pointer",
     "com.amazon.sqs.javamessaging.MessageS3Pointer",

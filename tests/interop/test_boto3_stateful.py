@@ -211,7 +211,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApi]:
         yield running
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("machine", [StandardMachine, FifoMachine])
 def test_random_operations(api: RunningApi, machine: type[QueueMachine]) -> None:
     class Machine(machine):  # type: ignore[misc, valid-type]

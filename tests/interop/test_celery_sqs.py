@@ -24,7 +24,7 @@ from tests.support.program import Program, running
 KOMBU: Any = importlib.import_module("kombu")
 """Without its types, which are too few."""
 ROOT = Path(__file__).parents[2]
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 WORKER = (
     "worker",
     *("-P", "solo"),
@@ -117,7 +117,7 @@ def _get(simple: Any) -> Any:
             assert time.monotonic() < deadline
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("created", [True, False])
 def test_celery(program: Program, tmp_path: Path, created: bool) -> None:
     options = dict(OPTIONS)
@@ -126,7 +126,7 @@ def test_celery(program: Program, tmp_path: Path, created: bool) -> None:
     run_tasks(program, tmp_path, options)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_celery_on_a_bad_day(bad_day: Program, tmp_path: Path) -> None:
     run_tasks(bad_day, tmp_path, OPTIONS | predefined(bad_day, "celery-tests"))
 

@@ -15,7 +15,7 @@ from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
 from tests.support.program import Program, running
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")

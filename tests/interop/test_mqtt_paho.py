@@ -15,7 +15,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tests.support.program import Program, running
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 WEBSOCKET = (
     "--set=listeners.web.protocol=mqtt",
     "--set=listeners.web.websocket=true",

@@ -11,7 +11,7 @@ import pytest
 from tests.support.program import Program, running
 
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\n\n\0"
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import stomp.listener
 
 from tests.support.program import Program, running
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 VERSIONS = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}
 
 

@@ -21,7 +21,7 @@ def import_file(directory: Path, *arguments: str) -> subprocess.CompletedProcess
 
 def connect(port: int, user: str, password: str) -> bytes:
     """What the broker answers to a CONNECT."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         frame = f"CONNECT\naccept-version:1.2\nhost:/\nlogin:{user}\npasscode:{password}\n\n\0"
         client.sendall(frame.encode())
         return client.recv(4096)

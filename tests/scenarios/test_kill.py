@@ -113,7 +113,7 @@ async def drain(port: int, ledger: Ledger) -> None:
         await client.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 async def test_no_confirmed_message_is_lost_to_kill_9(tmp_path: Path) -> None:
     ledger = Ledger()
     dice = random.Random(7)

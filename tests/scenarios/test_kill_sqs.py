@@ -134,7 +134,7 @@ def run_until_killed(program: Program, ledger: Ledger, seconds: float) -> None:
         assert not worker.is_alive()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_no_answer_of_the_api_is_lost_to_kill_9(tmp_path: Path) -> None:
     ledger = Ledger()
     dice = random.Random(11)

@@ -35,7 +35,7 @@ class Api:
             self._headers["Authorization"] = f"Basic {token}"
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, headers=self._headers)
             response = connection.getresponse()

@@ -31,7 +31,7 @@ from tests.support.stores import commit, drain, name, release
 
 METERS = TopicName(DEFAULT_NAMESPACE, "meters")
 RULE = Rule("meters", "mqtt:plant/{line}/#", ["sns:meters", "sqs:line-{line}"])
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 class Node:

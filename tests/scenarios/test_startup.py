@@ -21,7 +21,7 @@ from tests.support.program import FREE_PORTS, LANDBRIDGE, Program, run_landbridg
 
 def fetch(program: Program, path: str, listener: str = "metrics") -> str:
     url = f"http://127.0.0.1:{program.port(listener)}{path}"
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         return str(response.read(), "utf-8")
 
 
@@ -186,7 +186,7 @@ def test_stopping_tells_clients_and_loses_nothing(tmp_path: Path) -> None:
 @contextmanager
 def stomp_client(program: Program) -> Iterator[socket.socket]:
     """A connected STOMP client, as bare as can be."""
-    with socket.create_connection(("127.0.0.1", program.port("stomp")), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", program.port("stomp")), timeout=60) as client:
         client.sendall(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
         assert client.recv(4096).startswith(b"CONNECTED")
         yield client

@@ -31,7 +31,7 @@ def login(port: int, password: str | None, context: ssl.SSLContext | None = None
     """The command of the frame that answers a CONNECT."""
     credentials = "" if password is None else f"login:orders\npasscode:{password}\n"
     frame = f"CONNECT\naccept-version:1.2\nhost:/\n{credentials}\n\0"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         client = plain if context is None else context.wrap_socket(plain)
         with client:
             client.sendall(frame.encode())
@@ -68,7 +68,7 @@ def test_users_are_applied_and_connections_live_on(configured: Configured) -> No
     program = configured.program
     stomp = program.port("stomp")
     assert login(stomp, "anything") == "CONNECTED"
-    kept = http.client.HTTPConnection("127.0.0.1", program.port("metrics"), timeout=10)
+    kept = http.client.HTTPConnection("127.0.0.1", program.port("metrics"), timeout=60)
     with closing(kept):
         kept.request("GET", "/healthz")
         assert kept.getresponse().read() == b"ok\n"
@@ -91,7 +91,7 @@ def test_listeners_come_and_go(configured: Configured) -> None:
     port = free_port()
     configured.reload(LISTENERS % f", second: {{protocol: stomp, port: {port}}}")
     assert login(port, None) == "CONNECTED"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
         assert client.recv(4096).startswith(b"CONNECTED")
         configured.reload(LISTENERS % "")
@@ -116,7 +116,7 @@ def test_a_changed_listener_takes_its_port_over(configured: Configured) -> None:
 def test_routes_and_queues_are_applied(configured: Configured) -> None:
     routed = "routes: [{from: 'stomp:/queue/a', to: 'sqs:b'}]\nqueues: [{name: c}]\n"
     configured.reload(LISTENERS % "" + routed)
-    api = http.client.HTTPConnection("127.0.0.1", configured.program.port("aws"), timeout=10)
+    api = http.client.HTTPConnection("127.0.0.1", configured.program.port("aws"), timeout=60)
     with closing(api):
         api.request("GET", "/?Action=ListQueues")
         answer = api.getresponse().read().decode()
@@ -187,7 +187,7 @@ def test_certificates_are_renewed_without_dropping_connections(tmp_path: Path) -
     ) as program:
         port = program.port("stomp")
         assert login(port, None, old.client_context()) == "CONNECTED"
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=60)
         with old.client_context().wrap_socket(plain) as client:
             client.sendall(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
             assert client.recv(4096).startswith(b"CONNECTED")

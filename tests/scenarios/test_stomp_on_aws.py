@@ -14,7 +14,7 @@ from tests.support.bad_aws import bad_aws
 from tests.support.moto_server import moto_server
 from tests.support.program import Program, run_landbridge, running
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 PREFIX = "legacy-"
 

@@ -26,7 +26,7 @@ from tests.support.aws_nodes import cloud
 from tests.support.moto_server import moto_server
 from tests.support.program import Program, start
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")

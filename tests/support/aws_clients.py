@@ -84,7 +84,7 @@ def query(
     target = url if method == "POST" or not encoded else f"{url}?{encoded}"
     request = urllib.request.Request(target, data, headers or {}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return QueryAnswer(
                 answer.status, answer.headers["Content-Type"], answer.read().decode()
             )

@@ -17,7 +17,7 @@ from bridge.net.http_messages import HttpAnswer, HttpHandler, HttpRequest, HttpR
 from tests.support.aws_api import running_api
 from tests.support.moto_server import moto_server
 
-FORWARD_SECONDS_MAX = 30
+FORWARD_SECONDS_MAX = 60
 _HOPS: Final = {"content-length", "connection", "accept-encoding", "host"}
 _SHOWN: Final = {"content-type", "etag"}
 

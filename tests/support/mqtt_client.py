@@ -34,7 +34,7 @@ from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import SessionState
 from adapters.mqtt.topic_filters import parse_topic_filter
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 E = TypeVar("E")
 
 

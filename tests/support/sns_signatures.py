@@ -17,7 +17,7 @@ def check_signature(envelope: dict[str, Any]) -> None:
     if envelope["Type"] != "Notification":
         fields = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
     text = "".join(f"{each}\n{envelope[each]}\n" for each in fields if each in envelope)
-    with urllib.request.urlopen(envelope["SigningCertURL"], timeout=10) as answer:
+    with urllib.request.urlopen(envelope["SigningCertURL"], timeout=60) as answer:
         certificate = x509.load_pem_x509_certificate(answer.read())
     key = certificate.public_key()
     assert isinstance(key, rsa.RSAPublicKey)

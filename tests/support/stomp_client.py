@@ -15,7 +15,7 @@ class Frame(NamedTuple):
 class StompClient:
     """One connection; every wait ends after `TIMEOUT_SECONDS`."""
 
-    TIMEOUT_SECONDS = 20
+    TIMEOUT_SECONDS = 60
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

@@ -42,7 +42,7 @@ async def commit(store: Store, unit: UnitOfWork) -> UnitOfWork:
     answered = asyncio.Event()
     unit.done = lambda _: answered.set()
     store.submit(unit)
-    await asyncio.wait_for(answered.wait(), 10)
+    await asyncio.wait_for(answered.wait(), 60)
     if unit.error is not None:
         raise unit.error
     return unit
@@ -102,7 +102,7 @@ class Collector:
         self.changed.set()
 
     async def expect(self, count: int) -> list[Delivery]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.deliveries) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -121,7 +121,7 @@ async def shares_of(collectors: Sequence[Collector], total: int) -> list[int]:
     changed = asyncio.Event()
     for each in collectors:
         each.changed = changed
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (
             len({got.message.message_id for each in collectors for got in each.deliveries}) < total
         ):

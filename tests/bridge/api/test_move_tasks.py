@@ -44,7 +44,7 @@ async def test_a_task_is_done_though_the_store_fails_for_a_moment(
 ) -> None:
     monkeypatch.setattr(move_tasks, "RETRY_SECONDS", 0.001)
     store, leases = UnsteadyStore(), NodeLeases(Place(), "one")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         tasks = MoveTasks(
             store,
             store,

@@ -220,7 +220,7 @@ def post(url: str, target: str | None, body: bytes, **headers: str) -> tuple[int
         headers["X-Amz-Target"] = target
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -34,13 +34,13 @@ def commit(database: Database, **parts: Any) -> Exception | None:
     for part, value in parts.items():
         setattr(batch, part, value)
     database.submit(batch)
-    return answers.get(timeout=10)
+    return answers.get(timeout=60)
 
 
 def read(database: Database, sql: str, **options: Any) -> tuple[list[Any], Exception | None]:
     answers: queue.SimpleQueue[tuple[list[Any], Exception | None]] = queue.SimpleQueue()
     database.query(sql, (), lambda rows, error: answers.put((rows, error)), **options)
-    return answers.get(timeout=10)
+    return answers.get(timeout=60)
 
 
 def purged(database: Database) -> None:
@@ -84,7 +84,7 @@ def test_a_read_that_fails_costs_that_read(database: Database) -> None:
     assert isinstance(read(database, "SELECT nothing")[1], sqlite3.Error)
     answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
     database.query("SELECT ?", (2**80,), lambda _, error: answers.put(error))
-    assert isinstance(answers.get(timeout=10), OverflowError)
+    assert isinstance(answers.get(timeout=60), OverflowError)
     assert read(database, "SELECT 1") == ([(1,)], None)
 
 

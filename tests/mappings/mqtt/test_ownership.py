@@ -72,7 +72,7 @@ async def nodes(broker: Broker) -> AsyncIterator[Nodes]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

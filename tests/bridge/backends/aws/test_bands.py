@@ -155,7 +155,7 @@ async def test_what_expires_in_any_band_is_found(opened_at_moto: Open) -> None:
         store, priority_max=3, message_ttl_ms=200, dead_letter=DeadLetterTarget("", "dead")
     )
     await send_all(store, queue, 0, 1, 2, 3)
-    assert sorted([await asyncio.wait_for(left.get(), 10) for _ in range(4)]) == list("0123")
+    assert sorted([await asyncio.wait_for(left.get(), 60) for _ in range(4)]) == list("0123")
 
 
 async def test_transactions_reach_all_bands(opened_at_moto: Open) -> None:

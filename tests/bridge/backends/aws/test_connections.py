@@ -68,7 +68,7 @@ async def pool_for() -> AsyncIterator[MakePool]:
     for server, listening, pool in opened:
         pool.close()
         listening.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while server.open:
                 await asyncio.sleep(0)
 

@@ -47,7 +47,7 @@ async def test_a_mistake_ends_neither_the_beat_nor_the_following(node: OpenNode)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lane, "catch_up", lambda: 1 // 0)
         patch.setattr(membership, "_beat", lambda: 1 // 0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(set(reported)) < 2:
                 await asyncio.sleep(0.01)
     assert set(reported) == {
@@ -56,7 +56,7 @@ async def test_a_mistake_ends_neither_the_beat_nor_the_following(node: OpenNode)
     }
     beat = membership.peers[membership.id].beat
     await put(second, ("k", "a", b"1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while first.state.get("k", "a") is None or membership.peers[membership.id].beat == beat:
             await asyncio.sleep(0.01)
 
@@ -88,5 +88,5 @@ async def test_a_duty_that_makes_a_mistake_looks_again(node: OpenNode) -> None:
     assert isinstance(queue, AwsQueue)
     duty = _Clumsy(backend, queue)
     duty.look_in(0)
-    await asyncio.wait_for(duty.done.wait(), 10)
+    await asyncio.wait_for(duty.done.wait(), 60)
     duty.end()

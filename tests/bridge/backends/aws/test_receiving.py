@@ -44,7 +44,7 @@ def timeouts(stub: AwsStub) -> dict[str, list[int]]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 
@@ -244,7 +244,7 @@ async def test_where_a_step_fails_nothing_is_deleted(opened: Opened, refused: st
     answered = asyncio.Event()
     unit.done = lambda _: answered.set()
     backend.store.submit(unit)
-    await asyncio.wait_for(answered.wait(), 10)
+    await asyncio.wait_for(answered.wait(), 60)
     assert unit.error or unit.failures
     await until(lambda: timeouts(stub))
     assert stub.requests("DeleteMessageBatch") == []

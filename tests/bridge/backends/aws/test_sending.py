@@ -219,7 +219,7 @@ async def test_the_backend_is_named_healthy_again(opened: Opened) -> None:
 
 
 async def _until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

@@ -51,7 +51,7 @@ async def found(backend: EmbeddedBackend, text: str = "orders") -> Queue:
 
 async def healthy(backend: EmbeddedBackend) -> None:
     """Wait until the store has noticed that it can write again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not backend.healthy:
             await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(lambda: None))])
 
@@ -196,7 +196,7 @@ async def test_a_dead_letter_that_cannot_be_written_loses_nothing(reopen: Reopen
         await send(store, queue, message("refused"))
     await healthy(backend)
     await send(store, queue, message("y"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await store.counts(dead)).visible == 0:
             await send(store, dead)
     backend = await reopen()

@@ -58,7 +58,7 @@ async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> No
     backend = await reopen()
     queue = await make_queue(backend.store)
     await send(backend.store, queue, message("x"))
-    (held,) = await backend.store.receive(queue, count=1, visibility_seconds=2)
+    (held,) = await backend.store.receive(queue, count=1, visibility_seconds=4)
     handle = backend.store.handle_of(held)
     backend = await reopen()
     queue = _found(backend)
@@ -66,7 +66,7 @@ async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> No
     found = backend.store.delivery_of(queue, handle)
     assert found is not None
     assert found.first_received_at == held.first_received_at
-    (again,) = await backend.store.receive(queue, count=1, wait_seconds=5)
+    (again,) = await backend.store.receive(queue, count=1, wait_seconds=60)
     assert again.receive_count == 2
 
 
@@ -86,7 +86,7 @@ async def test_delays_priorities_and_expiry_survive(reopen: Reopen) -> None:
     backend = await reopen()
     queue = await make_queue(backend.store, priority_max=9)
     soon, late, gone = message("soon"), message("late"), message("gone")
-    soon.visible_at = soon.sent_at + 1_500
+    soon.visible_at = soon.sent_at + 4_000
     late.visible_at = late.sent_at + 800_000
     gone.expires_at = gone.sent_at
     await send(backend.store, queue, message("low"), message("high", priority=9), soon, late, gone)
@@ -94,7 +94,7 @@ async def test_delays_priorities_and_expiry_survive(reopen: Reopen) -> None:
     queue = _found(backend)
     assert await drain(backend.store, queue) == ["high", "low"]
     assert (await backend.store.counts(queue)).delayed == 2
-    (received,) = await backend.store.receive(queue, count=1, wait_seconds=5)
+    (received,) = await backend.store.receive(queue, count=1, wait_seconds=60)
     assert received.message.body == b"soon"
 
 
