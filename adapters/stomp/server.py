@@ -39,6 +39,7 @@ from adapters.stomp.frames import (
 )
 from adapters.stomp.heartbeat import HeartBeats
 from adapters.stomp.subscription import AckMode, Subscription
+from adapters.stomp.subscriptions import Subscriptions, not_found
 from adapters.stomp.transactions import Settlement, TransactionLimits, Transactions
 
 
@@ -52,10 +53,6 @@ class ServerOptions:
     subscriptions_max: int = 1_000
     decoder: DecoderLimits = field(default_factory=DecoderLimits)
     transactions: TransactionLimits = field(default_factory=TransactionLimits)
-
-
-CLOSED_SUBSCRIPTIONS_MAX = 64
-"""Closed subscriptions of a connection for which late ACKs are still understood."""
 
 
 class State(Enum):
@@ -73,14 +70,11 @@ class ServerConnection:
 
     __slots__ = (
         "_answer_owed",
-        "_closed",
         "_connect_deadline",
         "_decoder",
         "_events",
         "_heartbeats",
-        "_numbers",
         "_open",
-        "_opened",
         "_options",
         "_output",
         "_subscriptions",
@@ -101,10 +95,7 @@ class ServerConnection:
         self._output: list[bytes] = []
         self._heartbeats = HeartBeats()
         self._connect_deadline = now + options.connect_timeout_seconds
-        self._subscriptions: dict[str, Subscription] = {}
-        self._numbers: dict[str, Subscription] = {}
-        self._closed: list[Subscription] = []
-        self._opened = 0
+        self._subscriptions = Subscriptions(options.subscriptions_max)
         self._transactions = Transactions(options.transactions)
 
     # The contract of every connection.
@@ -220,32 +211,13 @@ class ServerConnection:
         self, subscription_id: str, destination: str, ack_mode: AckMode, *, named: bool = True
     ) -> Subscription:
         """Open a subscription: the client's, or one on its behalf, as for replies."""
-        if subscription_id in self._subscriptions:
-            raise FrameError(
-                "Duplicated subscription identifier",
-                f"A subscription identified by '{subscription_id}' already exists.",
-            )
-        if len(self._subscriptions) >= self._options.subscriptions_max:
-            raise FrameError(
-                "Subscription limit exceeded",
-                f"{self._options.subscriptions_max} subscriptions allowed in a connection\n",
-            )
-        self._opened += 1
-        subscription = Subscription(
-            subscription_id, destination, ack_mode, self.version, self._opened, named=named
+        return self._subscriptions.add(
+            subscription_id, destination, ack_mode, self.version, named=named
         )
-        self._subscriptions[subscription_id] = subscription
-        self._numbers[str(self._opened)] = subscription
-        return subscription
 
     def remove_subscription(self, subscription: Subscription) -> None:
         """Close a subscription; late ACKs for it are taken for a while and have no effect."""
-        if self._subscriptions.get(subscription.id) is subscription:
-            subscription.closed = True
-            self._closed.append(subscription)
-            del self._closed[:-CLOSED_SUBSCRIPTIONS_MAX]
-            del self._subscriptions[subscription.id]
-            del self._numbers[str(subscription.number)]
+        self._subscriptions.remove(subscription)
 
     # Frames.
 
@@ -349,17 +321,10 @@ class ServerConnection:
                 if self.version is Version.V1_0
                 else "UNSUBSCRIBE must include an 'id' header\n",
             )
-        subscription = self._subscriptions.get(subscription_id)
+        subscription = self._subscriptions.named(subscription_id)
         if subscription is None and "id" not in headers:
             # 1.0: the id of SUBSCRIBE may be left out here, and the destination names it then.
-            subscription = next(
-                (
-                    other
-                    for other in self._subscriptions.values()
-                    if other.destination == subscription_id
-                ),
-                None,
-            )
+            subscription = self._subscriptions.at(subscription_id)
         deliveries = []
         if subscription is not None:
             deliveries = subscription.take_unsettled()
@@ -369,7 +334,7 @@ class ServerConnection:
         )
 
     def _receive_ack(self, frame: Frame) -> None:
-        subscription, key = self._find_unsettled(frame)
+        subscription, key = self._subscriptions.find_unsettled(frame, self.version)
         headers = frame.headers
         receipt = frame.receipt
         if "transaction" in headers:
@@ -377,7 +342,7 @@ class ServerConnection:
             return
         deliveries = subscription.settle(key)
         if deliveries is None:
-            raise _not_found(frame, key)
+            raise not_found(frame, key)
         events = self._events
         if events and receipt is None:
             # One event for a run of ACKs: they nearly always come in runs.
@@ -393,7 +358,7 @@ class ServerConnection:
 
     def _receive_nack(self, frame: Frame) -> None:
         # 1.0 knows no NACK; RabbitMQ takes it all the same, and clients of its own send it.
-        subscription, key = self._find_unsettled(frame)
+        subscription, key = self._subscriptions.find_unsettled(frame, self.version)
         headers = frame.headers
         requeue = headers.get("requeue", "true").lower() != "false"
         settlement = Settlement(subscription, key, frame.receipt, requeue)
@@ -402,52 +367,14 @@ class ServerConnection:
             return
         event = settlement.resolve()
         if event is None:
-            raise _not_found(frame, key)
+            raise not_found(frame, key)
         self._events.append(event)
 
     def _settle_at_commit(self, frame: Frame, settlement: Settlement) -> None:
         subscription = settlement.subscription
         if settlement.key not in subscription.unsettled and not subscription.closed:
-            raise _not_found(frame, settlement.key)
+            raise not_found(frame, settlement.key)
         self._transactions.add(frame.headers["transaction"], settlement)
-
-    def _find_unsettled(self, frame: Frame) -> tuple[Subscription, str]:
-        """The subscription that an ACK or NACK means, and the key in it."""
-        headers = frame.headers
-        if self.version is Version.V1_2:
-            key = headers.get("id")
-            if key is None:
-                raise _missing(frame, "id")
-            number = key.partition("-")[0]
-            subscription = self._numbers.get(number)
-            if subscription is None:
-                subscription = self._find_closed(lambda closed: str(closed.number) == number)
-        else:
-            key = headers.get("message-id")
-            if key is None:
-                raise _missing(frame, "message-id")
-            subscription_id = headers.get("subscription")
-            if subscription_id is None:
-                if self.version is Version.V1_1:
-                    raise _missing(frame, "subscription")
-                subscription = self._find_by_message(key)
-            else:
-                subscription = self._subscriptions.get(subscription_id)
-                if subscription is None:
-                    subscription = self._find_closed(lambda closed: closed.id == subscription_id)
-        if subscription is None:
-            raise _not_found(frame, key)
-        return subscription, key
-
-    def _find_by_message(self, key: str) -> Subscription | None:
-        """STOMP 1.0: ACK names the message alone."""
-        for subscription in self._subscriptions.values():
-            if key in subscription.unsettled:
-                return subscription
-        return self._find_closed(lambda _: True)
-
-    def _find_closed(self, matches: Callable[[Subscription], bool]) -> Subscription | None:
-        return next(filter(matches, self._closed), None)
 
     def _receive_begin(self, frame: Frame) -> None:
         name = _transaction(frame)
@@ -495,14 +422,3 @@ def _transaction(frame: Frame) -> str:
             "Missing transaction", f"{frame.command} must include a 'transaction' header\n"
         )
     return name
-
-
-def _missing(frame: Frame, header: str) -> FrameError:
-    return FrameError("Missing header", f"{frame.command} must include the '{header}' header\n")
-
-
-def _not_found(frame: Frame, key: str) -> FrameError:
-    return FrameError(
-        "Message not found",
-        f"{frame.command} of '{key[:100]}', which is not an unacknowledged message\n",
-    )

@@ -13,6 +13,9 @@ from typing import Any
 
 from adapters.stomp.frames import Version, encode_headers
 
+HEADS_MAX = 256
+"""Destinations of one wildcard subscription whose frame heads are kept."""
+
 
 class AckMode(Enum):
     """The header `ack` of SUBSCRIBE."""
@@ -149,7 +152,3 @@ class Subscription:
         deliveries = list(self.unsettled.values())
         self.unsettled.clear()
         return deliveries
-
-
-HEADS_MAX = 256
-"""Destinations of one wildcard subscription whose frame heads are kept."""

@@ -17,8 +17,9 @@ from adapters.stomp.events import (
     UnsubscribeReceived,
 )
 from adapters.stomp.heartbeat import INTERVAL_MS_MAX, INTERVAL_MS_MIN
-from adapters.stomp.server import CLOSED_SUBSCRIPTIONS_MAX, ServerOptions
+from adapters.stomp.server import ServerOptions
 from adapters.stomp.subscription import Subscription
+from adapters.stomp.subscriptions import CLOSED_SUBSCRIPTIONS_MAX
 from tests.adapters.stomp.transcript import Transcript
 
 
