@@ -26,7 +26,7 @@ from adapters.mqtt.events import (
     SubscribeRequested,
     UnsubscribeRequested,
 )
-from adapters.mqtt.limits import DEFAULT_LIMITS, PACKET_SIZE_MAX, ConnectionLimits
+from adapters.mqtt.limits import PACKET_SIZE_MAX, ConnectionLimits
 from adapters.mqtt.packets import (
     Auth,
     Connack,
@@ -59,7 +59,7 @@ class ServerConnection(MqttConnection):
 
     __slots__ = ("_connect", "_keep_alive_seconds", "_paused")
 
-    def __init__(self, now: float, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: ConnectionLimits, now: float) -> None:
         super().__init__(limits, now)
         self._connect: Connect | None = None
         """The CONNECT, from when it was read."""

@@ -79,7 +79,7 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def __init__(self, services: Services, transport: Transport, options: ListenerSettings) -> None:
         self.connection = ServerConnection(
-            services.clock.monotonic(), connection_limits(services.limits)
+            connection_limits(services.limits), services.clock.monotonic()
         )
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace

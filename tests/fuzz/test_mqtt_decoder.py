@@ -93,12 +93,12 @@ def check_bounds(connection: ServerConnection) -> None:
 def test_mutated_packets() -> None:
     for seed in range(ROUNDS):
         dice = random.Random(seed)
-        feed(ServerConnection(0.0, LIMITS), mutated(dice), dice)
+        feed(ServerConnection(LIMITS, 0.0), mutated(dice), dice)
 
 
 def test_random_bytes() -> None:
     for seed in range(ROUNDS):
         dice = random.Random(seed)
         wire = dice.choice(CONNECTS).data + dice.randbytes(dice.randint(1, 2_000))
-        feed(ServerConnection(0.0, LIMITS), wire, dice)
-        feed(ServerConnection(0.0, LIMITS), dice.randbytes(100), dice)
+        feed(ServerConnection(LIMITS, 0.0), wire, dice)
+        feed(ServerConnection(LIMITS, 0.0), dice.randbytes(100), dice)

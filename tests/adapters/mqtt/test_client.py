@@ -19,6 +19,7 @@ from adapters.mqtt.events import (
     UnsubscribeAnswered,
     UnsubscribeRequested,
 )
+from adapters.mqtt.limits import DEFAULT_LIMITS
 from adapters.mqtt.packets import (
     Connack,
     Connect,
@@ -128,7 +129,7 @@ def test_keep_alive() -> None:
 
 def test_being_refused() -> None:
     client = ClientConnection(connect(V5), 0.0)
-    server = ServerConnection(0.0)
+    server = ServerConnection(DEFAULT_LIMITS, 0.0)
     server.receive_data(b"".join(client.data_to_send()), 0.0)
     server.refuse(ReasonCode.NOT_AUTHORIZED, reason_string="no")
     client.receive_data(b"".join(server.data_to_send()), 0.0)

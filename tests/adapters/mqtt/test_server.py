@@ -14,7 +14,7 @@ from adapters.mqtt.events import (
     SubscribeRequested,
     UnsubscribeRequested,
 )
-from adapters.mqtt.limits import ConnectionLimits
+from adapters.mqtt.limits import DEFAULT_LIMITS, ConnectionLimits
 from adapters.mqtt.packets import (
     Disconnect,
     ProtocolVersion,
@@ -39,7 +39,7 @@ def connected(version: ProtocolVersion) -> Transcript:
 
 
 def test_it_keeps_the_contract_of_connections() -> None:
-    connection: Connection[Event] = ServerConnection(0.0)
+    connection: Connection[Event] = ServerConnection(DEFAULT_LIMITS, 0.0)
     assert connection.next_events() == []
 
 

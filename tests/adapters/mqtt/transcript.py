@@ -26,7 +26,7 @@ class Transcript:
 
     def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
         self.now = 0.0
-        self.connection = ServerConnection(self.now, limits)
+        self.connection = ServerConnection(limits, self.now)
 
     def send(self, *packets: str) -> list[Event]:
         self.connection.receive_data(bytes.fromhex("".join(packets)), self.now)
@@ -66,7 +66,7 @@ class Pair:
     ) -> None:
         self.now = 0.0
         self.client = ClientConnection(connect, self.now, session=client_session)
-        self.server = ServerConnection(self.now, limits)
+        self.server = ServerConnection(limits, self.now)
         (event,) = self.to_server()
         assert event == ConnectRequested(connect)
         self.server.accept(
