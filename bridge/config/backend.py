@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.config.section import FilePath, Name, Section
@@ -207,11 +207,12 @@ class Backend(Section):
 
     prices: PricesSection = Field(PricesSection(), description="What AWS charges.")
 
-    @model_validator(mode="after")
-    def _belongs_to_kind(self) -> Backend:
-        others = _ONLY_AWS if self.kind == "embedded" else _ONLY_EMBEDDED
-        for name in others:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                reason = f"{name} means nothing to the {self.kind} backend"
-                raise PydanticCustomError("refused", "{reason}", {"reason": reason})
-        return self
+    @field_validator(*_ONLY_AWS, *_ONLY_EMBEDDED)
+    @classmethod
+    def _belongs_to_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        name, kind = str(info.field_name), info.data.get("kind", "")
+        foreign = {"embedded": _ONLY_AWS, "aws": _ONLY_EMBEDDED}.get(kind, ())
+        if name in foreign and value != cls.model_fields[name].default:
+            reason = f"means nothing to the {kind} backend"
+            raise PydanticCustomError("refused", "{reason}", {"reason": reason})
+        return value

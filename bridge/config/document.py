@@ -223,6 +223,8 @@ class _Reader:
         lines = self._environment is not None
         place = f"{self._source}:{mark.line + 1}" if mark and lines else self._source
         problem = error.problem or "unreadable"
+        if problem.startswith("but ") and error.context:
+            problem = f"{error.context}, {problem}"
         return Mistake(place, (), f"is not YAML: {_HIDDEN.sub('${...}', problem)}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bridge.config.mistakes import Mistake
+from bridge.config.mistakes import Finding, Path
 from bridge.config.schema import Config, Listener, Tls, refusal_of_protocol
 from bridge.net.listener import is_loopback
 from bridge.net.tls import TlsFiles
@@ -52,10 +52,10 @@ class ListenerOptions:
 
 def complete_listeners(
     config: Config, protocols: Mapping[str, ProtocolPorts], port_offset: int
-) -> tuple[list[ListenerOptions], list[Mistake]]:
-    """The listeners to open, and what is wrong with them (without places)."""
+) -> tuple[list[ListenerOptions], list[Finding]]:
+    """The listeners to open, and what is wrong with them."""
     complete: list[ListenerOptions] = []
-    mistakes: list[Mistake] = []
+    findings: list[Finding] = []
     for name, listener in declared_listeners(config, protocols).items():
         if listener is None:
             continue
@@ -63,25 +63,23 @@ def complete_listeners(
         spoken = listener.protocol or name
         if spoken not in protocols:
             where = path if listener.protocol is None else (*path, "protocol")
-            mistakes.append(Mistake("", where, refusal_of_protocol(spoken, list(protocols))))
+            message = refusal_of_protocol(spoken, list(protocols))
+            findings.append(Finding(where, message, ((*path, "protocol"),)))
             continue
         protocol = protocols[spoken]
         port = _port(listener, protocol)
-        if port is None:
-            mistakes.append(
-                Mistake("", path, f"{protocol.title} has no usual port for this; give one")
-            )
-            continue
         if listener.websocket and protocol.websocket_port is None:
-            mistakes.append(
-                Mistake("", (*path, "websocket"), f"{protocol.title} is not spoken in WebSocket")
-            )
-        port += port_offset if port else 0
+            message = f"{protocol.title} is not spoken in WebSocket"
+            findings.append(Finding((*path, "websocket"), message, _where(name)))
+        elif port is None:
+            message = f"{protocol.title} has no usual port for this; give one"
+            findings.append(Finding(path, message, _where(name)))
+        port = port + port_offset if port else 0
         if not 0 <= port <= PORT_MAX:
             message = f"port {port} after --port-offset {port_offset} (allowed: 0 to {PORT_MAX})"
-            mistakes.append(Mistake("", (*path, "port"), message))
+            findings.append(Finding((*path, "port"), message, _where(name)))
         complete.append(_options(name, spoken, port, listener))
-    return complete, mistakes + _doubles(complete)
+    return complete, findings + _doubles(complete)
 
 
 def declared_listeners(
@@ -137,18 +135,25 @@ def _port(listener: Listener, protocol: ProtocolPorts) -> int | None:
     return protocol.tls_port if listener.tls else protocol.port
 
 
-def _doubles(listeners: list[ListenerOptions]) -> list[Mistake]:
+def _where(name: str) -> tuple[Path, ...]:
+    """The values that say where a listener is."""
+    options = ("protocol", "bind", "port", "tls", "websocket")
+    return tuple(("listeners", name, option) for option in options)
+
+
+def _doubles(listeners: list[ListenerOptions]) -> list[Finding]:
     """Listeners that would take the same port; 0 never does."""
-    mistakes: list[Mistake] = []
+    findings: list[Finding] = []
     seen: dict[int, list[ListenerOptions]] = {}
     for options in listeners:
         others = seen.setdefault(options.port, []) if options.port else []
         clash = next((other for other in others if _overlap(options.bind, other.bind)), None)
         if clash is not None:
+            path = ("listeners", options.name, "port")
             message = f"{options.address} is taken by listener {clash.name!r} already"
-            mistakes.append(Mistake("", ("listeners", options.name, "port"), message))
+            findings.append(Finding(path, message, (*_where(options.name), *_where(clash.name))))
         others.append(options)
-    return mistakes
+    return findings
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""
 
-
 VALUE_CHARACTERS_MAX: Final = 80
 """What a message shows of a value."""
 
@@ -22,7 +21,21 @@ class Mistake(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place, path_text(self.path), self.message) if part)
+        path = path_text(self.path)
+        parts = (self.place, "" if self.place == f"--set {path}" else path, self.message)
+        return ": ".join(part for part in parts if part)
+
+
+class Finding(NamedTuple):
+    """A mistake whose place is not known yet.
+
+    `values` are the paths of the values that it comes from: where one of those is wrong itself,
+    nobody can tell whether this is a mistake.
+    """
+
+    path: Path
+    message: str
+    values: tuple[Path, ...] = ()
 
 
 class ConfigInvalid(Exception):

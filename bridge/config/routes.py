@@ -1,23 +1,29 @@
-"""The `routes` of the file as compiled rules, with the places of their mistakes."""
+"""The `routes` of the file as compiled rules, or what is wrong with them."""
 
 from __future__ import annotations
 
-from bridge.config.mistakes import Mistake
+from bridge.config.mistakes import Finding
 from bridge.config.schema import Config, Route
 from bridge.messaging.limits import Limits
-from bridge.routing.rules import NO_RULES, Rule, Rules, RulesInvalid, compile_rules
+from bridge.routing.rules import NO_RULES, Rule, RuleInvalid, Rules, RulesInvalid, compile_rules
 
 
-def compile_routes(config: Config, limits: Limits) -> tuple[Rules, list[Mistake]]:
-    """The rules, or what is wrong with them (without places)."""
+def compile_routes(config: Config, limits: Limits) -> tuple[Rules, list[Finding]]:
+    """The rules, or what is wrong with them."""
     rules = [_rule(route, number) for number, route in enumerate(config.routes, start=1)]
     if not rules:
         return NO_RULES, []
     try:
         return compile_rules(rules, limits), []
     except RulesInvalid as invalid:
-        found = [Mistake("", ("routes", *each.path), str(each)) for each in invalid.mistakes]
-        return NO_RULES, found
+        return NO_RULES, [_finding(mistake) for mistake in invalid.mistakes]
+
+
+def _finding(mistake: RuleInvalid) -> Finding:
+    index, *_ = mistake.path
+    # AWS's words for a filter policy say in a second line where that is in its JSON.
+    message = str(mistake).partition("\n")[0]
+    return Finding(("routes", *mistake.path), message, (("routes", index, "filter_scope"),))
 
 
 def _rule(route: Route, number: int) -> Rule:

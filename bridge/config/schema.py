@@ -14,7 +14,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -25,6 +24,7 @@ from bridge.config.simulation import Simulation
 from bridge.config.users import User
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import DEFAULT_NAMESPACE
+from bridge.messaging.names import FIFO_SUFFIX
 
 _LIMITS: Final = Limits()
 NOT_SPOKEN: Final = {
@@ -154,7 +154,9 @@ class DeadLetter(Section):
     """Where a queue's dead letters go; a queue's name alone stands for `{queue: name}`."""
 
     queue: Name | None = Field(None, description="A queue of the same namespace.")
-    topic: Name | None = Field(None, description="Or a topic (exchange) to publish to.")
+    topic: Name | None = Field(
+        None, description="Or a topic (exchange) to publish to.", validate_default=True
+    )
     subject: str | None = Field(
         None, description="Subject for the topic; by default the message's own."
     )
@@ -162,15 +164,12 @@ class DeadLetter(Section):
     @field_validator("topic")
     @classmethod
     def _one_target(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("queue") is not None:
+        queue = info.data.get("queue", "mistaken")
+        if value is not None and queue is not None:
             raise PydanticCustomError("refused", "goes to a queue or to a topic, not to both")
+        if value is None and queue is None:
+            raise PydanticCustomError("refused", "is missing: a queue or a topic is needed")
         return value
-
-    @model_validator(mode="after")
-    def _some_target(self) -> DeadLetter:
-        if self.queue is None and self.topic is None:
-            raise PydanticCustomError("refused", "needs a queue or a topic")
-        return self
 
 
 def _dead_letter(value: object) -> object:
@@ -210,6 +209,7 @@ class Queue(Section):
     )
     fifo: bool = Field(
         default=False,
+        validate_default=True,
         description="An SQS FIFO queue: ordered in groups and deduplicated. Its name ends in"
         " `.fifo`. Cannot be changed once it is made.",
     )
@@ -229,13 +229,15 @@ class Queue(Section):
     )
     redrive: Redrive | None = Field(None, description="SQS's own dead-lettering, by receives.")
 
-    @model_validator(mode="after")
-    def _named_as_in_sqs(self) -> Queue:
-        if self.name.endswith(".fifo") is not self.fifo:
+    @field_validator("fifo")
+    @classmethod
+    def _named_as_in_sqs(cls, value: bool, info: ValidationInfo) -> bool:
+        name = info.data.get("name")
+        if name is not None and name.endswith(FIFO_SUFFIX) is not value:
             raise PydanticCustomError(
                 "refused", "names of FIFO queues, and only they, end in .fifo"
             )
-        return self
+        return value
 
 
 class DeadLetters(Section):
@@ -255,7 +257,7 @@ class AccessKey(Section):
         description="Access key id (AWS_ACCESS_KEY_ID of the program)."
     )
     secret: Annotated[str, Field(min_length=8, max_length=256)] = Field(
-        description="Secret access key.", json_schema_extra=SECRET
+        description="Secret access key, of 8 to 256 characters.", json_schema_extra=SECRET
     )
 
 
@@ -282,12 +284,12 @@ class AwsApi(Section):
         Simulation(), description="What happens with `simulate: aws`, and how often."
     )
 
-    @model_validator(mode="after")
-    def _simulation_is_on(self) -> AwsApi:
-        if self.simulate == "nothing" and self.simulation != Simulation():
-            reason = "simulation means nothing without simulate: aws"
-            raise PydanticCustomError("refused", "{reason}", {"reason": reason})
-        return self
+    @field_validator("simulation")
+    @classmethod
+    def _simulation_is_on(cls, value: Simulation, info: ValidationInfo) -> Simulation:
+        if info.data.get("simulate") == "nothing" and value != Simulation():
+            raise PydanticCustomError("refused", "means nothing without simulate: aws")
+        return value
 
 
 class LimitsSection(Section):
@@ -304,6 +306,7 @@ class LimitsSection(Section):
     )
     prefetch_max: int = Field(
         _LIMITS.prefetch_max,
+        validate_default=True,
         ge=1,
         le=65_535,
         description="Unsettled deliveries of any consumer, whatever it asks for.",
@@ -399,15 +402,14 @@ class LimitsSection(Section):
         description="Bytes that one open transaction may hold.",
     )
 
-    @model_validator(mode="after")
-    def _default_within_the_bound(self) -> LimitsSection:
-        if self.prefetch_max < self.prefetch_default:
-            reason = (
-                f"prefetch_max, {self.prefetch_max}, is below prefetch_default,"
-                f" {self.prefetch_default}"
-            )
+    @field_validator("prefetch_max")
+    @classmethod
+    def _default_within_the_bound(cls, value: int, info: ValidationInfo) -> int:
+        default = info.data.get("prefetch_default")
+        if default is not None and value < default:
+            reason = f"is {value}, below prefetch_default, {default}"
             raise PydanticCustomError("refused", "{reason}", {"reason": reason})
-        return self
+        return value
 
 
 class Log(Section):

@@ -95,7 +95,8 @@ def _range(option: FieldInfo) -> str:
 
 def _help(option: FieldInfo | None) -> str:
     description = option.description if option is not None else None
-    return (description or "it has no default").split(". ")[0].rstrip(".").lower()
+    sentence = (description or "it has no default").split(". ")[0].rstrip(".")
+    return sentence[0].lower() + sentence[1:]
 
 
 def _resolve(location: Path) -> tuple[Path, type[BaseModel] | None, FieldInfo | None]:

@@ -50,4 +50,4 @@ def test_a_program_that_retries_gets_everything_through(tmp_path: Path) -> None:
 def test_numbers_without_the_mode_are_a_mistake(tmp_path: Path) -> None:
     ended = run_landbridge("check", "--set=aws_api.simulation.seed=3", directory=tmp_path)
     assert ended.returncode != 0
-    assert "simulation means nothing without simulate: aws" in ended.stderr + ended.stdout
+    assert "simulation: means nothing without simulate: aws" in ended.stderr + ended.stdout

@@ -122,7 +122,7 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
     )
     found = mistakes_of(loaded, text)
     for start in (
-        "f.yaml:1: backend: durability means nothing to the aws backend",
+        "f.yaml:1: backend.durability: means nothing to the aws backend",
         "f.yaml:2: user: is no option; did you mean 'users'?",
         "f.yaml:4: users[0].name: must be text",
         "f.yaml:4: users[0].password_hash: is not a password hash",
@@ -133,16 +133,17 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         "f.yaml:8: listeners.openwire: openwire is not spoken yet",
         "f.yaml:9: listeners.w.protocol: 'stmp' is no protocol; did you mean 'stomp'?",
         "f.yaml:10: listeners.aws.port: the environment has no PORT",
+        "f.yaml:10: listeners.aws: 0.0.0.0 is not loopback and there are no access keys",
         "f.yaml:12: routes[0].filter_scope: must be 'attributes' or 'body', not 'head'",
         "f.yaml:13: routes[1].from: address 'stmp:/queue/a' does not begin with one of",
         "f.yaml:14: log.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'",
         "f.yaml:15: limits.prefetch_max: must be a whole number, not true",
-        "f.yaml:16: queues[0].dead_letter: needs a queue or a topic",
-        "f.yaml:16: queues[1].namespace: 'staging' (known: /; others go under namespaces)",
+        "f.yaml:16: queues[0].dead_letter.topic: is missing: a queue or a topic is needed",
+        "f.yaml:16: queues[1].namespace: 'staging' is no namespace (known: /;",
     ):
         assert any(line.startswith(start) for line in found), (start, found)
     assert "hunter2" not in "".join(found)
-    assert len(found) == 17
+    assert len(found) == 18
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,11 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "f.yaml:1: queues[1]: 'a' in namespace '/' is given twice",
         ),
         ("queues: [{name: q}, {name: q}]", "f.yaml:1: queues[1]: "),
-        ("queues: [{name: q, fifo: true}]", "f.yaml:1: queues[0]: names of FIFO queues"),
-        ("limits: {prefetch_max: 199}", "f.yaml:1: limits: prefetch_max, 199, is below"),
+        ("queues: [{name: q, fifo: true}]", "f.yaml:1: queues[0].fifo: names of FIFO queues"),
+        (
+            "limits: {prefetch_max: 199}",
+            "f.yaml:1: limits.prefetch_max: is 199, below ",
+        ),
         (
             "listeners: {stomp: {}, b: {protocol: stomp, bind: 0.0.0.0, anonymous: true}}",
             "f.yaml:1: listeners.b.port: 0.0.0.0:61613 is taken by listener 'stomp' already",
@@ -192,6 +196,88 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
 def test_a_mistake(loaded: Load, text: str, message: str) -> None:
     found = mistakes_of(loaded, text)
     assert any(line.startswith(message) for line in found), found
+
+
+def test_no_mistake_hides_another_one(loaded: Load) -> None:
+    text = (
+        "backend: {region: eu-west-1, prefix: 'a b'}\n"
+        "users: [{name: a, password_hash: x}, {name: a}]\n"
+        "listeners:\n"
+        "  stomp: {port: no, namespace: nowhere, tls: {certificate: no.pem}}\n"
+        "  aws: {websocket: true, namespace: nowhere, bind: 0.0.0.0}\n"
+        "routes:\n"
+        "  - {from: foo:bar, to: []}\n"
+        "  - {from: sqs:a, filter: {a: {b: 1}}, set: {attributes: {n: '{nobody}'}}}\n"
+        "queues:\n"
+        "  - {name: a, namespace: nowhere, length_max: many, fifo: true}\n"
+        "  - {nam: q}\n"
+        "  - {name: a, namespace: nowhere}\n"
+        "aws_api: {simulation: {seed: 3}, purge_interval_seconds: -1}\n"
+        "limits: {prefetch_default: 300, prefetch_max: 200, connections_max: 0}\n"
+    )
+    paths = [line.partition(": ")[2].partition(": ")[0] for line in mistakes_of(loaded, text)]
+    assert sorted(paths) == sorted(
+        [
+            "backend.region",
+            "backend.prefix",
+            "users[0].password_hash",
+            "users[1]",
+            "listeners.stomp.port",
+            "listeners.stomp.tls",
+            "listeners.stomp.namespace",
+            "listeners.aws",
+            "listeners.aws.websocket",
+            "listeners.aws.namespace",
+            "routes[0].to",
+            "routes[0].from",
+            "routes[1].to",
+            "routes[1].filter",
+            "routes[1].set.attributes.n",
+            "queues[0].length_max",
+            "queues[0].fifo",
+            "queues[0].namespace",
+            "queues[1].name",
+            "queues[1].nam",
+            "queues[2]",
+            "queues[2].namespace",
+            "aws_api.purge_interval_seconds",
+            "aws_api.simulation",
+            "limits.prefetch_max",
+            "limits.connections_max",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("backend: {kind: embeded, region: eu-west-1}", "backend.kind"),
+        ("users: {name: a}\nlisteners: {stomp: {bind: 0.0.0.0}}", "users"),
+        ("backend: {path: 5}\nlisteners: {stomp: {bind: 0.0.0.0}}", "backend.path"),
+        ("listeners: {stomp: {}, o: {protocol: stomp, port: x}}", "listeners.o.port"),
+        ("listeners: {stomp: {tls: {certificate: no.pem, key: 5}}}", "listeners.stomp.tls.key"),
+        ("listeners: {stomp: {namespace: '5'}}\nnamespaces: [5]", "namespaces[0]"),
+        ("listeners: 5", "listeners"),
+        ("queues: [{name: a, namespace: 5}, {name: a}]", "queues[0].namespace"),
+        ("queues: [{name: a.fifo, fifo: yes}]", "queues[0].fifo"),
+        ("queues: [{name: q, dead_letter: {queue: 5}}]", "queues[0].dead_letter.queue"),
+        ("routes: [{from: 5, to: 'sqs:{line}'}]", "routes[0].from"),
+        (
+            "routes: [{from: sqs:a, to: sqs:b, filter: {a: {b: [1]}}, filter_scope: bdy}]",
+            "routes[0].filter_scope",
+        ),
+    ],
+)
+def test_nothing_is_said_about_what_stands_in_for_a_wrong_value(
+    loaded: Load, text: str, path: str
+) -> None:
+    (found,) = mistakes_of(loaded, text)
+    assert found.partition(": ")[2].startswith(f"{path}: ")
+
+
+def test_a_path_of_the_command_line_is_named_once(loaded: Load) -> None:
+    (found,) = mistakes_of(loaded, None, "listeners.stomp.port=abc")
+    assert found == "--set listeners.stomp.port: must be a whole number, not 'abc'"
 
 
 def test_secrets_are_not_shown_in_mistakes(loaded: Load) -> None:
