@@ -20,7 +20,7 @@ def _stomp(dice: random.Random) -> None:
 
 
 def _mqtt(dice: random.Random) -> None:
-    connection = MqttServer(0.0, test_mqtt_decoder.LIMITS)
+    connection = MqttServer(test_mqtt_decoder.LIMITS, 0.0)
     test_mqtt_decoder.feed(connection, test_mqtt_decoder.mutated(dice), dice)
 
 

@@ -14,7 +14,7 @@ from adapters.mqtt.events import (
     PublishesReceived,
     ReleasesReceived,
 )
-from adapters.mqtt.limits import ConnectionLimits
+from adapters.mqtt.limits import DEFAULT_LIMITS, ConnectionLimits
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.properties import Properties
 from adapters.mqtt.server import ServerConnection
@@ -98,7 +98,7 @@ def test_a_large_packet_is_looked_at_twice_however_many_chunks_it_has() -> None:
             return super()._decode(data)
 
     transcript = Transcript()
-    transcript.connection = Counting(0.0)
+    transcript.connection = Counting(DEFAULT_LIMITS, 0.0)
     transcript.connect(V3_1_1)
     looked_at.clear()
     wire = b"\x30\xc3\x84\x3d" + b"\x00\x01a" + b"x" * 1_000_000
