@@ -55,7 +55,9 @@ class Duty(ABC):
     def __init__(self, node: Node, queue: AwsQueue) -> None:
         self._node = node
         self._queue = queue
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0
+        """When the timer is due (the loop's time); uvloop's do not tell it once they are."""
         self._looking = False
         self._again: float | None = None
         """While it looks: when it was asked to look again (the loop's time)."""
@@ -79,10 +81,10 @@ class Duty(ABC):
         at = self._node.loop.time() + max(seconds, 0.0)
         if self._looking:
             self._again = at if self._again is None else min(self._again, at)
-        elif self._timer is None:
-            self._timer = self._node.loop.call_at(at, self._ring)
-        elif at < self._timer.when():
-            self._timer.cancel()
+        elif self._timer is None or at < self._rings_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._rings_at = at
             self._timer = self._node.loop.call_at(at, self._ring)
 
     def end(self) -> None:

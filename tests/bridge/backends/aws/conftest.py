@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
@@ -21,7 +23,7 @@ from tests.support.moto_server import moto_server
 QUICK = AwsLimits(
     retry_delay_seconds=0.001,
     retry_delay_seconds_max=0.01,
-    close_seconds_max=1.0,
+    close_seconds_max=10.0,
     poll_wait_seconds=1,
 )
 AT_MOTO = AwsLimits(
@@ -67,6 +69,13 @@ def received(*bodies: str, count: int = 1) -> Answer:
         for body in bodies
     ]
     return 200, {"Messages": messages}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of the program: what it hands out differs from asyncio's in small things."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
