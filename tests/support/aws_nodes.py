@@ -35,6 +35,7 @@ from bridge.messaging.model import (
     UnitOfWork,
 )
 from bridge.messaging.ports import Queue
+from bridge.routing.dead_letters import DeadLetters
 from bridge.routing.faces import FaceRouting, RoutedUses
 from bridge.routing.router import Router
 from bridge.routing.rules import Rule, compile_rules
@@ -46,7 +47,7 @@ QUICK: Final = AwsLimits(
     retry_delay_seconds=0.01,
     retry_delay_seconds_max=0.1,
     poll_wait_seconds=1,
-    close_seconds_max=3.0,
+    close_seconds_max=20.0,
     topics_look_seconds=0.05,
     topic_retry_seconds=0.2,
 )
@@ -70,7 +71,7 @@ def cloud(url: str, service: str) -> Any:
     )
 
 
-async def eventually(met: Callable[[], Any], seconds: float = 30.0) -> Any:
+async def eventually(met: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Ask until the answer is true; asked in a thread, since boto3 blocks. Returns the answer."""
     async with asyncio.timeout(seconds):
         while not (answer := await asyncio.to_thread(met)):
@@ -154,6 +155,7 @@ async def node(
 
             neighbours.remove, neighbours.restore = remove, topology.restore
             router = Router(topology, backend.store, compile_rules(rules))
+            backend.store.use_dead_letterer(DeadLetters(router, clock, tasks.create_task))
             topology.faces = backend.faces
             await declare_topics(router.rules, topology)
             incoming = FaceRouting(router, tasks.create_task).incoming

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.counters import CallCounters
-from bridge.backends.aws.credentials import Credentials, Resolved, resolve
+from bridge.backends.aws.credentials import Resolved, resolve
 from bridge.backends.aws.leases import AwsLeases
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.node import Node
@@ -147,7 +147,14 @@ class AwsBackend:
             node_id=lambda: state.membership.id,
         )
         node.opened = True
-        self._tasks.spawn(self._keep_credentials(resolved.credentials))
+        limits = self._limits
+        self._tasks.spawn(
+            node.repeat(
+                "AWS credentials were not renewed",
+                lambda: limits.credentials_check_seconds,
+                resolved.credentials.refresh,
+            )
+        )
 
     def _lapsed(self) -> None:
         """The other nodes may go on without this one: it lets go of all, and joins them again."""
@@ -208,11 +215,6 @@ class AwsBackend:
             counters=self.counters,
             limits=self._limits,
         )
-
-    async def _keep_credentials(self, credentials: Credentials) -> None:
-        while True:
-            await asyncio.sleep(self._limits.credentials_check_seconds)
-            await credentials.refresh()
 
 
 def _first(errors: BaseExceptionGroup[MessagingError]) -> BaseException:

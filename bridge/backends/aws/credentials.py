@@ -7,6 +7,7 @@ The standard chain applies (environment, profiles, web identity, containers, ins
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from bridge.backends.aws.connections import Endpoint, endpoint_from_url
 from bridge.backends.aws.signing import Keys
 from bridge.messaging.errors import StoreUnavailable
 
+_log = logging.getLogger("landbridge.aws")
+
 
 class Credentials:
     """The keys to sign with now; botocore renews those that end."""
@@ -28,8 +31,13 @@ class Credentials:
         self.keys = _keys_of(source)
 
     async def refresh(self) -> None:
-        """Take over what the source says now; it asks its provider only when it has to."""
-        self.keys = await asyncio.to_thread(_keys_of, self._source)
+        """Take over what the source says now; it asks its provider only when it has to. Where the
+        provider cannot be asked, the keys stay as they are.
+        """
+        try:
+            self.keys = await asyncio.to_thread(_keys_of, self._source)
+        except (botocore.exceptions.BotoCoreError, OSError, RuntimeError) as error:
+            _log.warning("AWS credentials were not renewed: %s", error)
 
 
 class Resolved:

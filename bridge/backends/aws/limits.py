@@ -108,6 +108,12 @@ class AwsLimits:
     """Messages of one topic in SNS that are on their way to queues here."""
     inbox_look_seconds: float = 0.5
     """How often a node looks whether it needs its inbox."""
+    inbox_linger_seconds: float = 300.0
+    """How long an inbox stays whose node is gone, which may come back under another id; longer than
+    anything is on its way to it (`send_seconds_max`).
+    """
+    inbox_retry_seconds: int = 5
+    """How long what a transient queue could not take now stays in the inbox until the next try."""
     inbox_messages_max: int = 1_000
     """Messages for transient queues of this node that are on their way into them."""
     queues_swept_at_once_max: int = 100

@@ -10,7 +10,7 @@ change of the catalogue is answered when every live node is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from bridge.backends.aws.errors import AwsError
@@ -102,19 +102,19 @@ class Membership:
             # They will see that it has stopped.
             return
 
-    async def keep(self, then: Callable[[], Any]) -> None:
+    async def keep(self, then: Callable[[], Awaitable[None]]) -> None:
         """Beat, look at the others and do `then`, again and again; until cancelled."""
-        while True:
-            await asyncio.sleep(self._node.limits.lease_beat_seconds)
-            try:
-                await self._beat()
-                await self.look()
-                await then()
-            except AwsError:
-                # The lease ends by itself if this goes on.
-                continue
-            except Exception as error:  # noqa: BLE001 - reported; the next turn beats again
-                self._node.report("the node's place was not looked after", error)
+
+        async def turn() -> None:
+            # Where it fails, and goes on to fail, the lease ends by itself.
+            await self._beat()
+            await self.look()
+            await then()
+
+        limits = self._node.limits
+        await self._node.repeat(
+            "the node's place was not looked after", lambda: limits.lease_beat_seconds, turn
+        )
 
     async def _beat(self) -> None:
         if not self._joined:
@@ -238,14 +238,14 @@ class Membership:
                 try:
                     await self.look()
                     left = self._unanswered(asked)
+                except AwsError:
+                    # They wait as long as they may, and no longer.
+                    left = [each for each in asked if not each[1].done()]
                 finally:
                     self._waiting = [*left, *self._waiting]
                 if left:
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.5, limits.follow_seconds)
-        except AwsError:
-            # They wait as long as they may.
-            return
         finally:
             self._asking = False
 

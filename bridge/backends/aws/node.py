@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.payloads import Payloads
 from bridge.backends.aws.service import Service
-from bridge.backends.aws.tasks import Tasks
+from bridge.backends.aws.tasks import Tasks, repeat
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
@@ -50,6 +50,12 @@ class Node:
             callback(argument)
         except Exception as error:  # noqa: BLE001 - reported, with its traceback
             self.report(f"{callback!r} failed in the store's turn", error)
+
+    async def repeat(
+        self, failed: str, pause_seconds: Callable[[], float], turn: Callable[[], Awaitable[None]]
+    ) -> None:
+        """See `tasks.repeat`; `failed` is what is said of a turn that made a mistake."""
+        await repeat(pause_seconds, turn, lambda error: self.report(failed, error))
 
     def report(self, message: str, error: Exception) -> None:
         """Tell of a mistake in here that must not end what goes on for ever."""

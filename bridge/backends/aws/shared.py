@@ -98,19 +98,18 @@ class SharedLane(Lane):
     async def follow(self) -> None:
         """Apply what other nodes write, soon after they did; until cancelled."""
         limits, clock = self._node.limits, self._node.clock
-        while True:
+
+        def pause_seconds() -> float:
             # A client that declares its topology waits for every node with each step.
             lately = clock.monotonic() - self._awaited_at < limits.follow_closely_seconds_max
-            await asyncio.sleep(limits.follow_closely_seconds if lately else limits.follow_seconds)
-            if not self._membership.held:
-                continue
-            try:
+            return limits.follow_closely_seconds if lately else limits.follow_seconds
+
+        async def turn() -> None:
+            # Where it fails, and goes on to fail, the node's lease ends.
+            if self._membership.held:
                 await self.catch_up()
-            except AwsError:
-                # Tried again for a while already; the node's lease ends if this goes on.
-                continue
-            except Exception as error:  # noqa: BLE001 - reported; the others wait for this node
-                self._node.report("the state's log was not followed", error)
+
+        await self._node.repeat("the state's log was not followed", pause_seconds, turn)
 
     async def catch_up(self) -> None:
         """Apply all that was written before this was called. Raises `AwsError`."""

@@ -9,7 +9,7 @@ process's memory, which the composition root provides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +26,7 @@ from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.newborn import Newborn
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
+from bridge.backends.aws.parcels import Refused
 from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Seen, Surroundings
 from bridge.backends.aws.returns import Counts, Returns
@@ -99,7 +100,7 @@ class AwsStore:
         self.duties = Duties(node, state, leases, self.submit)
         self.duties.follow(self.directory.by_sqs_name)
         self.transient = TransientQueues(
-            node, state, self.directory, local, self._commit, self.submit
+            node, state, self.directory, local, self._commit, self.submit, self._dead_letter
         )
         node.sqs.not_known_yet = Newborn(node, self.directory.by_sqs_name)
         self._surroundings = Surroundings(
@@ -229,11 +230,15 @@ class AwsStore:
         for delivery in unit.deletes:
             if isinstance(delivery, AwsDelivery):
                 delivery.queue.delete(delivery, waiting)
+            elif isinstance(delivery, Refused):
+                delivery.settle(True)
             else:
                 local.deletes.append(delivery)
         for delivery in unit.releases:
             if isinstance(delivery, AwsDelivery):
                 delivery.queue.release(delivery, waiting)
+            elif isinstance(delivery, Refused):
+                delivery.settle(False)
             else:
                 local.releases.append(delivery)
         for delivery in unit.returns:
@@ -298,7 +303,7 @@ class AwsStore:
     # -- dead letters
 
     def _dead_letter(
-        self, queue: AwsQueue, deliveries: list[AwsDelivery], reason: DeadLetterReason
+        self, queue: Queue, deliveries: Sequence[Delivery], reason: DeadLetterReason
     ) -> None:
         unit = UnitOfWork()
         if self._dead_letterer is None:

@@ -1,10 +1,18 @@
-"""The owner of the backend's tasks: batches under way, long polls, renewals."""
+"""The owner of the backend's tasks: batches under way, long polls, renewals, and what goes on for
+ever.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from bridge.backends.aws.errors import AwsError
+from bridge.messaging.errors import MessagingError
+
+PAUSE_SECONDS_MAX: Final = 5.0
+"""How long a loop pauses that makes one mistake after another, unless it always pauses longer."""
 
 
 class Tasks:
@@ -18,9 +26,15 @@ class Tasks:
         await self._group.__aenter__()
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait until it is gone."""
-        for task in self._tasks:
-            task.cancel()
+        """Cancel what still runs, and what that begins as it ends; return when all is gone."""
+        while self._tasks:
+            # What was begun just now has its first turn, so that it can tidy up behind itself.
+            await asyncio.sleep(0)
+            ending = list(self._tasks)
+            for task in ending:
+                task.cancel()
+            if ending:
+                await asyncio.wait(ending)
         await self._group.__aexit__(None, None, None)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -31,6 +45,31 @@ class Tasks:
         # Closing does nothing to one that ran, and is owed to one that was cancelled before.
         task.add_done_callback(lambda _: coroutine.close())
         return task
+
+
+async def repeat(
+    pause_seconds: Callable[[], float],
+    turn: Callable[[], Awaitable[None]],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Pause and do `turn`, again and again, until cancelled: what goes on for ever goes by this.
+
+    What AWS or the store refuses is for the next turn, since the calls themselves were tried again
+    for a while. Anything else is a mistake in here: `failed` is told, and the pauses grow.
+    """
+    mistakes = 0
+    while True:
+        pause = pause_seconds()
+        await asyncio.sleep(min(pause * 2.0**mistakes, max(pause, PAUSE_SECONDS_MAX)))
+        try:
+            await turn()
+        except (AwsError, MessagingError):
+            continue
+        except Exception as error:  # noqa: BLE001 - reported; nobody else would do what this does
+            mistakes = min(mistakes + 1, 30)
+            failed(error)
+        else:
+            mistakes = 0
 
 
 async def _guarded(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
 from bridge.backends.aws.ingest import Ingest, ingest_queue, topic_of_ingest_queue
@@ -295,6 +296,8 @@ class AwsTopics:
         self._node = node
         self._topics: dict[TopicName, AwsTopic] = {}
         self._uses: TopicUses | None = None
+        self._applied: object = None
+        """The version of the uses that was looked at last."""
         self._incoming: Incoming | None = None
         self._closed = False
         self._failing: set[type[MessagingError]] = set()
@@ -379,21 +382,27 @@ class AwsTopics:
         return known
 
     async def _keep(self) -> None:
-        """Follow what is used here, and ask SNS again about what it was asked about."""
-        seen: object = None
+        limits = self._node.limits
         self._find_ingest_queues()
-        while not self._closed:
-            assert self._uses is not None, "follow gave it"
-            if (version := self._uses.version) != seen:
-                seen = version
-                self._apply(self._uses)
-            now = self._node.clock.monotonic()
-            due = [each for each in self._topics.values() if each.wanted and each.check_at <= now]
-            for start in range(0, len(due), CHECKED_AT_ONCE_MAX):
-                async with asyncio.TaskGroup() as group:
-                    for topic in due[start : start + CHECKED_AT_ONCE_MAX]:
-                        group.create_task(topic.check_unless_opening())
-            await asyncio.sleep(self._node.limits.topics_look_seconds)
+        pauses = chain([0.0], repeat(limits.topics_look_seconds))
+        await self._node.repeat(
+            "topics in SNS were not looked after", lambda: next(pauses), self._look
+        )
+
+    async def _look(self) -> None:
+        """Follow what is used here, and ask SNS again about what it was asked about."""
+        if self._closed:
+            return
+        assert self._uses is not None, "follow gave it"
+        if (version := self._uses.version) != self._applied:
+            self._apply(self._uses)
+            self._applied = version
+        now = self._node.clock.monotonic()
+        due = [each for each in self._topics.values() if each.wanted and each.check_at <= now]
+        for start in range(0, len(due), CHECKED_AT_ONCE_MAX):
+            async with asyncio.TaskGroup() as group:
+                for topic in due[start : start + CHECKED_AT_ONCE_MAX]:
+                    group.create_task(topic.check_unless_opening())
 
     def _find_ingest_queues(self) -> None:
         """Go on with what a former process took in; what nobody wants any more ends in a while."""

@@ -3,7 +3,8 @@
 Each is an entry of the shared state with the id of its node. Another node that routes a message to
 some of them sends it once to that node's inbox queue in SQS, with their names; the node drops it
 into them. An inbox is made when it is first needed, and goes with its node: at its stop, or by a
-sweep once the others have taken it for dead; so do the entries.
+sweep some time after the others have taken it for dead; so do the entries. The time is for a node
+that comes back under another id: it still takes out what was confirmed into its former inbox.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bridge.backends.aws.errors import AwsError, messaging_error_from
-from bridge.backends.aws.inbox import Inbox, addressed_to, inbox_queue, node_of_inbox_queue
+from bridge.backends.aws.inbox import Inbox, inbox_queue, node_of_inbox_queue
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.parcels import DeadLetter, Parcels, addressed_to
 from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.errors import (
     MessagingError,
@@ -83,6 +85,7 @@ class TransientQueues:
         local: Store,
         commit: Commit,
         submit: Callable[[UnitOfWork], None],
+        dead_letter: DeadLetter,
     ) -> None:
         """`commit` writes state, `submit` takes units of work."""
         self._node = node
@@ -94,7 +97,15 @@ class TransientQueues:
         self._remote: dict[QueueName, RemoteQueue] = {}
         self._inboxes: dict[str, AwsQueue] = {}
         self._opening: dict[str, list[tuple[UnitOfWork, int, Message, float]]] = {}
-        self._inbox = Inbox(node, local, submit)
+        self._parcels = Parcels(node, local, submit, dead_letter)
+        self._listening: dict[str, Inbox] = {}
+        """By the id under which this node has or had the inbox."""
+        self._former: dict[str, float] = {}
+        """Ids that it had, and until when it looks for what was sent to it as such (monotonic)."""
+        self._ownerless: dict[QueueName, float] = {}
+        """Inboxes of nodes that are gone, and since when (monotonic)."""
+        self._untidy = False
+        """Whether there may be entries of queues that this node has no more."""
         self._swept_at = 0.0
         self._closed = False
         self._restoring = False
@@ -125,7 +136,12 @@ class TransientQueues:
             StateChange(KIND_TRANSIENT, key, value)
             for key, value in self._state.scan(KIND_TRANSIENT)
         )
-        self._node.tasks.spawn(self._keep())
+        limits = self._node.limits
+        self._node.tasks.spawn(
+            self._node.repeat(
+                "the inbox was not looked after", lambda: limits.inbox_look_seconds, self._look
+            )
+        )
 
     # -- this node's
 
@@ -138,6 +154,8 @@ class TransientQueues:
             await self._commit([self._entry(queue)], agreed=True)
         except BaseException as error:
             self._own.pop(queue.name, None)
+            # It may be stored all the same: nobody waits any more, or the answer was lost.
+            self._untidy = True
             await self._local.delete_queue(queue)
             remote = self._remote.get(queue.name)
             if isinstance(error, StateConflict) and remote is not None:
@@ -158,12 +176,16 @@ class TransientQueues:
         except StateConflict:
             # Its node has come back, and says that it is there.
             return
+        except BaseException:
+            self._untidy = True
+            raise
 
     def lapsed(self) -> None:
         """The others may take this node for dead: what they delete now stays."""
         self._restoring = True
         self._lapses += 1
-        self._inbox.stop()
+        now = self._node.clock.monotonic()
+        self._former[self._members.id] = now + self._node.limits.inbox_linger_seconds
 
     async def rejoined(self) -> None:
         """This node has another id, and the others may have forgotten all that it had. Raises
@@ -184,13 +206,14 @@ class TransientQueues:
     async def close(self) -> None:
         """Take nothing more. Entries of queues that are still there go with this node's place."""
         self._closed = True
-        self._inbox.stop()
-        inbox = self._directory.queues.get(inbox_queue(self._members.id))
-        if inbox is None:
-            return
+        for inbox in self._listening.values():
+            inbox.stop()
         try:
             async with asyncio.timeout(self._node.limits.close_seconds_max):
-                await self._directory.delete(inbox)
+                for node_id in [*self._former, self._members.id]:
+                    queue = self._directory.queues.get(inbox_queue(node_id))
+                    if queue is not None:
+                        await self._directory.delete(queue)
         except (MessagingError, TimeoutError):
             # The other nodes sweep it up.
             return
@@ -304,35 +327,56 @@ class TransientQueues:
 
     # -- now and then
 
-    async def _keep(self) -> None:
-        """Listen while there is somebody to hear from, and sweep up after nodes that died."""
-        while True:
-            await asyncio.sleep(self._node.limits.inbox_look_seconds)
-            try:
-                await self._look()
-            except (MessagingError, AwsError):
-                # The next turn tries again.
-                continue
-            except Exception as error:  # noqa: BLE001 - reported; the next turn looks again
-                self._node.loop.call_exception_handler(
-                    {"message": "the inbox was not looked after", "exception": error}
-                )
-
     async def _look(self) -> None:
+        """Listen while there is somebody to hear from, and sweep up after nodes that died."""
         if self._closed or not self._members.held:
             return
-        others = len(self._members.peers) > 1
-        if self._own and others and not self._inbox.running:
-            lapses = self._lapses
-            await self._inbox.start(await self._inbox_of(self._members.id))
-            if lapses != self._lapses:
-                # It is the inbox of an id that this node has no longer.
-                self._inbox.stop()
+        await self._listen()
         now = self._node.clock.monotonic()
         if now - self._swept_at >= self._node.limits.lease_beat_seconds:
             self._swept_at = now
+            await self._tidy_up()
             if self._members.leads:
                 await self._sweep()
+
+    async def _listen(self) -> None:
+        """Receive from the inbox, and from those that this node had under other ids."""
+        own = self._members.id
+        now = self._node.clock.monotonic()
+        for node_id, until in list(self._former.items()):
+            if until <= now:
+                del self._former[node_id]
+                former = self._listening.pop(node_id, None)
+                if former is not None:
+                    former.stop()
+        for node_id in [*self._former, own]:
+            inbox = self._listening.get(node_id)
+            if inbox is not None and inbox.running:
+                continue
+            queue = self._directory.queues.get(inbox_queue(node_id))
+            if queue is None and node_id == own and self._own and len(self._members.peers) > 1:
+                queue = await self._inbox_of(node_id)
+            if queue is not None:
+                inbox = self._listening[node_id] = Inbox(self._node, self._parcels)
+                await inbox.start(queue)
+
+    async def _tidy_up(self) -> None:
+        """Remove entries of queues that this node has no more, where that failed before."""
+        for node_id in [each for each, inbox in self._inboxes.items() if inbox.deleted]:
+            del self._inboxes[node_id]
+        if not self._untidy:
+            return
+        self._untidy = False
+        left = [
+            StateChange(KIND_TRANSIENT, key, None)
+            for key, value in self._state.scan(KIND_TRANSIENT)
+            if _decode(value).node == self._members.id and _name(key) not in self._own
+        ]
+        if left:
+            try:
+                await self._commit(left, agreed=True)
+            except MessagingError:
+                self._untidy = True
 
     async def _sweep(self) -> None:
         """Remove what nodes left behind that are no more."""
@@ -341,13 +385,22 @@ class TransientQueues:
         for node_id in gone:
             if not await self._members.is_live(node_id):
                 await self._remove_all_of(node_id)
+        await self._sweep_inboxes()
+
+    async def _sweep_inboxes(self) -> None:
+        """Remove the inboxes of nodes that have been gone for a while."""
+        now = self._node.clock.monotonic()
+        known, self._ownerless = self._ownerless, {}
         for inbox in self._directory.all():
             owner = node_of_inbox_queue(inbox.name)
             if owner is None or owner in self._members.peers:
                 continue
-            if not await self._members.is_live(owner):
+            if await self._members.is_live(owner):
+                continue
+            since = self._ownerless[inbox.name] = known.get(inbox.name, now)
+            if now - since >= self._node.limits.inbox_linger_seconds:
                 await self._directory.delete(inbox)
-                self._inboxes.pop(owner, None)
+                del self._ownerless[inbox.name]
 
     async def _remove_all_of(self, node_id: str) -> None:
         """Remove the queues of a node that is no more, many at a time: they share writes."""

@@ -13,16 +13,27 @@ import pytest
 
 from bridge.backends.aws import Mode
 from bridge.backends.aws.inbox import inbox_queue
+from bridge.backends.aws.membership import Membership
 from bridge.backends.aws.queues import AwsQueue
-from bridge.messaging.errors import ResourceLocked, TopicDoesNotExist
-from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName
+from bridge.backends.aws.transient import TransientQueues
+from bridge.messaging.errors import ResourceLocked, StoreUnavailable, TopicDoesNotExist
+from bridge.messaging.model import (
+    DeadLetterTarget,
+    Message,
+    Origin,
+    Overflow,
+    Publish,
+    QueueName,
+    TopicName,
+    UnitOfWork,
+)
 from bridge.messaging.names import sqs_name
 from bridge.messaging.ports import Queue
 from tests.support.aws_nodes import Node, cloud, eventually, node, table_name
 from tests.support.moto_server import moto_server
 from tests.support.stores import Collector, consume
 
-BEATS = {"lease_seconds": 2.0, "lease_beat_seconds": 0.3, "inbox_look_seconds": 0.05}
+BEATS = {"lease_seconds": 10.0, "lease_beat_seconds": 0.3, "inbox_look_seconds": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +61,16 @@ class Cluster:
             table=f"{self.prefix}state",
             bounds=bounds,
             **options,
+        )
+
+    def held(self, at: Node) -> int:
+        """How many messages from SQS a node has."""
+        assert at.backend._store is not None
+        inboxes = [each for each in at.backend._store.directory.all() if "inbox-" in each.sqs_name]
+        return sum(
+            each.receiver is not None
+            for each in at.backend._store._holder._held.values()
+            if each.queue in inboxes
         )
 
     def queues(self) -> list[str]:
@@ -207,13 +228,18 @@ async def test_a_node_that_was_taken_for_dead_comes_back(cluster: Cluster) -> No
         await heard.expect(1)
 
 
-async def test_a_place_lost_while_the_inbox_opens_is_not_listened_for(cluster: Cluster) -> None:
+def parts_of(at: Node) -> tuple[TransientQueues, Membership]:
+    assert at.backend._store is not None
+    assert at.backend._state is not None
+    return at.backend._store.transient, at.backend._state.membership
+
+
+async def test_a_place_lost_while_the_inbox_opens(cluster: Cluster) -> None:
     bounds = {"inbox_look_seconds": 1_000.0}
     async with cluster.node() as one, cluster.node(bounds=bounds) as other:
         await listener(other, "there", "#")
-        assert other.backend._store is not None
-        assert other.backend._state is not None
-        transient, membership = other.backend._store.transient, other.backend._state.membership
+        transient, membership = parts_of(other)
+        former = membership.id
         await membership.look()
         open_inbox = transient._inbox_of
 
@@ -222,17 +248,149 @@ async def test_a_place_lost_while_the_inbox_opens_is_not_listened_for(cluster: C
             membership.lapse()
             return inbox
 
-        def listens() -> bool:
-            return transient._inbox.running
+        def listens() -> set[str]:
+            return {each for each, inbox in transient._listening.items() if inbox.running}
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(transient, "_inbox_of", open_and_lapse)
             await transient._look()
-        assert not listens()
+        assert listens() == {former}
         await eventually(lambda: other.backend.healthy)
         await transient._look()
-        assert listens()
+        assert listens() == {former, membership.id}
         assert one.backend.healthy
+
+
+async def test_what_was_confirmed_to_a_former_place_arrives(cluster: Cluster) -> None:
+    bounds = {"inbox_look_seconds": 1_000.0}
+    async with cluster.node() as one, cluster.node(bounds=bounds) as other:
+        heard = await listener(other, "there", "#")
+        here, _ = parts_of(one)
+        there, membership = parts_of(other)
+        former = membership.id
+        # It is confirmed, and waits in the inbox of a node that is lost to the others.
+        assert await one.publish("amq.topic", "a", b"before")
+        membership.lapse()
+        await eventually(lambda: other.backend.healthy and membership.id != former)
+        await eventually(lambda: getattr(known(one, "there"), "node_id", "") == membership.id)
+        await here._sweep()
+        assert await one.publish("amq.topic", "a", b"after")
+        await there._look()
+        await heard.expect(2)
+        assert sorted(heard.bodies) == ["after", "before"]
+
+
+async def test_inboxes_of_nodes_that_are_gone_go_in_the_end(cluster: Cluster) -> None:
+    async with cluster.node(bounds={"inbox_linger_seconds": 3.0}) as one:
+        transient, _ = parts_of(one)
+        await transient._inbox_of("gone")
+        name = sqs_name(inbox_queue("gone"), prefix=cluster.prefix)
+        assert cluster.queues() == [name]
+        await transient._sweep()
+        assert cluster.queues() == [name]
+        await eventually(lambda: not cluster.queues())
+
+
+async def test_the_last_one_to_send_need_not_stay(cluster: Cluster) -> None:
+    bounds = {"inbox_look_seconds": 1_000.0}
+    async with cluster.node(bounds=bounds) as one:
+        heard = await listener(one, "here", "#")
+        async with cluster.node() as other:
+            assert await other.publish("amq.topic", "a")
+        transient, membership = parts_of(one)
+        await eventually(lambda: len(membership.peers) == 1)
+        await transient._look()
+        await heard.expect(1)
+
+
+# -- what a queue does not take
+
+
+async def dead_letters(at: Node, name: str = "landbridge-dead-letters") -> list[Message]:
+    """What is among them, once there is something."""
+    await eventually(lambda: known(at, name) is not None)
+    queue = known(at, name)
+    assert queue is not None
+    heard = await consume(at.backend.store, queue, credit=100)
+    return [each.message for each in await heard.expect(1)]
+
+
+@pytest.mark.parametrize("target", [None, "graves"])
+async def test_what_a_full_queue_elsewhere_refuses_is_dead(
+    cluster: Cluster, target: str | None
+) -> None:
+    settings = {
+        "length_max": 1,
+        "overflow": Overflow.REJECT_PUBLISH,
+        "dead_letter": None if target is None else DeadLetterTarget("", target),
+    }
+    async with cluster.node() as one, cluster.node() as other:
+        if target is not None:
+            await other.queue(target)
+        full = await other.queue("full", transient=True, **settings)
+        await other.bind("amq.topic", full, "#")
+        room = await listener(other, "room", "#")
+        assert await one.publish("amq.topic", "a", b"first")
+        await room.expect(1)
+        assert await one.publish("amq.topic", "a", b"second")
+        await room.expect(2)
+        (dead,) = await dead_letters(other, target or "landbridge-dead-letters")
+        assert dead.body == b"second"
+        assert dead.headers["x-first-death-queue"] == "full"
+        assert dead.headers["x-first-death-reason"] == ("maxlen" if target else "rejected")
+        assert (await other.backend.store.counts(full)).visible == 1
+        await eventually(lambda: not cluster.held(other))
+
+
+async def test_a_message_that_is_for_nobody_known_is_dead(cluster: Cluster) -> None:
+    async with cluster.node() as one, cluster.node() as other:
+        await listener(other, "there", "#")
+        assert await one.publish("amq.topic", "a")
+        name = sqs_name(inbox_queue(other.backend.leases.node_id), prefix=cluster.prefix)
+        sqs = cloud(cluster.url, "sqs")
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="strange")
+        (dead,) = await dead_letters(other)
+        assert dead.body == b"strange"
+        assert dead.headers["x-first-death-queue"] == name
+        await eventually(lambda: not cluster.held(other))
+
+
+async def test_what_cannot_be_taken_now_comes_again(cluster: Cluster) -> None:
+    async with (
+        cluster.node() as one,
+        cluster.node(bounds={"inbox_retry_seconds": 0}) as other,
+    ):
+        heard, also = await listener(other, "there", "#"), await listener(other, "also", "#")
+        transient, _ = parts_of(other)
+        local = transient._parcels._local
+        store, tries = local.submit, 0
+
+        def refuse_once(unit: UnitOfWork) -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                store(unit)
+                return
+            taken, done = UnitOfWork(), unit.done
+            taken.sends = unit.sends[:1]
+
+            def answered(_: UnitOfWork) -> None:
+                assert done is not None
+                unit.failures[1] = StoreUnavailable("not now")
+                done(unit)
+
+            taken.done = answered
+            store(taken)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(local, "submit", refuse_once)
+            assert await one.publish("amq.topic", "a", b"x")
+            await heard.expect(1)
+            await also.expect(1)
+            assert tries == 2
+        await eventually(lambda: not cluster.held(other))
+        assert (heard.bodies, also.bodies) == (["x"], ["x"])
 
 
 async def test_topics_that_go_with_processes(cluster: Cluster) -> None:
