@@ -248,6 +248,13 @@ class Topology(FollowedTables):
         if subscription_id is None:
             subscription = msgspec.structs.replace(subscription, id=self._new_id(subscription))
         await self._commit(self._replace_subscription(subscription))
+        if queue is not None and self.neighbours is not None and self._dangles(subscription):
+            # Another node deleted the queue first, and could not know of this.
+            if self.subscription(subscription.id) is subscription:
+                change = _Change()
+                self._remove_subscription(subscription, change)
+                await self._commit(change)
+            raise _does_not_exist(queue)
         return subscription
 
     @_again_after_conflict
@@ -315,7 +322,11 @@ class Topology(FollowedTables):
             # Another one has its name, and its bindings.
             return 0
         await self._commit(self._forget(queue.name))
-        return await self._store.delete_queue(queue)
+        count = await self._store.delete_queue(queue)
+        if self.neighbours is not None and self._store.queue(queue.name) is None:
+            # What other nodes have bound to it before they knew.
+            await self._commit(self._forget(queue.name))
+        return count
 
     def forget_queue(self, name: QueueName) -> None:
         """Drop the bindings of a queue that the store removed by itself (idle expiry). Waits for
@@ -359,9 +370,7 @@ class Topology(FollowedTables):
         if found is not None:
             return not found.transient
         if not outlives_queue:
-            raise QueueDoesNotExist(
-                f"queue {queue.name!r} does not exist in namespace {queue.namespace!r}"
-            )
+            raise _does_not_exist(queue)
         return True
 
     def _forget(self, name: QueueName) -> _Change:
@@ -493,6 +502,12 @@ class _Change:
         self.removing: set[TopicName] = set()
         self.state: list[StateChange] = []
         self.undo: list[Callable[[], None]] = []
+
+
+def _does_not_exist(queue: QueueName) -> QueueDoesNotExist:
+    return QueueDoesNotExist(
+        f"queue {queue.name!r} does not exist in namespace {queue.namespace!r}"
+    )
 
 
 def _policy_text(policy: str | Mapping[str, Any] | None) -> str | None:
