@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from bridge.chosen_backend import StartRefused
@@ -15,6 +17,7 @@ from bridge.messaging.model import (
     RedrivePolicy,
 )
 from bridge.messaging.names import FIFO_SUFFIX
+from bridge.messaging.ports import Queue as StoredQueue
 from bridge.messaging.ports import Store
 from bridge.routing.rules import Rules
 from bridge.routing.topology import Topology
@@ -23,7 +26,7 @@ from bridge.routing.topology import Topology
 def check_queues(loaded: Loaded, store: Store) -> None:
     """Raise `StartRefused` where a queue exists as something that it cannot be turned from."""
     for declared in loaded.config.queues:
-        queue = store.queue(QueueName(declared.namespace, declared.name))
+        queue = store.queue(_name_of(declared))
         if queue is not None and queue.settings.fifo is not declared.fifo:
             kind = "a FIFO queue" if queue.settings.fifo else "a standard queue"
             raise StartRefused(
@@ -33,19 +36,39 @@ def check_queues(loaded: Loaded, store: Store) -> None:
 
 
 async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
-    """Make the queues and topics that the configuration names, and give queues their settings."""
+    """Make the queues and topics that the configuration names, and give queues their settings.
+
+    Where that fails no queue has other settings than before, though some may be new. Raises
+    `StartRefused`.
+    """
     try:
-        for declared in loaded.config.queues:
-            name = QueueName(declared.namespace, declared.name)
-            queue = await topology.ensure_queue(name, settings_of(declared, QueueSettings()))
-            settings = settings_of(declared, queue.settings)
-            if settings != queue.settings:
-                await store.change_queue(queue, settings)
+        declared = [
+            (await topology.ensure_queue(_name_of(each), settings_of(each, QueueSettings())), each)
+            for each in loaded.config.queues
+        ]
         for name in loaded.rules.queues():
             await topology.ensure_queue(name)
         await declare_topics(loaded.rules, topology)
+        await _change_settings(declared, store)
     except MessagingError as error:
         raise StartRefused(f"a configured queue or topic cannot be made: {error}") from None
+
+
+async def _change_settings(declared: list[tuple[StoredQueue, Queue]], store: Store) -> None:
+    """Give queues the settings that are declared: to all of them, or to none."""
+    former: list[tuple[StoredQueue, QueueSettings]] = []
+    try:
+        for queue, options in declared:
+            settings = settings_of(options, queue.settings)
+            if settings != queue.settings:
+                former.append((queue, queue.settings))
+                await store.change_queue(queue, settings)
+    except MessagingError:
+        for queue, settings in reversed(former):
+            # A store that refuses this too goes by them at least until it is started again.
+            with suppress(MessagingError):
+                await store.change_queue(queue, settings)
+        raise
 
 
 async def declare_topics(rules: Rules, topology: Topology) -> None:
@@ -84,3 +107,7 @@ def settings_of(declared: Queue, current: QueueSettings) -> QueueSettings:
         retention_seconds=declared.retention_seconds,
         redrive=RedrivePolicy(redrive.queue, redrive.receive_count_max) if redrive else None,
     )
+
+
+def _name_of(declared: Queue) -> QueueName:
+    return QueueName(declared.namespace, declared.name)
