@@ -19,7 +19,13 @@ def _namespace(value: str) -> str:
     return value
 
 
-FilePath = Annotated[Path, Field(strict=False)]
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise PydanticCustomError("refused", "must not contain a null character")
+    return value
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 

@@ -178,6 +178,7 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         ),
         ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
         ("listeners: {stomp: {namespace: x}}", "f.yaml:1: listeners.stomp.namespace: "),
+        (r'backend: {path: "a\0b"}', "f.yaml:1: backend.path: must not contain a null character"),
         ("listeners: {stomp: {}, b: {protocol: stomp}}", "f.yaml:1: listeners.b.port: "),
         ("listeners: {aws: {websocket: true, port: 1}}", "f.yaml:1: listeners.aws.websocket: "),
         ("queues: [{name: q, dead_letter: {queue: a, topic: b}}]", "f.yaml:1: queues[0].dead"),
