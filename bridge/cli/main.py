@@ -129,7 +129,7 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="an attribute of the message; may be repeated",
     )
     explain.add_argument("--body", default="", metavar="TEXT", help="the message's body")
-    explain.add_argument("--user", metavar="NAME", help="who publishes it")
+    explain.add_argument("--user", metavar="NAME", help="who publishes it; is that permitted?")
     explain.add_argument("--client-id", metavar="ID", help="the client that publishes it")
     _add_config_options(explain)
     explain.set_defaults(command=_explain)

@@ -57,6 +57,14 @@ def split_protocol(address: str) -> tuple[str, str]:
     return protocol, rest
 
 
+def require_one_topic(protocol: str, address: str) -> None:
+    """Raise `InvalidAddress` for a filter where messages are sent to (MQTT 5, 4.7.1)."""
+    if protocol == "mqtt" and ("+" in address or "#" in address):
+        raise InvalidAddress(
+            f"{protocol}:{address} has wildcards, which stand for many topics; a message has one"
+        )
+
+
 def subject_of(protocol: str, address: str) -> str:
     """An address as the matcher sees it."""
     return ".".join([_escaped(level) for level in levels_of(protocol, address)])

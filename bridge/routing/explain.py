@@ -21,7 +21,7 @@ from bridge.messaging.model import (
     TopicName,
     Value,
 )
-from bridge.routing.addresses import destination, split_protocol
+from bridge.routing.addresses import destination, require_one_topic, split_protocol
 from bridge.routing.resolution import resolve
 from bridge.routing.router import Router, moved_to
 from bridge.routing.rules import DEFAULT_TARGET, CompiledRule, Match, Target
@@ -92,6 +92,9 @@ def publish_from_source(
 ) -> Publish:
     """The publish that `mqtt:plant/7/meter` stands for. Raises `InvalidAddress`."""
     protocol, address = split_protocol(source)
+    require_one_topic(protocol, address)
+    if protocol == "stomp" and "/" not in address:
+        address = f"/queue/{address}"
     to = destination(protocol, address, namespace)
     message = Message(message_id="", body=body, sent_at=0, headers=dict(attributes or {}))
     if to.topic is not None:

@@ -26,6 +26,7 @@ from bridge.routing.addresses import (
     compiled_source,
     destination,
     levels_of,
+    require_one_topic,
     split_protocol,
     subject_of,
 )
@@ -294,12 +295,13 @@ class _Checked:
         if protocol == "stomp" and not template.prefix.startswith(_STOMP_KINDS):
             self.mistake("to", at, f"{text!r} does not begin with one of {', '.join(_STOMP_KINDS)}")
             return None
-        if template.constant is not None:
-            try:
+        try:
+            require_one_topic(protocol, template.literal)
+            if template.constant is not None:
                 destination(protocol, template.constant, DEFAULT_NAMESPACE)
-            except InvalidAddress as error:
-                self.mistake("to", at, str(error))
-                return None
+        except InvalidAddress as error:
+            self.mistake("to", at, str(error))
+            return None
         return Target(text, protocol, template)
 
     def attribute(self, name: str, value: Value, captures: _Captures) -> Template | Value:

@@ -66,6 +66,11 @@ class Template:
         self.prefix = first if isinstance(first, str) else ""
         self.constant = self.prefix if not self._parts or self._parts == [self.prefix] else None
 
+    @property
+    def literal(self) -> str:
+        """The text besides the values."""
+        return "".join([part for part in self._parts if isinstance(part, str)])
+
     def render(self, values: Values) -> str:
         """Raises `MissingValue`."""
         if self.constant is not None:

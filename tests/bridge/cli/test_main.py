@@ -106,6 +106,12 @@ def test_a_hashed_password_is_a_users_entry(tmp_path: Path) -> None:
     assert run_landbridge("check", directory=tmp_path).returncode == 0
 
 
+def test_a_user_needs_a_name(tmp_path: Path) -> None:
+    result = run_landbridge("user", "hash", "--name", "", directory=tmp_path, stdin="secret\n")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "--name: a name has 1 to 255 characters\n"
+
+
 @pytest.mark.parametrize("stdin", ["", "\n", "x" * 4097 + "\n"])
 def test_no_password_is_no_user(tmp_path: Path, stdin: str) -> None:
     result = run_landbridge("user", "hash", directory=tmp_path, stdin=stdin)
@@ -132,6 +138,29 @@ def test_explain_shows_route_by_route(tmp_path: Path) -> None:
     result = run_landbridge("explain", source, directory=tmp_path)
     assert "but its filter does not" in result.stdout
     assert not (tmp_path / "landbridge-data").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("mqtt:plant/7", "user 'meter': may publish this"),
+        ("mqtt:other", "REFUSED, so nothing of this happens: write access to topic 'other'"),
+        ("amqp:/orders", "REFUSED, so nothing of this happens: write access to exchange"),
+        ("sqs:orders", "sqs:orders in namespace /"),
+    ],
+)
+def test_explain_says_whether_the_user_may(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "landbridge.yaml").write_text(
+        "users:\n"
+        "  - name: meter\n"
+        "    permissions: [{write: '^amq[.]topic$'}]\n"
+        "    topics: {publish: ['plant/#']}\n"
+    )
+    result = run_landbridge("explain", source, "--user", "meter", directory=tmp_path)
+    assert result.returncode == 0
+    assert said in result.stdout.splitlines()[0]
+    result = run_landbridge("explain", "mqtt:a", "--user", "nobody", directory=tmp_path)
+    assert result.stdout.startswith("user 'nobody': not in the configuration; it cannot log in\n")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ async def test_attributes_decide_filters_and_templates() -> None:
         ("stomp:/topic/none", "topic amq.topic, subject none -> nothing is subscribed"),
         ("stomp:/queue/tree", "queue tree"),
         ("stomp:/queue/new", "queue new (to be created)"),
+        ("stomp:new", "queue new (to be created)"),
         ("amqp:/new", "queue new: the queue does not exist"),
         ("amqp:none/k", "topic none, subject k: the topic does not exist"),
         ("sns:meters", "topic meters, subject meters -> nothing is subscribed"),
@@ -102,3 +103,6 @@ async def test_explaining_changes_nothing() -> None:
 def test_source_has_to_be_an_address() -> None:
     with pytest.raises(InvalidAddress, match="does not begin with one of"):
         publish_from_source("plant/7")
+    for topic_filter in ("mqtt:a/#", "mqtt:+/a"):
+        with pytest.raises(InvalidAddress, match="has wildcards, which stand for many topics"):
+            publish_from_source(topic_filter)

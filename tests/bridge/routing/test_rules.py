@@ -95,6 +95,7 @@ def mistakes_of(*rules: Rule) -> list[tuple[tuple[str | int, ...], str]]:
         ({"targets": ["sqs:a", "nowhere"]}, ("to", 1), "nor is it 'default'"),
         ({"targets": ["sqs:{x}"]}, ("to", 0), "{x} is unknown; known are line"),
         ({"targets": ["stomp:{line}"]}, ("to", 0), "does not begin with one of /queue/"),
+        ({"targets": ["mqtt:out/{line}/#"]}, ("to", 0), "has wildcards"),
         ({"targets": ["stomp:/queue/"]}, ("to", 0), "is empty"),
         ({"targets": ["sqs:a{"]}, ("to", 0), "single '{'"),
         ({"filter": {"unit": "kWh"}}, ("filter",), "must be an object or an array"),
