@@ -158,35 +158,42 @@ class Batcher(Generic[ItemT]):
             self._idle.set_result(None)
 
     async def _try(self, batch: list[ItemT], deadline: float) -> list[ItemT]:
-        """Send a batch; returns what is worth another try."""
+        """Send a batch; returns what is worth another try. By then all else has its answer,
+        whatever has happened.
+        """
+        left = dict(zip(IDS, batch, strict=False))
         try:
             reply = await self.call(self.encode(batch), deadline)
+            self._node.sqs.carried(self.action, len(reply.successful))
+            for sent in reply.successful:
+                if (item := left.get(sent.id)) is not None:
+                    self.succeeded(item, sent)
+                    del left[sent.id]
+            if left:
+                self._refused(left, reply, deadline)
         except AwsError as error:
-            for item in batch:
-                self.failed(item, error)
-            return []
+            self._fail(left, error)
         except msgspec.MsgspecError as error:
-            unreadable = AwsError(self.action, 0, "", f"the answer cannot be read: {error}")
-            for item in batch:
-                self.failed(item, unreadable)
-            return []
-        self._node.sqs.carried(self.action, len(reply.successful))
-        for sent in reply.successful:
-            self.succeeded(batch[int(sent.id)], sent)
-        if not reply.failed:
-            return []
-        return self._refused(batch, reply, deadline)
+            self._fail(left, AwsError(self.action, 0, "", f"the answer cannot be read: {error}"))
+        except Exception as error:  # noqa: BLE001 - reported; who waits must hear of it as well
+            self._node.report(f"{self.action} failed", error)
+            self._fail(left, AwsError(self.action, 0, "", "the broker made a mistake"))
+        return list(left.values())
 
-    def _refused(self, batch: list[ItemT], reply: BatchReply, deadline: float) -> list[ItemT]:
-        again: list[ItemT] = []
+    def _fail(self, left: dict[str, ItemT], error: AwsError) -> None:
+        for key in list(left):
+            self.failed(left.pop(key), error)
+
+    def _refused(self, left: dict[str, ItemT], reply: BatchReply, deadline: float) -> None:
+        """Answer what is refused for good, or too late for another try; leave the rest."""
         late = self._node.clock.monotonic() >= deadline
         for refused in reply.failed:
-            item = batch[int(refused.id)]
-            if late or not is_worth_another_try(refused):
-                self.failed(item, AwsError(self.action, 400, refused.code, refused.message))
-            else:
-                again.append(item)
-        return again
+            if refused.id in left and (late or not is_worth_another_try(refused)):
+                error = AwsError(self.action, 400, refused.code, refused.message)
+                self.failed(left.pop(refused.id), error)
+        if late:
+            # Nothing was said of these.
+            self._fail(left, AwsError(self.action, 0, "", "the answer does not name the entry"))
 
 
 def is_worth_another_try(refused: Refused) -> bool:

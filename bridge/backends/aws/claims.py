@@ -1,8 +1,13 @@
-"""From received messages to deliveries, claim checks redeemed on the way."""
+"""From received messages to deliveries, claim checks redeemed on the way.
+
+Whatever somebody put into the queue, one message must not keep the others from their consumers: one
+that cannot be read is reported, and dead-lettered with what can be read of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.messages import AwsDelivery, delivery_from_received
@@ -14,6 +19,7 @@ from bridge.backends.aws.payloads import (
     pointer_from_body,
 )
 from bridge.messaging.errors import MessagingError
+from bridge.messaging.model import Message
 
 if TYPE_CHECKING:
     from bridge.backends.aws.queues import AwsQueue
@@ -32,9 +38,24 @@ async def deliveries_from(
     now is hidden for a while.
     """
     if not any(is_claim(each.message_attributes) for each in messages):
-        return [delivery_from_received(each, queue) for each in messages]
-    redeemed = await asyncio.gather(*[_redeemed(node, queue, each) for each in messages])
+        with suppress(Exception):
+            # What cannot be read is found one by one, below.
+            return [delivery_from_received(each, queue) for each in messages]
+    redeemed = await asyncio.gather(*[_read(node, queue, each) for each in messages])
     return [delivery for delivery in redeemed if delivery is not None]
+
+
+async def _read(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:
+    try:
+        return await _redeemed(node, queue, received)
+    except Exception as error:  # noqa: BLE001 - reported, with its traceback
+        node.report(f"message {received.message_id} of {queue.sqs_name} cannot be read", error)
+        body = received.body.encode("utf-8", "surrogatepass")
+        bare = Message(received.message_id, body, node.clock.epoch_ms())
+        for name, each in received.message_attributes.items():
+            bare.headers[name] = each.string_value or each.binary_value
+        queue.lament(AwsDelivery(queue, bare, received.receipt_handle))
+        return None
 
 
 async def _redeemed(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:

@@ -7,6 +7,10 @@ the minute that it runs. Received and delayed messages stay.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
 
 from bridge.backends.aws.batches import BATCH_MAX, IDS, is_worth_another_try
 from bridge.backends.aws.errors import AwsError, messaging_error_from
@@ -22,6 +26,8 @@ from bridge.backends.aws.wire import (
     decode_receive_reply,
     encode,
 )
+
+_Reply = TypeVar("_Reply")
 
 
 async def purge(node: Node, queue: AwsQueue) -> int:
@@ -62,7 +68,7 @@ async def _delete(node: Node, queue: AwsQueue, messages: list[Received]) -> None
         entries = [HandleEntry(*pair) for pair in zip(IDS, handles, strict=False)]
         request = encode(HandleBatch(queue.url, entries))
         body = await node.sqs.call("DeleteMessageBatch", request, deadline=deadline)
-        failed = decode_batch_reply(body).failed
+        failed = _decoded("DeleteMessageBatch", decode_batch_reply, body).failed
         handles = [handles[int(each.id)] for each in failed if is_worth_another_try(each)]
         if handles:
             if node.clock.monotonic() >= deadline:
@@ -78,4 +84,11 @@ async def _receive(node: Node, queue: AwsQueue) -> list[Received]:
     )
     deadline = node.sqs.deadline_in(node.limits.settle_seconds_max)
     body = await node.sqs.poll("ReceiveMessage", encode(request), 1, deadline=deadline)
-    return decode_receive_reply(body).messages
+    return _decoded("ReceiveMessage", decode_receive_reply, body).messages
+
+
+def _decoded(action: str, decode: Callable[[bytes], _Reply], body: bytes) -> _Reply:
+    try:
+        return decode(body)
+    except msgspec.MsgspecError as error:
+        raise AwsError(action, 0, "", f"the answer cannot be read: {error}") from None

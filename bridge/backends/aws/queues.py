@@ -14,7 +14,7 @@ from bridge.backends.aws.messages import (
     receives_while_delayed,
 )
 from bridge.backends.aws.node import Node
-from bridge.backends.aws.receiving import Intake
+from bridge.backends.aws.receiving import Intake, Receiver
 from bridge.backends.aws.returns import Counts, Returns
 from bridge.backends.aws.sending import QueueSender
 from bridge.backends.aws.settling import Deleter, VisibilityChanger
@@ -147,7 +147,7 @@ class AwsQueue:
         self._surroundings.vanished(self)
         self._surroundings.review(self)
         for receiver in list(self.intake.receivers):
-            receiver.evict()
+            self._node.call(Receiver.evict, receiver)
 
     # -- deliveries
 
@@ -164,14 +164,18 @@ class AwsQueue:
 
         Also what says that it was never received: of two polls, the first one's answer may be last.
         """
-        kept: list[AwsDelivery] = []
+        kept: dict[str, AwsDelivery] = {}
         for delivery in deliveries:
-            place = self.finished.place_of(delivery.message.message_id)
+            message_id = delivery.message.message_id
+            place = self.finished.place_of(message_id)
             if place is not None and (place == self.sqs_name or delivery.receive_count > 1):
                 self.deleter.delete(delivery, None, self._deadline())
             elif not self.holder.renew_handle(delivery):
-                kept.append(delivery)
-        return kept
+                first = kept.setdefault(message_id, delivery)
+                if first is not delivery and delivery.receive_count >= first.receive_count:
+                    # The second copy in one answer: what SQS goes by is the latest handle.
+                    first.handle = delivery.handle
+        return list(kept.values())
 
     def release(
         self, delivery: AwsDelivery, unit: UnitOfWork | None, *, counted: bool = False

@@ -164,7 +164,8 @@ class Sender(Batcher[Outgoing]):
         size, count = 0, 0
         for item in pending[:BATCH_MAX]:
             size += item.size
-            if size > self.size_max:
+            # What is too long by now, since the limit is another one, is for AWS to refuse.
+            if size > self.size_max and count:
                 size -= item.size
                 break
             count += 1
@@ -184,7 +185,8 @@ class Sender(Batcher[Outgoing]):
             if len(batch) == BATCH_MAX:
                 left += self._pending[position:]
                 break
-            if not item.ready or group in passed or size + item.size > self.size_max:
+            too_long = bool(batch) and size + item.size > self.size_max
+            if not item.ready or group in passed or too_long:
                 passed.add(group)
                 left.append(item)
             else:

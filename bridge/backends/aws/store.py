@@ -276,6 +276,10 @@ class AwsStore:
         except asyncio.CancelledError:
             unit.error = StoreUnavailable("the broker stops")
             raise
+        except Exception:
+            # What is left of it was not done, and nobody may be told that it was.
+            unit.error = StoreUnavailable("the broker made a mistake")
+            raise
         finally:
             self._node.part_done(unit)
 

@@ -177,10 +177,15 @@ class Table:
     async def delete_all(self, kind: str, keys: Iterable[str]) -> None:
         """Delete items without a condition."""
         waiting = [{"DeleteRequest": {"Key": item_key(kind, key)}} for key in keys]
+        backoff = self._node.dynamodb.backoff()
         while waiting:
             some, waiting = waiting[:DELETES_MAX], waiting[DELETES_MAX:]
             reply = await self._call("BatchWriteItem", {"RequestItems": {self.name: some}})
-            waiting += reply.get("UnprocessedItems", {}).get(self.name, [])
+            left = reply.get("UnprocessedItems", {}).get(self.name, [])
+            if left:
+                # The table takes no more for now.
+                waiting += left
+                await asyncio.sleep(backoff.next_seconds())
 
     async def _conditionally(
         self, action: str, request: dict[str, Any], condition: str, values: Mapping[str, int]
