@@ -77,14 +77,14 @@ async def test_a_connection_is_used_again(pool_for: MakePool) -> None:
     server = Server()
     pool = await pool_for(server)
     for _ in range(5):
-        assert await pool.request(HEAD, b"", 5) == Reply(200, b"ok")
+        assert await pool.request(HEAD, b"", 60) == Reply(200, b"ok")
     assert server.connections == 1
 
 
 async def test_there_are_no_more_than_allowed(pool_for: MakePool) -> None:
     server = Server()
     pool = await pool_for(server, most=3)
-    await asyncio.gather(*[pool.request(HEAD, b"", 5) for _ in range(30)])
+    await asyncio.gather(*[pool.request(HEAD, b"", 60) for _ in range(30)])
     assert server.most <= 3
 
 
@@ -92,20 +92,20 @@ async def test_a_server_that_closes_after_each_answer(pool_for: MakePool) -> Non
     server = Server(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), close=True)
     pool = await pool_for(server)
     for _ in range(3):
-        assert (await pool.request(HEAD, b"", 5)).body == b"ok"
+        assert (await pool.request(HEAD, b"", 60)).body == b"ok"
     assert server.connections == 3
 
 
 async def test_chunked_answers(pool_for: MakePool) -> None:
     chunked = b"HTTP/1.1 400 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
     pool = await pool_for(Server(chunked))
-    assert await pool.request(HEAD, b"", 5) == Reply(400, b"abc")
+    assert await pool.request(HEAD, b"", 60) == Reply(400, b"abc")
 
 
 async def test_what_is_not_http(pool_for: MakePool) -> None:
     pool = await pool_for(Server(b"SSH-2.0-x\r\n\r\n"))
     with pytest.raises(HttpFailure, match="not HTTP"):
-        await pool.request(HEAD, b"", 5)
+        await pool.request(HEAD, b"", 60)
 
 
 async def test_an_answer_that_is_late(pool_for: MakePool) -> None:
@@ -118,14 +118,14 @@ async def test_an_answer_that_is_late(pool_for: MakePool) -> None:
 async def test_a_request_that_is_cancelled_leaves_no_answer_to_the_next(pool_for: MakePool) -> None:
     server = Server(b"")
     pool = await pool_for(server)
-    waiting = asyncio.ensure_future(pool.request(HEAD, b"", 5))
+    waiting = asyncio.ensure_future(pool.request(HEAD, b"", 60))
     while not server.connections:
         await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     server.answer = OK
-    assert (await pool.request(HEAD, b"", 5)).body == b"ok"
+    assert (await pool.request(HEAD, b"", 60)).body == b"ok"
     assert server.connections == 2
 
 
@@ -135,10 +135,10 @@ async def test_tls_is_spoken_and_verified(pool_for: MakePool, tmp_path: Path) ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(issued.certificate, issued.key)
     pool = await pool_for(Server(), authority.client_context(), ssl=context)
-    assert (await pool.request(HEAD, b"", 5)).body == b"ok"
+    assert (await pool.request(HEAD, b"", 60)).body == b"ok"
     stranger = await pool_for(Server(), ssl.create_default_context(), ssl=context)
     with pytest.raises(HttpFailure, match="cannot be reached"):
-        await stranger.request(HEAD, b"", 5)
+        await stranger.request(HEAD, b"", 60)
 
 
 class ProxyServer:
@@ -189,7 +189,7 @@ async def test_https_goes_through_the_environment_s_proxy(
     server = Server()
     pool = await pool_for(server, authority.client_context(), ssl=serving)
     for _ in range(2):
-        assert await pool.request(HEAD, b"", 5) == Reply(200, b"ok")
+        assert await pool.request(HEAD, b"", 60) == Reply(200, b"ok")
     assert (server.connections, len(proxy.heads)) == (1, 1)
     head = proxy.heads[0]
     assert head.startswith(f"CONNECT localhost:{pool.endpoint.port} HTTP/1.1\r\n")
@@ -202,7 +202,7 @@ async def test_a_proxy_that_refuses_is_named(
     proxy.status = "407 Proxy Authentication Required"
     pool = await pool_for(Server(), Authority("ours", tmp_path).client_context())
     with pytest.raises(HttpFailure, match="407 Proxy Authentication Required"):
-        await pool.request(HEAD, b"", 5)
+        await pool.request(HEAD, b"", 60)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ async def test_messages_with_an_end_of_their_own_are_found_too(opened_at_moto: O
     assert await dead.expect(1) == ["short"]
     # Then there is nothing more to be looked for.
     await eventually(lambda: _is_free(backend, queue))
-    (stays,) = await store.receive(queue, count=10, wait_seconds=5)
+    (stays,) = await store.receive(queue, count=10, wait_seconds=20)
     assert stays.message.body == b"stays"
     assert not stays.redelivered
 
@@ -98,7 +98,7 @@ async def test_another_node_finds_them_when_the_one_that_sent_them_is_gone(
     dead = DeadLetters(second.store)
     queue = await make_queue(first.store)
     short = message("short")
-    short.expires_at = short.sent_at + 500
+    short.expires_at = short.sent_at + 3_000
     await send(first.store, queue, short)
     await first.close()
     assert await dead.expect(1) == ["short"]
@@ -109,7 +109,7 @@ async def test_what_is_known_to_expire_is_known_again_after_a_restart(
 ) -> None:
     first = await opened_at_moto()
     short = message("short")
-    short.expires_at = short.sent_at + 300
+    short.expires_at = short.sent_at + 3_000
     await send(first.store, await make_queue(first.store), short)
     await first.close()
     again = await opened_at_moto()
@@ -184,7 +184,7 @@ async def test_a_length_in_bytes_goes_by_the_mean_size(opened_at_moto: Open) -> 
 
 
 async def test_a_full_queue_refuses_until_there_is_room(opened_at_moto: Open) -> None:
-    store = (await opened_at_moto(length_look_seconds=60.0)).store
+    store = (await opened_at_moto(length_look_seconds=600.0)).store
     queue = await make_queue(store, length_max=2, overflow=Overflow.REJECT_PUBLISH)
     unit = await send(store, queue, *[message(str(number)) for number in range(4)])
     assert sorted(unit.failures) == [2, 3]
@@ -217,9 +217,9 @@ async def test_a_consumer_keeps_its_queue(opened_at_moto: Open) -> None:
     store = (await opened_at_moto()).store
     removed: asyncio.Queue[Queue] = asyncio.Queue()
     store.use_idle_handler(removed.put_nowait)
-    used = await make_queue(store, "used", idle_expiry_ms=600)
+    used = await make_queue(store, "used", idle_expiry_ms=3_000)
     collector = await consume(store, used)
-    unused = await make_queue(store, "unused", idle_expiry_ms=600)
+    unused = await make_queue(store, "unused", idle_expiry_ms=3_000)
     assert await asyncio.wait_for(removed.get(), 60) is unused
     assert removed.empty()
     assert collector.subscription is not None

@@ -19,8 +19,8 @@ from tests.bridge.backends.aws.test_state import put
 from tests.support.aws_stub import Answer, aws_error
 from tests.support.stores import commit, consume, delete, make_queue, message, name, send
 
-QUICK = AwsLimits(lease_seconds=0.6, lease_beat_seconds=0.05)
-HANGING = AwsLimits(lease_seconds=0.6, lease_beat_seconds=1_000.0, follow_seconds=1_000.0)
+QUICK = AwsLimits(lease_seconds=3.0, lease_beat_seconds=0.1)
+HANGING = AwsLimits(lease_seconds=3.0, lease_beat_seconds=1_000.0, follow_seconds=1_000.0)
 """A node that does nothing by itself, as a process that hangs."""
 
 
@@ -83,7 +83,7 @@ async def test_a_node_that_hangs_is_waited_for_until_its_lease_ends(node: OpenNo
     started = asyncio.get_running_loop().time()
     await put(first, ("k", "a", b"1"), agreed=True)
     waited = asyncio.get_running_loop().time() - started
-    assert 0.3 < waited < 5
+    assert waited > 1.5
 
 
 async def test_a_node_without_its_lease_takes_nothing(node: OpenNode) -> None:
@@ -122,7 +122,7 @@ async def test_leases_of_a_dead_node_are_free(node: OpenNode) -> None:
     assert lease is not None
     assert await second.leases.acquire("duty", on_lost=unexpected) is None
     taken = await asyncio.wait_for(
-        second.leases.acquire("duty", on_lost=unexpected, wait_seconds=None), 10
+        second.leases.acquire("duty", on_lost=unexpected, wait_seconds=None), 60
     )
     assert taken is not None
     assert taken.epoch > lease.epoch
@@ -139,7 +139,7 @@ async def test_a_lease_goes_from_node_to_node(node: OpenNode) -> None:
     assert lease is not None
     async with asyncio.TaskGroup() as group:
         getting = group.create_task(
-            second.leases.acquire("session", on_lost=unexpected, wait_seconds=10)
+            second.leases.acquire("session", on_lost=unexpected, wait_seconds=60)
         )
         await asyncio.wait_for(asked.wait(), 60)
         assert second.leases.holder("session") == first.leases.node_id
@@ -151,17 +151,18 @@ async def test_a_lease_goes_from_node_to_node(node: OpenNode) -> None:
 
 
 async def test_a_node_that_leaves_is_followed_at_once(node: OpenNode) -> None:
-    first, second = await node(), await node()
+    patient = AwsLimits(lease_seconds=1_000.0)
+    first, second = await node(patient), await node(patient)
     await first.leases.acquire("duty", on_lost=unexpected)
     async with asyncio.TaskGroup() as group:
         getting = group.create_task(
-            second.leases.acquire("duty", on_lost=unexpected, wait_seconds=5)
+            second.leases.acquire("duty", on_lost=unexpected, wait_seconds=60)
         )
         await first.close()
     assert getting.result() is not None
-    started = asyncio.get_running_loop().time()
-    await put(second, ("k", "a", b"1"), agreed=True)
-    assert asyncio.get_running_loop().time() - started < 2
+    # For longer than this, nothing waits; a lease would end later.
+    async with asyncio.timeout(60):
+        await put(second, ("k", "a", b"1"), agreed=True)
 
 
 async def test_a_node_that_cannot_beat_takes_nothing_until_it_can(opened: Opened) -> None:
@@ -172,7 +173,7 @@ async def test_a_node_that_cannot_beat_takes_nothing_until_it_can(opened: Opened
             return aws_error("ServiceUnavailable")
         return quiet(action, request)
 
-    backend, _ = await opened(answer, lease_seconds=0.2, lease_beat_seconds=0.02)
+    backend, _ = await opened(answer, lease_seconds=3.0, lease_beat_seconds=0.05)
     queue = await make_queue(backend.store)
     down.append(True)
     fenced = backend._store.fenced  # type: ignore[union-attr]
@@ -193,7 +194,7 @@ async def test_returns_are_counted_by_all_nodes_together(node: OpenNode) -> None
     await send(first.store, queue, message("x"))
     for count, (backend, handle) in enumerate(2 * [(first, queue), (second, there)]):
         await backend.state.refresh("returns")
-        (delivery,) = await backend.store.receive(handle, count=1, wait_seconds=5)
+        (delivery,) = await backend.store.receive(handle, count=1, wait_seconds=20)
         assert delivery.return_count == count
         unit = UnitOfWork(answered=True)
         unit.returns.append(delivery)
@@ -203,7 +204,7 @@ async def test_returns_are_counted_by_all_nodes_together(node: OpenNode) -> None
     third = await node()
     again = third.store.queue(queue.name)
     assert again is not None
-    (delivery,) = await third.store.receive(again, count=1, wait_seconds=5)
+    (delivery,) = await third.store.receive(again, count=1, wait_seconds=20)
     assert delivery.return_count == 4
     await delete(third.store, delivery)
     await until(lambda: not list(third.state.scan("returns")))
@@ -214,7 +215,7 @@ async def test_counts_of_returns_are_bounded(node: OpenNode) -> None:
     queue = await make_queue(backend.store, return_limit=5)
     await send(backend.store, queue, *[message(str(number)) for number in range(8)])
     for _ in range(8):
-        (delivery,) = await backend.store.receive(queue, count=1, wait_seconds=5)
+        (delivery,) = await backend.store.receive(queue, count=1, wait_seconds=20)
         unit = UnitOfWork(answered=True)
         unit.returns.append(delivery)
         await commit(backend.store, unit)
@@ -232,7 +233,7 @@ async def test_a_change_whose_author_went_away_is_stored_all_the_same(node: Open
         writing.cancel()
         taking.cancel()
     await until(lambda: second.state.get("k", "a") == b"1")
-    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=10)
+    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=60)
     assert lease is not None
     await until(lambda: first.leases.holder("a") == second.leases.node_id)
 
@@ -241,6 +242,6 @@ async def test_a_lease_in_the_name_of_a_node_that_does_not_have_it_is_free(node:
     first, second = await node(), await node()
     # As it comes to be where the answer to a write was lost for good.
     await put(second, (KIND_LEASE, "a", msgspec.msgpack.encode([first.leases.node_id, False])))
-    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=10)
+    lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=60)
     assert lease is not None
     assert lease.held

@@ -528,7 +528,7 @@ async def test_nothing_is_lost_at_its_worst(
     )
     with running_api(tmp_path / "api", ApiOptions(name_reuse_seconds=0, faults=faults)) as api:
         aws = Cloud(api.url, moto_url, nodes, table_name())
-        bounds = {"hold_seconds": 2, "renew_after_seconds": 1.0}
+        bounds = {"hold_seconds": 2, "renew_after_seconds": 1.0, "topic_seconds_max": 60.0}
         async with (
             aws.node(publish=Mode.ALWAYS, bounds=bounds) as one,
             aws.node(publish=Mode.ALWAYS, bounds=bounds) as other,
@@ -549,7 +549,7 @@ async def test_nothing_is_lost_at_its_worst(
                 publish = partial(aws.sns.publish, TopicArn=topic, Message=f"cloud {number}")
                 await eventually(partial(quietly, publish))
             for collector in collectors:
-                await eventually(partial(has_all, collector, wanted), 40)
+                await eventually(partial(has_all, collector, wanted))
 
 
 def has_all(collector: Collector, bodies: set[str]) -> bool:

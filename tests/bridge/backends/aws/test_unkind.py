@@ -40,7 +40,7 @@ async def test_a_new_queue_that_is_not_known_yet_is_asked_again(
     queue = await make_queue(backend.store)
     unit = await send(backend.store, queue, message("x"))
     assert not unit.failures
-    assert len(await backend.store.receive(queue, count=1, wait_seconds=1)) == 1
+    assert len(await backend.store.receive(queue, count=1, wait_seconds=20)) == 1
     assert (await backend.store.counts(queue)).visible == 0
     assert not queue.deleted
     assert len(stub.requests(action)) == 4
