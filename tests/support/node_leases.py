@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from itertools import count
+from contextlib import suppress
 
+from bridge.backends.embedded.leases import EmbeddedLeases
+from bridge.messaging.clock import SystemClock
 from bridge.messaging.ports import Lease
-
-
-class NodeLease:
-    """See `bridge.messaging.ports.Lease`."""
-
-    def __init__(self, node: NodeLeases, name: str, epoch: int) -> None:
-        self.node = node
-        self.name = name
-        self.epoch = epoch
-        self.on_lost: Callable[[Lease], None] = lambda _: None
-        self.on_wanted: Callable[[Lease], None] | None = None
-
-    @property
-    def held(self) -> bool:
-        return self.node.place.held.get(self.name) is self
 
 
 class Place:
     """Where the leases of all nodes are."""
 
     def __init__(self) -> None:
-        self.held: dict[str, NodeLease] = {}
-        self.epochs = count(1)
-        self.changed = asyncio.Event()
+        self.leases = EmbeddedLeases(SystemClock())
+        self.holders: dict[str, str] = {}
+        """The nodes that have leases, by their names; those that are held now among others."""
 
-    def free(self, lease: NodeLease) -> None:
-        if self.held.get(lease.name) is lease:
-            del self.held[lease.name]
-            self.changed.set()
-            self.changed = asyncio.Event()
+    def free(self, lease: Lease) -> None:
+        with suppress(StopIteration):  # It waits for nothing.
+            self.leases.release(lease).send(None)
 
 
 class NodeLeases:
@@ -45,6 +29,7 @@ class NodeLeases:
     def __init__(self, place: Place, node_id: str) -> None:
         self.place = place
         self.node_id = node_id
+        self._held: dict[Lease, Callable[[Lease], None]] = {}
 
     async def acquire(
         self,
@@ -54,37 +39,32 @@ class NodeLeases:
         on_wanted: Callable[[Lease], None] | None = None,
         wait_seconds: float | None = 0.0,
     ) -> Lease | None:
-        try:
-            async with asyncio.timeout(wait_seconds or None):
-                while (holder := self.place.held.get(name)) is not None:
-                    if wait_seconds == 0:
-                        return None
-                    wanted, holder.on_wanted = holder.on_wanted, None
-                    changed = self.place.changed
-                    if wanted is not None:
-                        wanted(holder)
-                    await changed.wait()
-        except TimeoutError:
-            return None
-        lease = self.place.held[name] = NodeLease(self, name, next(self.place.epochs))
-        lease.on_lost, lease.on_wanted = on_lost, on_wanted
+        lease = await self.place.leases.acquire(
+            name, on_lost=on_lost, on_wanted=on_wanted, wait_seconds=wait_seconds
+        )
+        if lease is not None:
+            self.place.holders[name] = self.node_id
+            self._held[lease] = on_lost
         return lease
 
-    async def release(self, lease: Lease, *, forget: bool = False) -> None:
-        assert isinstance(lease, NodeLease)
+    async def release(self, lease: Lease) -> None:
+        self._held.pop(lease, None)
         self.place.free(lease)
 
     def holder(self, name: str) -> str | None:
-        lease = self.place.held.get(name)
-        return None if lease is None else lease.node.node_id
+        return self.place.holders[name] if self.place.leases.holder(name) is not None else None
 
     def lapse(self) -> None:
         """The others take this node for dead; it finds out."""
-        for lease in [each for each in self.place.held.values() if each.node is self]:
-            self.place.free(lease)
-            lease.on_lost(lease)
+        for lease, on_lost in self._given_up():
+            on_lost(lease)
 
     def die(self) -> None:
         """The node is gone, and says nothing about it."""
-        for lease in [each for each in self.place.held.values() if each.node is self]:
+        self._given_up()
+
+    def _given_up(self) -> list[tuple[Lease, Callable[[Lease], None]]]:
+        held, self._held = self._held, {}
+        for lease in held:
             self.place.free(lease)
+        return list(held.items())

@@ -481,9 +481,6 @@ class Engine:
     def expired(self, entry: Entry) -> None:
         self.departures.leave(entry, DeadLetterReason.EXPIRED)
 
-    def leave_expired(self, entry: Entry) -> None:
-        self.departures.leave(entry, DeadLetterReason.EXPIRED)
-
     def redriven(self, entry: Entry) -> bool:
         return self.departures.redrive(entry)
 

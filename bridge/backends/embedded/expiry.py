@@ -36,7 +36,7 @@ class Owner(Protocol):
 
     committer: Committer
 
-    def leave_expired(self, entry: Entry) -> None:
+    def expired(self, entry: Entry) -> None:
         """The entry has expired; it waits in a lane, or nowhere if it was just read from disk."""
         ...
 
@@ -84,7 +84,7 @@ class Expiry:
             if expires_at is None or entry.status == GONE or entry.held:
                 continue
             if expires_at <= now and not entry.blocked:
-                self._owner.leave_expired(entry)
+                self._owner.expired(entry)
             elif following is None or expires_at < following:
                 following = expires_at
         if following is not None:
@@ -161,7 +161,7 @@ class Expiry:
             queue, lane = place
             entry = entry_from_row(queue, row)
             self.skip(lane, entry)
-            self._owner.leave_expired(entry)
+            self._owner.expired(entry)
 
     def skip(self, lane: Lane, entry: Entry) -> None:
         """An entry was taken out of the middle of a tail: reading the tail passes over it."""
