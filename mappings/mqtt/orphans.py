@@ -68,7 +68,9 @@ class Orphans:
         now = self._sessions.services.clock.epoch_ms()
         while self._due and self._due[0][0] <= now and self._duty.held:
             _, state_key = heapq.heappop(self._due)
-            await self._adopt(state_key)
+            if not await self._adopt(state_key):
+                # The next look tries again.
+                heapq.heappush(self._due, (now + 1, state_key))
 
     async def _take_place(self) -> None:
         """Let the others find out when this node is gone."""
@@ -107,35 +109,46 @@ class Orphans:
             if state_key in known or await live.has(state_key):
                 continue
             session = session_from_record(value)
-            if not session.disconnected_at:
-                self._died.setdefault(state_key, now)
+            connected = not session.disconnected_at
             session.lost_at(now)
             due = [at for at in (session.will_at, session.expires_at) if at]
             if due:
                 heapq.heappush(self._due, (min(due), state_key))
+                if connected:
+                    self._died[state_key] = now
         await self._end_memberships(stored, live)
 
-    async def _adopt(self, state_key: str) -> None:
-        """Something is due for a session: make it this node's, unless it is somebody's by now."""
-        died = self._died.pop(state_key, 0)
+    async def _adopt(self, state_key: str) -> bool:
+        """Something is due for a session: make it this node's, unless it is somebody's by now.
+
+        False where that cannot be done yet. Raises `StoreUnavailable`.
+        """
         sessions = self._sessions
         value = sessions.services.state.get(KIND_SESSION, state_key)
-        if value is None:
-            return
-        record = session_from_record(value)
+        record = None if value is None else session_from_record(value)
+        if record is None or (record.namespace, record.client_id) in sessions.by_client:
+            self._died.pop(state_key, None)
+            return True
         key = (record.namespace, record.client_id)
-        if key in sessions.by_client:
-            return
         try:
             await self._ownership.claim(*key, wait_seconds=0.0)
         except MessagingError:
-            return
+            if not await self._is_elsewhere(state_key):
+                return False
+        died = self._died.pop(state_key, 0)
         session = sessions.by_client.get(key)
-        if session is None or session.gateway is not None:
-            return
-        session.lost_at(died or sessions.services.clock.epoch_ms())
-        await sessions.committed(*session.entered())
-        sessions.schedule(session)
+        if session is not None and session.gateway is None:
+            session.lost_at(died or sessions.services.clock.epoch_ms())
+            sessions.schedule(session)
+            await sessions.committed(*session.entered())
+        return True
+
+    async def _is_elsewhere(self, state_key: str) -> bool:
+        """Whether another node has a session; False where that cannot be found out."""
+        try:
+            return await _Live(self._leases).has(state_key)
+        except MessagingError:
+            return False
 
     # -- shared subscriptions
 

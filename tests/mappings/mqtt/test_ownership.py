@@ -18,7 +18,7 @@ from adapters.mqtt.properties import Properties
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
 from bridge.messaging.errors import StoreUnavailable
-from mappings.mqtt.orphans import KIND_NODE, Orphans
+from mappings.mqtt.orphans import KIND_NODE, LOOK_SECONDS, Orphans
 from mappings.mqtt.session import KIND_SESSION
 from mappings.mqtt.sessions import sessions_of
 from tests.mappings.mqtt.broker import Broker, WiredClient
@@ -225,6 +225,28 @@ async def test_a_look_that_fails_is_made_up_for(nodes: Nodes) -> None:
     assert known() == ["one", "two"]
     await look(two)
     assert known() == ["two"]
+
+
+async def test_what_is_due_waits_for_the_store_and_no_longer(nodes: Nodes) -> None:
+    one, two = nodes.start("one"), nodes.start("two")
+    watcher = await two.client("w", **LONG)
+    await watcher.subscribe("will", qos=1)
+    await one.client("c", **LONG, will=WILL)
+    await until(lambda: len(list(two.state.scan("mqtt-node"))) == 2)
+    nodes.die(one)
+    await look(two)
+    two.move_on(6)
+
+    async def refuse(*_: object) -> None:
+        raise StoreUnavailable("the table cannot be read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two.state, "refresh", refuse)
+        await look(two)
+    two.move_on(LOOK_SECONDS)
+    await look(two)
+    two.sessions.handle_deadline(two.clock.epoch_ms())
+    assert await watcher.payloads(1) == [b"gone"]
 
 
 async def test_a_dead_node_s_session_ends_in_time(nodes: Nodes) -> None:
