@@ -68,6 +68,8 @@ class ChannelAnswers(AmqpConnection):
         if channel is not None and channel.state is ChannelState.CLOSE_RECEIVED:
             del self.channels[number]
             self._send(number, "Channel.CloseOk")
+            if channel.client_closes:
+                self._send(number, "Channel.CloseOk")
 
     def refuse_channel(self, number: int, error: AmqpError) -> list[Any]:
         """Close a channel with an error; returns the tokens that it had not acknowledged.

@@ -60,7 +60,7 @@ class Channel:
         self._output = output
         self.state = ChannelState.OPEN
         self.client_closes = False
-        """The client has closed it too, while the server closes it for a mistake."""
+        """The client has closed it too, while either side closes it already."""
         self.content: Content | None = None
         self.consumers: dict[str, Consumer] = {}
         self._tag_count = 0

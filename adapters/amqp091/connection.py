@@ -16,6 +16,7 @@ from adapters.amqp091.errors import (
     frame_error,
     octets_shown,
     unexpected_frame,
+    unknown_frame,
 )
 from adapters.amqp091.limits import FRAME_OVERHEAD, FRAME_SIZE_MIN, ConnectionLimits
 from adapters.amqp091.methods import (
@@ -173,8 +174,7 @@ class AmqpConnection(ABC):
         while end - position >= _HEAD_SIZE and not self._finished:
             kind, number, size = FRAME_HEAD.unpack_from(data, position)
             if kind not in _FRAME_TYPES:
-                payload = data[position + _HEAD_SIZE :][:size]
-                raise frame_error(f"{octets_shown(kind, payload)}: unknown_frame")
+                raise unknown_frame(kind, data[position + _HEAD_SIZE :][:size])
             if size > self.frame_size_max:
                 # As RabbitMQ does, forgive those who do not count the octets around the payload.
                 raise frame_error(
@@ -197,7 +197,7 @@ class AmqpConnection(ABC):
             position = stop + 1
             if kind == FRAME_HEARTBEAT:
                 if size:
-                    raise frame_error(f"{octets_shown(kind, payload)}: unknown_frame")
+                    raise unknown_frame(kind, payload)
                 if number:
                     raise unexpected_frame(octets_shown(kind, payload))
             else:

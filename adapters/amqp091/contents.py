@@ -23,6 +23,7 @@ from adapters.amqp091.errors import (
     precondition_failed,
     syntax_error,
     unexpected_frame,
+    unknown_frame,
 )
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.limits import ConnectionLimits
@@ -65,7 +66,7 @@ class ContentAssembler:
         try:
             index, size, raw = decode_content_header(payload)
         except struct.error as error:
-            raise syntax_error("truncated content header", PUBLISH) from error
+            raise unknown_frame(FRAME_HEADER, payload) from error
         if index != BASIC:
             raise unexpected_frame(
                 f"expected content header for class 60, got one for class {index >> 16} instead",

@@ -74,22 +74,35 @@ def reply_text(code: ReplyCode, explanation: str) -> str:
 
 def octets_shown(kind: int, payload: bytes) -> str:
     """`type 8, all octets = <<"x">>`: a frame as RabbitMQ's errors show it."""
-    head = payload[:_OCTETS_SHOWN]
     count = "all" if len(payload) <= _OCTETS_SHOWN else f"first {_OCTETS_SHOWN}"
+    return f"type {kind}, {count} octets = {_binary(payload)}"
+
+
+def _binary(octets: bytes) -> str:
+    """The first octets as Erlang writes them."""
+    head = octets[:_OCTETS_SHOWN]
     if head and all(0x20 <= octet < 0x7F for octet in head):
-        shown = f'"{head.decode("ascii")}"'
-    else:
-        shown = ",".join(str(octet) for octet in head)
-    return f"type {kind}, {count} octets = <<{shown}>>"
+        return f'<<"{head.decode("ascii")}">>'
+    return f"<<{','.join(str(octet) for octet in head)}>>"
 
 
-def frame_error(explanation: str) -> HardError:
-    """501: the octets are no frame."""
-    return HardError(ReplyCode.FRAME_ERROR, explanation)
+def frame_error(explanation: str, method: int = 0) -> HardError:
+    """501: the octets are no frame, or not those of the method that they name."""
+    return HardError(ReplyCode.FRAME_ERROR, explanation, method)
+
+
+def unknown_frame(kind: int, payload: bytes) -> HardError:
+    """501: nothing can be made of the payload."""
+    return frame_error(f"{octets_shown(kind, payload)}: unknown_frame")
+
+
+def cannot_decode(fields: bytes, problem: str, method: int) -> HardError:
+    """501: these are not the fields of this method."""
+    return frame_error(f"cannot decode {_binary(fields)}: {problem}", method)
 
 
 def syntax_error(explanation: str, method: int = 0) -> HardError:
-    """502: a method or content header has impossible fields."""
+    """502: a field has an impossible value."""
     return HardError(ReplyCode.SYNTAX_ERROR, explanation, method)
 
 

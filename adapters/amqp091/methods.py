@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from pamqp import commands
 from pamqp.base import Frame
 
-from adapters.amqp091.errors import command_invalid, syntax_error
+from adapters.amqp091.errors import cannot_decode, command_invalid, unknown_frame
 from adapters.amqp091.tables import decode_table, encode_short_string, encode_table
 
 FRAME_METHOD: Final = 1
@@ -24,6 +24,8 @@ FRAME_HEARTBEAT: Final = 8
 FRAME_END: Final = 0xCE
 HEARTBEAT: Final = b"\x08\0\0\0\0\0\0\xce"
 PROTOCOL_HEADER: Final = b"AMQP\0\0\x09\x01"
+PROTOCOL_HEADER_0_9: Final = b"AMQP\x01\x01\0\x09"
+"""That of AMQP 0-9, as py-amqp 1 and its age send it: what follows is the same as in 0-9-1."""
 
 FRAME_HEAD: Final = struct.Struct(">BHI")
 METHOD_HEAD: Final = struct.Struct(">BHII")
@@ -84,7 +86,7 @@ def name_of(index: int) -> str:
 def decode_method(payload: bytes) -> Method:
     """Decode a method frame's payload; every octet of it must belong to a field."""
     if len(payload) < 4:
-        raise syntax_error("method frame without class and method id")
+        raise unknown_frame(FRAME_METHOD, payload)
     (index,) = INDEX.unpack_from(payload)
     specification = SPECIFICATIONS.get(index)
     if specification is None:
@@ -92,11 +94,10 @@ def decode_method(payload: bytes) -> Method:
     try:
         fields, position = _decode_fields(specification.fields, payload)
     except (struct.error, IndexError, ValueError) as error:
-        raise syntax_error(f"cannot decode {name_of(index)}: {error}", index) from error
+        raise cannot_decode(payload[4:], f"{name_of(index)}: {error}", index) from error
     if position != len(payload):
-        raise syntax_error(
-            f"{name_of(index)} has {len(payload)} octets, {position} expected", index
-        )
+        problem = f"{name_of(index)} has {len(payload)} octets, {position} expected"
+        raise cannot_decode(payload[4:], problem, index)
     return Method(index, specification.name, fields)
 
 

@@ -58,8 +58,13 @@ _DIRECT: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
 }
 
 
-def _second_open(_: Channel, method: Method) -> None:
-    raise HardError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen", method.number)
+def second_open(method: Method) -> HardError:
+    """504: the channel is open, or has not been closed to its end."""
+    return HardError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen", method.number)
+
+
+def _open_again(_: Channel, method: Method) -> None:
+    raise second_open(method)
 
 
 def _flow(channel: Channel, method: Method) -> events.FlowRequested:
@@ -157,7 +162,7 @@ def _tx_end(channel: Channel, method: Method) -> Any:
 
 
 _HANDLERS: Final[dict[str, _Handler]] = {
-    "Channel.Open": _second_open,
+    "Channel.Open": _open_again,
     "Channel.Flow": _flow,
     "Channel.FlowOk": _nothing,
     "Basic.Publish": _publish,

@@ -23,6 +23,7 @@ from adapters.amqp091.errors import (
     ReplyCode,
     SoftError,
     not_allowed,
+    octets_shown,
     reply_text,
     unexpected_frame,
 )
@@ -31,11 +32,12 @@ from adapters.amqp091.methods import (
     FRAME_METHOD,
     INDEX,
     PROTOCOL_HEADER,
+    PROTOCOL_HEADER_0_9,
     Method,
     decode_method,
     truncate_short_string,
 )
-from adapters.amqp091.requests import request_of
+from adapters.amqp091.requests import request_of, second_open
 from adapters.errors import LocalProtocolError
 
 SERVER_CAPABILITIES: Final = {
@@ -65,7 +67,6 @@ class _State(Enum):
 
 
 _ENDING: Final = frozenset({_State.CLOSE_RECEIVED, _State.CLOSING, _State.CLOSED})
-_CHANNEL_ENDING: Final = frozenset({ChannelState.REFUSED, ChannelState.CLOSING})
 _CLOSED_BY_CLIENT: Final = "the client closed the connection"
 
 
@@ -186,7 +187,7 @@ class ServerConnection(ChannelAnswers):
     # Frames in
 
     def _preamble(self, header: bytes, now: float) -> bool:
-        if header != PROTOCOL_HEADER:
+        if header not in (PROTOCOL_HEADER, PROTOCOL_HEADER_0_9):
             # 4.2.2: whatever else it is (AMQP 1.0, its SASL layer, HTTP), name what is spoken here.
             self._output.append(PROTOCOL_HEADER)
             self.finish(f"bad protocol header {header!r}")
@@ -243,7 +244,7 @@ class ServerConnection(ChannelAnswers):
             return
         if number == 0:
             if kind != FRAME_METHOD:
-                raise unexpected_frame("content frame on channel 0")
+                raise unexpected_frame(octets_shown(kind, payload))
             self._connection_method(decode_method(payload), now)
             return
         if self._state is _State.CLOSING or self._mistaken:
@@ -251,7 +252,7 @@ class ServerConnection(ChannelAnswers):
         if self._state is not _State.RUNNING:
             raise _wrong_state(self._state, 0)
         channel = self.channels.get(number)
-        if channel is not None and channel.state in _CHANNEL_ENDING:
+        if channel is not None and channel.state is not ChannelState.OPEN:
             if kind == FRAME_METHOD:
                 self._closing_channel_method(channel, decode_method(payload))
             return
@@ -324,14 +325,19 @@ class ServerConnection(ChannelAnswers):
         self._state = _State.OPENING
 
     def _closing_channel_method(self, channel: Channel, method: Method) -> None:
-        """Of a channel that the server closes, only the ends of the handshake count (1.4.2.7)."""
+        """Of a channel that either side closes, only the ends of the handshake count (1.4.2.7).
+
+        Clients with several threads send more behind a close of their own; RabbitMQ ignores it.
+        """
         number = channel.number
         match method.name:
-            case "Channel.Close" if channel.state is ChannelState.REFUSED:
-                channel.client_closes = True
-            case "Channel.Close":
+            case "Channel.Open" if channel.state is ChannelState.CLOSE_RECEIVED:
+                raise second_open(method)
+            case "Channel.Close" if channel.state is ChannelState.CLOSING:
                 channel.client_closes = True
                 self._send(number, "Channel.CloseOk")
+            case "Channel.Close":
+                channel.client_closes = True
             case "Channel.CloseOk" if channel.state is ChannelState.CLOSING:
                 del self.channels[number]
             case "Channel.Open" if channel.client_closes:
@@ -350,8 +356,6 @@ class ServerConnection(ChannelAnswers):
                 else "expected content body, got non content body frame instead",
                 PUBLISH,
             )
-        if channel.state is not ChannelState.OPEN:
-            raise HardError(ReplyCode.CHANNEL_ERROR, "method on a closed channel", method.number)
         if method.name == "Channel.Close":
             channel.state = ChannelState.CLOSE_RECEIVED
             self._events.append(
@@ -374,8 +378,7 @@ class ServerConnection(ChannelAnswers):
         if len(self.channels) >= self.channel_max:
             raise not_allowed(
                 f"number of channels opened ({len(self.channels)}) has reached the negotiated"
-                f" channel_max ({self.channel_max})",
-                method.number,
+                f" channel_max ({self.channel_max})"
             )
         self.channels[number] = Channel(number, self._name, self._payload_max, self._output)
         self._events.append(events.ChannelOpenRequested(number))

@@ -66,7 +66,7 @@ def field_octets(data: bytes, position: int = 0) -> dict[str, EncodedValue]:
     position, end = _end(data, position)
     while position < end:
         stop = position + 1 + data[position]
-        name = data[position + 1 : stop].decode()
+        name = _name(data[position + 1 : stop])
         _, position = _value(data, stop, 1)
         fields[name] = EncodedValue(data[stop:position])
     return fields
@@ -107,8 +107,8 @@ def _table(data: bytes, position: int, depth: int) -> tuple[FieldTable, int]:
     table: FieldTable = {}
     while position < end:
         stop = position + 1 + data[position]
-        key = data[position + 1 : stop].decode()
-        table[key], position = _value(data, stop, depth)
+        name = _name(data[position + 1 : stop])
+        table[name], position = _value(data, stop, depth)
     if position != end:
         raise ValueError("a field runs over the end of its table")
     return table, end
@@ -158,6 +158,11 @@ def _rare_value(kind: int, data: bytes, position: int) -> tuple[FieldValue, int]
         position, end = _end(data, position)
         return data[position:end], end
     raise ValueError(f"unknown field type {chr(kind)!r}")
+
+
+def _name(raw: bytes) -> str:
+    """A field's name; RabbitMQ does not ask whether it is UTF-8, and old clients do not know."""
+    return raw.decode(errors="replace")
 
 
 def _text(raw: bytes) -> str | bytes:

@@ -17,9 +17,9 @@ from mappings.amqp091.errors import precondition_failed
 from mappings.amqp091.messages import AT_ONCE_MS, EXPIRATION_MAX
 
 OWNER_TAG: Final = "landbridge-exclusive-owner"
+"""The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
 NOT_DURABLE_TAG: Final = "landbridge-not-durable"
 """On queues that were declared so, and are stored as durable ones are."""
-"""The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
 
 _PRIORITY_MAX: Final = 255
 
@@ -82,17 +82,15 @@ def settings_from_declare(event: QueueDeclareRequested, where: str, owner: str) 
     Raises `SoftError` 406 in RabbitMQ's words.
     """
     arguments = event.arguments
-    for name in ("x-dead-letter-exchange", "x-dead-letter-routing-key"):
-        value = arguments.get(name, "")
-        if not isinstance(value, str):
-            raise precondition_failed(
-                f"invalid type '{type_name(value)}' for arg '{name}' in {where}"
-            )
+    exchange: Any = arguments.get("x-dead-letter-exchange")
+    if "x-dead-letter-exchange" in arguments and not isinstance(exchange, str):
+        raise precondition_failed(
+            f"invalid type '{type_name(exchange)}' for arg 'x-dead-letter-exchange' in {where}"
+        )
     for name, check in QUEUE_ARGUMENTS.items():
         if name in arguments and (problem := check(arguments[name])) is not None:
             raise precondition_failed(f"invalid arg '{name}' for {where}: {problem}")
     _check_combinations(event, where)
-    exchange: Any = arguments.get("x-dead-letter-exchange")
     key: Any = arguments.get("x-dead-letter-routing-key")
     overflow = arguments.get("x-overflow", "drop-head")
     limit: Any = arguments.get("x-delivery-limit")

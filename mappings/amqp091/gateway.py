@@ -12,9 +12,10 @@ from importlib.metadata import version
 from typing import ClassVar, Final
 
 from adapters.amqp091 import events
-from adapters.amqp091.errors import AmqpError, HardError, ReplyCode
+from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, not_allowed
 from adapters.amqp091.events import AcksReceived, Event, PublishReceived
 from adapters.amqp091.limits import ConnectionLimits
+from adapters.amqp091.methods import NUMBER_OF
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
 from adapters.connection import ConnectionFailed
 from bridge.auth import User
@@ -45,6 +46,7 @@ PROTOCOL = "amqp"
 VERSION = version("landbridge")
 DIALECT = "3.13.7"
 """The RabbitMQ whose dialect is spoken."""
+_OPEN_METHOD: Final = NUMBER_OF["Connection.Open"]
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "shutdown",
     StopReason.LISTENER_REMOVED: "the listener was removed",
@@ -193,12 +195,12 @@ class AmqpGateway(ConnectionGateway[Event]):
         if name == "/":
             name = self.namespace
         if name not in services.namespaces and name != self.namespace:
-            self.refuse_connection(HardError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found"))
+            self.refuse_connection(not_allowed(f"vhost {name} not found", _OPEN_METHOD))
             return
         try:
             require_open(self._account, name)
         except AccessDenied as error:
-            self.refuse_connection(HardError(ReplyCode.NOT_ALLOWED, str(error)))
+            self.refuse_connection(not_allowed(str(error), _OPEN_METHOD))
             return
         self.namespace = name
         self.declarations.start(name, self._account)

@@ -78,14 +78,14 @@ def test_names_that_rabbitmq_takes() -> None:
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        (b"", ReplyCode.SYNTAX_ERROR),
-        (b"\0\x0a\0", ReplyCode.SYNTAX_ERROR),
+        (b"", ReplyCode.FRAME_ERROR),
+        (b"\0\x0a\0", ReplyCode.FRAME_ERROR),
         (b"\0\x0a\0\xff", ReplyCode.COMMAND_INVALID),
-        (b"\0\x0a\0\x1f\0", ReplyCode.SYNTAX_ERROR),
-        (b"\0\x3c\0\x50\0\0\0\0\0\0\0\1\0\0", ReplyCode.SYNTAX_ERROR),
-        (b"\0\x0a\0\x28\xffabc", ReplyCode.SYNTAX_ERROR),
-        (b"\0\x0a\0\x28\x01\xff\0\0", ReplyCode.SYNTAX_ERROR),
-        (b"\0\x0a\0\x46\0\0\0\x09x", ReplyCode.SYNTAX_ERROR),
+        (b"\0\x0a\0\x1f\0", ReplyCode.FRAME_ERROR),
+        (b"\0\x3c\0\x50\0\0\0\0\0\0\0\1\0\0", ReplyCode.FRAME_ERROR),
+        (b"\0\x0a\0\x28\xffabc", ReplyCode.FRAME_ERROR),
+        (b"\0\x0a\0\x28\x01\xff\0\0", ReplyCode.FRAME_ERROR),
+        (b"\0\x0a\0\x46\0\0\0\x09x", ReplyCode.FRAME_ERROR),
     ],
 )
 def test_malformed(payload: bytes, code: ReplyCode) -> None:

@@ -131,7 +131,7 @@ FAULTS = {
         505,
         "got one for class 10",
     ),
-    "short header": (publish() + frame(2, 1, b"\0\x3c\0\0"), 502, "truncated content header"),
+    "short header": (publish() + frame(2, 1, b"\0\x3c\0\0"), 501, "<<0,60,0,0>>: unknown_frame"),
     "malformed properties": (publish() + header(1, b"\x80\x00\x09x"), 502, "malformed properties"),
     "unopened channel": (message(b"x", 9), 504, "expected 'channel.open'"),
     "no end of frame": (
@@ -146,7 +146,11 @@ FAULTS = {
         501,
         "type 3, all octets = <<>>: {frame_too_large,131073,131064}",
     ),
-    "key that is no text": (publish().replace(b"\x01q", b"\x01\xff") + header(0), 502, "decode"),
+    "key that is no text": (
+        publish().replace(b"\x01q", b"\x01\xff") + header(0),
+        501,
+        "FRAME_ERROR - cannot decode <<0,0,0,1,255,0>>: basic.publish: 'utf-8'",
+    ),
 }
 
 

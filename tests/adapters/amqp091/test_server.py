@@ -28,6 +28,8 @@ def failure(happened: list[Any]) -> str:
         b"AMQP\0\1\0\0",
         b"AMQP\3\1\0\0",
         b"AMQP\1\1\0\x0a",
+        b"AMQP\1\1\x08\0",
+        b"AMQP\1\1\x09\1",
         b"AMQP\0\0\x09\0",
         b"GET / HT",
         b"\x16\x03\x01\0\xfa\x01\0\0",
@@ -38,6 +40,12 @@ def test_another_protocol_is_told_which_one_is_spoken(header: bytes) -> None:
     assert "bad protocol header" in failure(conversation.raw(header + b"more"))
     assert conversation.server.data_to_send() == [PROTOCOL_HEADER]
     assert conversation.raw(b"more") == []
+
+
+def test_the_header_of_0_9_is_taken_as_that_of_0_9_1() -> None:
+    conversation = Conversation()
+    assert conversation.raw(b"AMQP\x01\x01\0\x09") == []
+    assert conversation.sent() == ["Connection.Start"]
 
 
 def test_handshake() -> None:
@@ -126,7 +134,7 @@ def test_answers_out_of_turn_are_our_own_mistake() -> None:
     [
         (encode_method(0, "Connection.TuneOk"), 504, "unexpected method in connection state"),
         (encode_method(1, "Channel.Open"), 504, "unexpected method in connection state starting"),
-        (b"\x02\0\0\0\0\0\1x\xce", 505, "content frame on channel 0"),
+        (b"\x02\0\0\0\0\0\1x\xce", 505, 'type 2, all octets = <<"x">>'),
         (b"\x08\0\1\0\0\0\0\xce", 505, "UNEXPECTED_FRAME - type 8, all octets = <<>>"),
         (b"\x08\0\0\0\0\0\1x\xce", 501, 'type 8, all octets = <<"x">>: unknown_frame'),
         (b"\1\0\0\0\0\x10\1", 501, "{frame_too_large,4097,4088}"),
@@ -190,6 +198,25 @@ def test_the_client_closes_a_channel() -> None:
     conversation.server.channel_closed(1)
     assert conversation.sent() == ["Channel.CloseOk"]
     conversation.channel(1)
+
+
+def test_what_the_client_sends_behind_its_close_of_a_channel_is_ignored() -> None:
+    conversation = opened(2)
+    close = encode_method(1, "Channel.Close", {"reply_code": 200})
+    publish = encode_method(1, "Basic.Publish", {"routing_key": "q"})
+    ack = encode_method(1, "Basic.Ack", {"delivery_tag": 1})
+    content = b"\2\0\1\0\0\0\x0e\0\x3c\0\0\0\0\0\0\0\0\0\0\0\0\xce"
+    (event,) = conversation.raw(close + ack + publish + content + close)
+    assert event == events.ChannelCloseRequested(1, 200, "")
+    conversation.server.channel_closed(1)
+    assert conversation.sent() == ["Channel.CloseOk", "Channel.CloseOk"]
+    conversation.channel(1)
+
+
+def test_a_channel_is_not_opened_before_its_close_is_answered() -> None:
+    conversation = opened()
+    conversation.raw(encode_method(1, "Channel.Close", {}) + encode_method(1, "Channel.Open", {}))
+    assert conversation.refusal()[1:] == (504, "CHANNEL_ERROR - second 'channel.open' seen")
 
 
 def test_the_client_closes_the_connection() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pamqp import decode as oracle
 
 from adapters.amqp091.limits import TABLE_DEPTH_MAX
-from adapters.amqp091.tables import FieldValue, decode_table, encode_table
+from adapters.amqp091.tables import FieldValue, decode_table, encode_table, field_octets
 
 MOMENT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -121,13 +121,18 @@ def test_what_has_no_type_of_its_own_becomes_the_nearest(value: object, decoded:
         table(b"S\0\0\0\xffabc"),
         table(b"A\0\0\0\x01l"),
         table(b"F\0\0\0\x09\x01bb\x07"),
-        b"\0\0\0\x03\x02\xff\xffV",
         b"\0\0\0\x02\x09k",
     ],
 )
 def test_malformed(encoded: bytes) -> None:
     with pytest.raises(ValueError):
         decode_table(encoded)
+
+
+def test_names_that_are_no_utf_8_are_shown_as_such() -> None:
+    encoded = b"\0\0\0\x04\x02\xfcbV"
+    assert decode_table(encoded) == ({"\ufffdb": None}, len(encoded))
+    assert field_octets(encoded) == {"\ufffdb": b"V"}
 
 
 def nested(depth: int) -> bytes:

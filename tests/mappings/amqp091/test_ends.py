@@ -27,6 +27,11 @@ async def test_requests_are_answered_before_a_mistake_on_their_channel(broker: B
     assert names(await client.call("Channel.Open")) == ["Channel.OpenOk"]
 
 
+async def test_a_namespace_that_is_none_is_the_fault_of_connection_open(broker: Broker) -> None:
+    (close,) = await AmqpClient(broker).open(virtual_host="nowhere")
+    assert (close.fields["class_id"], close.fields["method_id"]) == (10, 40)
+
+
 async def test_requests_are_answered_before_a_mistake_on_the_connection(broker: Broker) -> None:
     client = await connect(broker)
     client.send("Queue.Declare", queue="q", durable=True)

@@ -125,6 +125,19 @@ async def test_streams_are_refused_clearly(broker: Broker) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("x-dead-letter-exchange", "invalid type 'signedint' for arg '{}' in queue 'q'"),
+        ("x-dead-letter-routing-key", "invalid arg '{}' for queue 'q'"),
+    ],
+)
+async def test_where_dead_letters_go_is_text(broker: Broker, name: str, problem: str) -> None:
+    client = await connect(broker)
+    error = await client.error("Queue.Declare", queue="q", arguments={name: 5})
+    assert error.startswith(f"PRECONDITION_FAILED - {problem.format(name)} in vhost '/'")
+
+
 async def test_delayed_exchanges(broker: Broker) -> None:
     client = await connect(broker)
     arguments = {"x-delayed-type": "direct"}
