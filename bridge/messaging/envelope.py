@@ -76,7 +76,6 @@ class _AsSent(msgspec.Struct, omit_defaults=True, array_like=True):
 
     attributes: dict[str, Attribute] = {}
     base64: bool = False
-    notification_subject: str | None = None
 
 
 _as_sent_encoder = msgspec.msgpack.Encoder()
@@ -175,18 +174,6 @@ def attributes_for_filter(message: Message) -> Mapping[str, Value]:
     return seen
 
 
-def keep_notification_subject(message: Message, subject: str) -> None:
-    """Note the line that SNS's publisher gave as Subject; raw deliveries do not carry it."""
-    as_sent = _as_sent(message)
-    as_sent.notification_subject = subject
-    message.original = (ORIGINAL, _as_sent_encoder.encode(as_sent))
-
-
-def notification_subject_of(message: Message) -> str | None:
-    """The line that SNS's publisher gave as Subject; None for messages of legacy clients."""
-    return None if message.original is None else _as_sent(message).notification_subject
-
-
 _Plain = tuple[bool, str, Value, Attribute]
 
 
@@ -254,6 +241,8 @@ def _pack_address(message: Message, attributes: dict[str, Attribute]) -> dict[st
         packed["priority"] = message.priority
     if message.expires_at is not None:
         packed["expires_at"] = message.expires_at
+        # The time between the two is the publisher's; SQS has its own time of sending.
+        packed["sent_at"] = message.sent_at
     if message.original is not None and message.original[0] != ORIGINAL:
         packed["original"] = [message.original[0], b64encode(message.original[1]).decode()]
     return packed
@@ -310,7 +299,7 @@ def _checked(held: Any) -> dict[str, Any]:
                 pass
             case "topic", (str() | None):
                 pass
-            case (("priority" | "expires_at" | "visible_at"), int()) if not isinstance(
+            case (("priority" | "expires_at" | "sent_at" | "visible_at"), int()) if not isinstance(
                 restored, bool
             ):
                 pass
@@ -328,6 +317,7 @@ def _unpack(message: Message, packed: dict[str, Any]) -> None:
         message.subject = packed.get("subject")
     message.priority = packed.get("priority")
     message.expires_at = packed.get("expires_at")
+    message.sent_at = packed.get("sent_at", message.sent_at)
     message.visible_at = packed.get("visible_at")
     message.original = packed.get("original", message.original)
     for name, value in packed.get("properties", {}).items():

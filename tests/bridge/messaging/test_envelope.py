@@ -208,8 +208,17 @@ def test_what_is_packed_can_be_read_without_us() -> None:
         "properties": {"persistent": True},
         "priority": 4,
         "expires_at": 9,
+        "sent_at": 5,
         "original": ["amqp", "AA=="],
     }
+
+
+def test_the_time_to_expiry_stays_the_publisher_s() -> None:
+    body, attributes = attributes_from_message(sent(b"x", expires_at=65))
+    back = message_from_attributes(body, attributes, message_id="id", sent_at=30)
+    assert (back.sent_at, back.expires_at) == (5, 65)
+    body, attributes = attributes_from_message(sent(b"x"))
+    assert message_from_attributes(body, attributes, message_id="id", sent_at=30).sent_at == 30
 
 
 def test_what_cloud_code_adds_wins_over_what_is_packed() -> None:
