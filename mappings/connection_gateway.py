@@ -16,10 +16,11 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from adapters.connection import Connection
-from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.model import Delivery, Publish, UnitOfWork
+from bridge.routing.router import Routed
 from mappings.connections import ConnectionDetails
 from mappings.gateway import (
     AnswerSlot,
@@ -34,6 +35,9 @@ Event = TypeVar("Event")
 
 Answer = Callable[[UnitOfWork], list[bytes]]
 """Makes the answers to a unit of work; also where a failed unit is turned into an error."""
+
+SENDS_PER_UNIT_MAX: Final = 2_000
+"""Sends of publishes to many queues that become one unit of work."""
 
 
 class ConnectionGateway(ABC, Generic[Event]):
@@ -250,6 +254,13 @@ class ConnectionGateway(ABC, Generic[Event]):
         unit.done = partial(self._answered, slot, answer, messages, size_bytes)
         self.services.store.submit(unit)
         self._check_flow()
+
+    def route(self, publishes: Sequence[Publish], unit: UnitOfWork) -> Routed:
+        """Route as many of a chunk's publishes as one unit takes; see `Router.route`.
+
+        The others wait for `room`: what a few bytes on the wire can make is bounded.
+        """
+        return self.services.router.route(publishes, unit, SENDS_PER_UNIT_MAX)
 
     def answer_in_order(self, answers: list[bytes]) -> None:
         """Write an answer that needs no store, behind those that are waited for."""

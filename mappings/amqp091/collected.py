@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, SoftError
 from adapters.amqp091.events import AcksReceived, PublishReceived
@@ -30,9 +30,6 @@ from mappings.amqp091.publishing import PUBLISH_METHOD, has_copies
 if TYPE_CHECKING:
     from mappings.amqp091.gateway import AmqpGateway
     from mappings.gateway import Barrier
-
-SENDS_PER_UNIT_MAX: Final = 2_000
-"""Sends of publishes to many queues that become one unit of work."""
 
 
 class Collected:
@@ -102,7 +99,7 @@ class Collected:
         gateway = self._gateway
         publishes, received = self._publishes, self._received
         unit = UnitOfWork()
-        routed = gateway.services.router.route(publishes, unit, SENDS_PER_UNIT_MAX)
+        routed = gateway.route(publishes, unit)
         if routed.missing:
             return routed.missing
         self._publishes, self._received = publishes[routed.count :], received[routed.count :]

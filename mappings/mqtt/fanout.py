@@ -37,13 +37,23 @@ REMEMBERED_TARGETS_MAX: Final = 10_000
 
 
 class Target:
-    """What a topic means now. `live`: the sessions, where nobody else wants it; None: route it."""
+    """What a topic means now. `live`: the sessions, where nobody else wants it; None: route it.
 
-    __slots__ = ("live", "subject")
+    `stored_only`: a publish of QoS 1 or 2 is stored for each that wants it, none gets it at once.
+    """
 
-    def __init__(self, subject: str, live: tuple[tuple[Session, Match], ...] | None) -> None:
+    __slots__ = ("live", "stored_only", "subject")
+
+    def __init__(
+        self,
+        subject: str,
+        live: tuple[tuple[Session, Match], ...] | None,
+        *,
+        stored_only: bool = False,
+    ) -> None:
         self.subject = subject
         self.live = live
+        self.stored_only = stored_only
 
 
 class Fanout:
@@ -86,6 +96,7 @@ class Fanout:
         services = self._sessions.services
         subject = subject_from_topic(topic)
         live: tuple[tuple[Session, Match], ...] | None = None
+        stored_only = False
         rules = services.router.rules
         if PROTOCOL not in rules.protocols or not rules.matching(Origin(PROTOCOL, topic)):
             name = TopicName(namespace, TOPIC_TREE)
@@ -93,7 +104,12 @@ class Fanout:
             resolution = resolve(services.topology, services.store, name, probe)
             if not (resolution.conditions or resolution.dynamic or resolution.delayed):
                 live = self._live(resolution.queues, subject)
-        target = Target(subject, live)
+                stored_only = (
+                    live is not None
+                    and len(live) == len(resolution.queues)
+                    and all(match.qos for _, match in live)
+                )
+        target = Target(subject, live, stored_only=stored_only)
         if len(topic) <= REMEMBERED_LENGTH_MAX:
             known = self.targets(namespace)
             if len(known) >= REMEMBERED_TARGETS_MAX:

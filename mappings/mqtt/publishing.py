@@ -31,31 +31,69 @@ ORIGINS_MAX: Final = 256
 """Topics of one connection whose origin is remembered."""
 
 
+class Chunk:
+    """What was collected and not submitted yet.
+
+    `positions` has for each of `publishes` its index in `received`, which is what is to be
+    answered, in order; `codes` are answers that are known, by that index. `stateful`: some are
+    retained, or of QoS 2. `live`: some may go to connections at once.
+    """
+
+    __slots__ = (
+        "codes",
+        "live",
+        "positions",
+        "publishes",
+        "received",
+        "size_bytes",
+        "stateful",
+    )
+
+    def __init__(self) -> None:
+        self.received: list[MqttPublish] = []
+        self.publishes: list[Publish] = []
+        self.positions: list[int] = []
+        self.codes: dict[int, int] = {}
+        self.size_bytes = 0
+        self.stateful = False
+        self.live = False
+
+    def split(self, count: int) -> Chunk:
+        """Take away all behind the first `count` publishes; returns it."""
+        rest = Chunk()
+        cut = self.positions[count]
+        rest.received, self.received = self.received[cut:], self.received[:cut]
+        rest.publishes, self.publishes = self.publishes[count:], self.publishes[:count]
+        rest.positions = [each - cut for each in self.positions[count:]]
+        del self.positions[count:]
+        rest.codes = {at - cut: code for at, code in self.codes.items() if at >= cut}
+        self.codes = {at: code for at, code in self.codes.items() if at < cut}
+        rest.size_bytes = sum(len(each.message.body) for each in rest.publishes)
+        self.size_bytes -= rest.size_bytes
+        rest.stateful, rest.live = self.stateful, self.live
+        return rest
+
+
 class Publishing:
     """The publishes of one connection."""
 
     __slots__ = (
-        "_codes",
+        "_chunk",
         "_gateway",
         "_next_id",
         "_origins",
-        "_positions",
-        "_publishes",
+        "_permissions_version",
         "_rate_left",
         "_rate_since",
-        "_received",
     )
 
     def __init__(self, gateway: MqttGateway) -> None:
         self._gateway = gateway
         self._next_id = gateway.services.message_ids.next
+        self._chunk = Chunk()
         self._origins: dict[str, Origin] = {}
-        self._received: list[MqttPublish] = []
-        """What is to be answered, in order."""
-        self._publishes: list[Publish] = []
-        self._positions: list[int] = []
-        """For each of `_publishes` its index in `_received`."""
-        self._codes: dict[int, int] = {}
+        """By topics to which the client may publish."""
+        self._permissions_version = -1
         self._rate_left = 0
         self._rate_since = 0.0
 
@@ -75,18 +113,17 @@ class Publishing:
         targets = sessions.fanout.targets(gateway.namespace)
         now_ms = gateway.services.clock.epoch_ms()
         own = gateway.session if gateway.session.filters.has_no_local else None
-        permitted: str | None = None
+        origins = self._known_origins()
         at, end = 0, len(publishes)
         while at < end:
             publish = publishes[at]
             topic = publish.topic
-            if topic != permitted:
-                if not self._permitted(topic):
-                    at += 1
-                    if not self._deny(publish):
-                        return False
-                    continue
-                permitted = topic
+            origin = origins.get(topic) or self._origin(topic)
+            if origin is None:
+                at += 1
+                if not self._deny(publish):
+                    return False
+                continue
             target = targets.get(topic) or sessions.fanout.target(gateway.namespace, topic)
             plain = target.live is not None and _is_plain(publish)
             first = at
@@ -99,16 +136,34 @@ class Publishing:
                 at += 1
             run = publishes if at - first == end else publishes[first:at]
             if not plain:
-                self._collect(run, target, now_ms)
+                self._collect(run, target, origin, now_ms)
+                if own is not None or not target.stored_only:
+                    self._chunk.live = True
             elif target.live:
                 sessions.fanout.write(target.live, run, own)
         return True
 
-    def _permitted(self, topic: str) -> bool:
+    def _known_origins(self) -> dict[str, Origin]:
+        """Those of topics that were met before, unless a reload has changed the permissions."""
+        account = self._gateway.account
+        if account is not None and account.permissions.version != self._permissions_version:
+            self._permissions_version = account.permissions.version
+            self._origins.clear()
+        return self._origins
+
+    def _origin(self, topic: str) -> Origin | None:
+        """Where a publish to `topic` comes from; None where the client may not publish to it."""
         gateway = self._gateway
-        return not topic.startswith(SYS_PREFIX) and may_publish(
+        if topic.startswith(SYS_PREFIX) or not may_publish(
             gateway.account, gateway.namespace, topic, gateway.client
-        )
+        ):
+            return None
+        origin = Origin(PROTOCOL, topic, gateway.client, gateway.user)
+        if len(topic) <= REMEMBERED_LENGTH_MAX:
+            if len(self._origins) >= ORIGINS_MAX:
+                self._origins.clear()
+            self._origins[topic] = origin
+        return origin
 
     def _deny(self, publish: MqttPublish) -> bool:
         """Not allowed: MQTT 5 says so. 3.x has no word for it: the client believes that it was
@@ -119,8 +174,9 @@ class Publishing:
             gateway.end(ReasonCode.NOT_AUTHORIZED, "not allowed to publish")
             return False
         if publish.qos:
-            self._codes[len(self._received)] = ReasonCode.NOT_AUTHORIZED
-            self._received.append(publish)
+            chunk = self._chunk
+            chunk.codes[len(chunk.received)] = ReasonCode.NOT_AUTHORIZED
+            chunk.received.append(publish)
         return True
 
     def _count(self, publishes: Sequence[MqttPublish]) -> None:
@@ -146,112 +202,112 @@ class Publishing:
         gateway.end(ReasonCode.MESSAGE_RATE_TOO_HIGH, f"more than {limit} publishes in a second")
         return False
 
-    def _collect(self, run: list[MqttPublish], target: Target, now_ms: int) -> None:
+    def _collect(self, run: list[MqttPublish], target: Target, origin: Origin, now_ms: int) -> None:
         """Make messages of publishes to one topic."""
-        gateway = self._gateway
-        topic = run[0].topic
-        origin = self._origins.get(topic)
-        if origin is None:
-            origin = Origin(PROTOCOL, topic, gateway.client, gateway.user)
-            if len(topic) <= REMEMBERED_LENGTH_MAX:
-                if len(self._origins) >= ORIGINS_MAX:
-                    self._origins.clear()
-                self._origins[topic] = origin
-        count = len(self._received)
-        self._positions.extend(range(count, count + len(run)))
-        self._received += run
+        gateway, chunk = self._gateway, self._chunk
+        count = len(chunk.received)
+        chunk.positions += range(count, count + len(run))
+        chunk.received += run
         subject, user, namespace = target.subject, gateway.user, gateway.namespace
-        next_id, append = self._next_id, self._publishes.append
+        next_id, append = self._next_id, chunk.publishes.append
+        size_bytes = 0
         for publish in run:
             message = message_from_publish(publish, subject, next_id(), now_ms, user)
             append(Publish(origin, message, namespace))
+            size_bytes += len(publish.payload)
+            qos = publish.qos
+            if qos != 1 or publish.retain:
+                chunk.stateful = True
+                if not qos:
+                    chunk.live = True
+        chunk.size_bytes += size_bytes
 
     # -- to the store
 
     def submit(self) -> Barrier | None:
-        """Submit what was collected; a coroutine where queues have to be made first."""
-        received, publishes = self._received, self._publishes
-        if not received:
+        """Submit what was collected; a coroutine for what has to wait."""
+        if not self._chunk.received:
             return None
-        gateway = self._gateway
+        missing = self._submit_some()
+        return self._submit_rest(missing) if self._chunk.received else None
+
+    def _submit_some(self) -> frozenset[QueueName]:
+        """Submit as many publishes as one unit takes, or none where queues are missing."""
+        gateway, chunk = self._gateway, self._chunk
         unit = UnitOfWork()
-        routed = gateway.services.router.route(publishes, unit)
+        routed = gateway.route(chunk.publishes, unit)
         if routed.missing:
-            return self._make_queues(routed.missing)
-        positions, codes = self._positions, self._codes
-        self._received, self._publishes, self._positions, self._codes = [], [], [], {}
+            return routed.missing
+        self._chunk = chunk.split(routed.count) if routed.count < len(chunk.publishes) else Chunk()
+        positions, codes = chunk.positions, chunk.codes
         for index, error in routed.failed.items():
             codes[positions[index]] = reason_code_from(error)
         for index in routed.unrouted:
             codes.setdefault(positions[index], ReasonCode.NO_MATCHING_SUBSCRIBERS)
-        own = gateway.session if gateway.session.filters.has_no_local else None
-        kept = gateway.sessions.fanout.take_live(unit, 0, own)
-        size_bytes = self._take_states(received, publishes, positions, unit)
-        answer = partial(self._answered, received, positions, codes, routed, kept)
-        gateway.submit(unit, answer, messages=len(received), size_bytes=size_bytes)
-        return None
+        kept: list[int] | None = None
+        if chunk.live:
+            own = gateway.session if gateway.session.filters.has_no_local else None
+            kept = gateway.sessions.fanout.take_live(unit, 0, own)
+        if chunk.stateful:
+            self._take_states(chunk, unit)
+        answer = partial(self._answered, chunk, routed, kept)
+        count = max(len(chunk.received), len(unit.sends))
+        gateway.submit(unit, answer, messages=count, size_bytes=chunk.size_bytes)
+        return routed.missing
 
-    def _take_states(
-        self,
-        received: list[MqttPublish],
-        publishes: list[Publish],
-        positions: list[int],
-        unit: UnitOfWork,
-    ) -> int:
-        """Put retained messages and packet ids of QoS 2 into the unit; returns the bytes."""
+    def _take_states(self, chunk: Chunk, unit: UnitOfWork) -> None:
+        """Put retained messages and packet ids of QoS 2 into the unit."""
         session, outbound = self._gateway.session, self._gateway.outbound
         retained = self._gateway.sessions.retained
         exactly_once: list[int] = []
-        size_bytes = 0
-        for publish, position in zip(publishes, positions, strict=True):
+        hears_itself = bool(session.filters.by_text)
+        received = chunk.received
+        for publish, position in zip(chunk.publishes, chunk.positions, strict=True):
             taken = received[position]
-            size_bytes += len(taken.payload)
             if taken.retain:
                 change = retained.change(publish.namespace, taken.topic, publish.message)
                 if change is not None:
                     unit.state.append(change)
             if taken.qos == 2:
                 exactly_once.append(taken.packet_id)
-                if session.filters.by_text:
+                if hears_itself:
                     outbound.hold(taken.packet_id, publish.message)
         if exactly_once and session.outlives_process:
             unit.atomic = True
             unit.state += session.received(exactly_once)
-        return size_bytes
 
-    async def _make_queues(self, missing: frozenset[QueueName]) -> None:
-        """Make the queues that routes name, then go on."""
+    async def _submit_rest(self, missing: frozenset[QueueName]) -> None:
+        """Make the queues that routes name; submit on as the store takes it.
+
+        Also for a client that is gone by now: what it sent was taken.
+        """
         gateway = self._gateway
-        for name in missing:
-            try:
-                await gateway.services.topology.ensure_queue(name)
-            except MessagingError as error:
-                gateway.fail_store(error)
-                return
-        # Also for a client that is gone by now: what it sent was taken.
-        barrier = self.submit()
-        if barrier is not None:
-            await barrier
+        while self._chunk.received:
+            # What sessions want may be different after a wait.
+            self._chunk.live = True
+            for name in missing:
+                try:
+                    await gateway.services.topology.ensure_queue(name)
+                except MessagingError as error:
+                    gateway.fail_store(error)
+                    return
+            await gateway.room()
+            missing = self._submit_some()
 
     # -- answers
 
     def _answered(
-        self,
-        received: list[MqttPublish],
-        positions: list[int],
-        codes: dict[int, int],
-        routed: Routed,
-        kept: list[int] | None,
-        unit: UnitOfWork,
+        self, chunk: Chunk, routed: Routed, kept: list[int] | None, unit: UnitOfWork
     ) -> list[bytes]:
         gateway = self._gateway
+        received, codes = chunk.received, chunk.codes
         if unit.error is not None:
             gateway.fail_store(unit.error)
             return []
         for send, error in unit.failures.items():
             publish = routed.publish_of(send if kept is None else kept[send])
             if unit.sends[send][0] not in gateway.sessions.by_queue:
-                codes[positions[publish]] = reason_code_from(error)
+                codes[chunk.positions[publish]] = reason_code_from(error)
         gateway.flush()
         if not codes:
             gateway.connection.acknowledge(received)

@@ -111,30 +111,48 @@ class Publishing:
     # -- into units of work
 
     def submit(self) -> Barrier | None:
-        """Submit the chunk's publishes; a coroutine where queues have to be made first."""
-        publishes, sends = self.publishes, self.sends
-        if not publishes:
+        """Submit the chunk's publishes; a coroutine for those that have to wait."""
+        if not self.publishes:
             return None
+        missing = self._submit_some()
+        return self._submit_rest(missing) if self.publishes else None
+
+    def _submit_some(self) -> frozenset[QueueName]:
+        """Submit as many publishes as one unit takes, or none where queues are missing."""
         gateway = self._gateway
+        publishes, sends = self.publishes, self.sends
         unit = UnitOfWork()
-        routed = gateway.services.router.route(publishes, unit)
+        routed = gateway.route(publishes, unit)
         if routed.missing:
-            return self._make_queues(routed.missing)
-        self.publishes, self.sends = [], []
+            return routed.missing
+        self.publishes, self.sends = publishes[routed.count :], sends[routed.count :]
         refused = first_refused(publishes, routed)
         if refused is not None:
             index, error = refused
             self.publishes, self.sends = publishes[:index], sends[:index]
-            self.submit()
+            if index:
+                self._submit_some()
             gateway.refuse(error, sends[index].receipt)
-            return None
+            return frozenset()
+        del sends[routed.count :]
         size_bytes = 0
         for send in sends:
             size_bytes += len(send.body)
         gateway.services.counters.published("stomp", len(sends), size_bytes)
         answer = partial(self._answered, sends, routed)
-        gateway.submit(unit, answer, messages=len(sends), size_bytes=size_bytes)
-        return None
+        count = max(len(sends), len(unit.sends))
+        gateway.submit(unit, answer, messages=count, size_bytes=size_bytes)
+        return routed.missing
+
+    async def _submit_rest(self, missing: frozenset[QueueName]) -> None:
+        """Make the queues that are missing; submit on as the store takes it."""
+        gateway = self._gateway
+        while self.publishes and not gateway.finishing:
+            if missing:
+                await self.make_queues(missing, self.publishes, self.sends)
+            await gateway.room()
+            if not gateway.finishing:
+                missing = self._submit_some()
 
     def _answered(self, sends: list[SendReceived], routed: Routed, unit: UnitOfWork) -> list[bytes]:
         gateway = self._gateway
@@ -147,13 +165,6 @@ class Publishing:
             index, error = routed.publish_of(failed), unit.failures[failed]
         gateway.refuse(error, sends[index].receipt)
         return gateway.receipts([send.receipt for send in sends[:index]])
-
-    async def _make_queues(self, missing: Iterable[QueueName]) -> None:
-        await self.make_queues(missing, self.publishes, self.sends)
-        if not self._gateway.finishing:
-            barrier = self.submit()
-            if barrier is not None:
-                await barrier
 
     async def make_queues(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adapters.mqtt.events import DeliveriesCompleted, DeliveriesReceived
-from adapters.mqtt.packets import ProtocolVersion
+from adapters.mqtt.packets import ProtocolVersion, Publish
+from bridge.messaging.model import QueueName, TopicName, UnitOfWork
+from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from tests.mappings.mqtt.broker import Broker
 from tests.support.mqtt_client import texts
 
@@ -188,3 +190,29 @@ async def test_maximum_packet_size_of_the_client_is_kept(broker: Broker) -> None
         await client.publish("t", str(qos), qos=qos)
     assert sorted(await client.payloads(3)) == [b"0", b"1", b"2"]
     assert await client.quiet()
+
+
+async def test_publishes_to_very_many_queues_wait_for_the_store(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [QueueName("/", f"q{number}") for number in range(SENDS_PER_UNIT_MAX // 10)]
+    for name in names:
+        await broker.topology.ensure_queue(name)
+        await broker.topology.subscribe(TopicName("/", "amq.topic"), name, pattern="t")
+    client = await broker.client("c")
+    submit = broker.store.submit
+    sends: list[int] = []
+
+    def counted(unit: UnitOfWork) -> None:
+        sends.append(len(unit.sends))
+        submit(unit)
+
+    monkeypatch.setattr(broker.store, "submit", counted)
+    tokens = list(range(100))
+    publishes = [Publish("t", b"%d" % number, 1) for number in tokens]
+    client.connection.send(publishes, tokens)
+    client.flush()
+    await client.until(lambda: len(client.acknowledged) == len(tokens))
+    assert client.acknowledged == tokens
+    assert max(sends) <= SENDS_PER_UNIT_MAX + len(names)
+    assert [await broker.waiting(name.name) for name in names] == [100] * len(names)

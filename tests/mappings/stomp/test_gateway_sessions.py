@@ -4,6 +4,8 @@ import pytest
 
 from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
+from bridge.messaging.model import QueueName, TopicName
+from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from mappings.gateway import StopReason
 from tests.mappings.stomp.broker import (
     Broker,
@@ -142,6 +144,28 @@ async def test_a_client_that_closes_its_half_is_answered(broker: Broker) -> None
     broker.store.catch_up()
     assert frames_of(await client.read()) == ["RECEIPT\nreceipt-id:r\n\n"]
     assert client.wire.closed
+
+
+async def test_sends_to_very_many_queues_wait_for_the_store(broker: Broker) -> None:
+    tree = TopicName("/", "amq.topic")
+    for number in range(SENDS_PER_UNIT_MAX // 10):
+        name = QueueName("/", f"q{number}")
+        await broker.topology.ensure_queue(name)
+        await broker.topology.subscribe(tree, name, pattern="t")
+    client = await broker.client()
+    broker.store.slow = True
+    before = len(broker.store.submitted)
+    client.push(*(send("/topic/t", str(number), f"receipt:{number}") for number in range(100)))
+    assert await client.read() == ""
+    sent = sum(len(unit.sends) for unit in broker.store.submitted[before:])
+    assert sent < broker.services.limits.unanswered_messages_max < 10 * SENDS_PER_UNIT_MAX
+    receipts: list[str] = []
+    while broker.store.submitted[before:]:
+        before = len(broker.store.submitted)
+        broker.store.catch_up()
+        receipts += frames_of(await client.read())
+    assert receipts == [f"RECEIPT\nreceipt-id:{number}\n\n" for number in range(100)]
+    assert broker.bodies("q7") == [str(number) for number in range(100)]
 
 
 async def test_silence_is_noticed_and_filled(broker: Broker) -> None:
