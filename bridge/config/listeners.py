@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bridge.config.mistakes import Finding, Path
 from bridge.config.schema import Config, Listener, Tls, refusal_of_protocol
@@ -107,11 +107,6 @@ def listener_as_config(options: ListenerOptions) -> Listener:
 def tls_files(tls: Tls) -> TlsFiles:
     """The files as the network takes them."""
     return TlsFiles(tls.certificate, tls.key, tls.client_ca, tls.require_client_certificate)
-
-
-def with_port(options: ListenerOptions, port: int) -> ListenerOptions:
-    """The same listener at the port that the system chose."""
-    return replace(options, port=port)
 
 
 def _options(name: str, protocol: str, port: int, listener: Listener) -> ListenerOptions:

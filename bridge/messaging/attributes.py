@@ -51,12 +51,6 @@ def legal_text_of(body: bytes) -> str | None:
     return text if text.isascii() or _ILLEGAL.search(text) is None else None
 
 
-def first_illegal_character(text: str) -> str | None:
-    """The first character that SQS does not take."""
-    found = _ILLEGAL.search(text)
-    return found[0] if found else None
-
-
 def is_legal_name(name: str) -> bool:
     """Whether SQS takes `name` for a user's attribute."""
     return (

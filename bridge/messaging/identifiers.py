@@ -78,15 +78,6 @@ def parse_arn(text: str) -> Arn:
     return Arn(*parts[1:])
 
 
-def split_subscription_arn(text: str) -> tuple[str, str]:
-    """Topic ARN and subscription id. Raises `InvalidParameter`."""
-    arn = parse_arn(text)
-    topic, colon, subscription_id = arn.resource.partition(":")
-    if not (topic and colon and subscription_id) or ":" in subscription_id:
-        raise InvalidParameter(f"subscription ARN {text!r} is not a topic's ARN and an id")
-    return str(arn._replace(resource=topic)), subscription_id
-
-
 def queue_url(base: str, account: str, name: str) -> str:
     """The URL of a queue; `base` is scheme, host and port as the client knows them."""
     return f"{base}/{account}/{name}"

@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from bridge.messaging.attributes import Attribute
-from bridge.messaging.envelope import attributes_from_message, notification_subject_of
-from bridge.messaging.model import Message
 
 SIGNED_FIELDS: Final = (
     "Message",
@@ -50,7 +48,7 @@ def notification(  # noqa: PLR0913 - each is a field of the envelope
     sequence_number: str | None = None,
     signing: Signing | None = None,
 ) -> str:
-    """The envelope of one message, whose body and attributes are as `attributes_from_message` says.
+    """The envelope of one message, whose body and attributes are as `envelope` makes them.
 
     `sent_at` is in epoch milliseconds; `subject` is SNS's own, a line for a reader. Topics of type
     FIFO give a `sequence_number` and no `signing`.
@@ -71,29 +69,6 @@ def notification(  # noqa: PLR0913 - each is a field of the envelope
         members = [f"    {_quoted(name)} : {_member(each)}" for name, each in attributes.items()]
         lines.append('"MessageAttributes" : {\n' + ",\n".join(members) + "\n  }")
     return "{\n  " + ",\n  ".join(lines) + "\n}"
-
-
-def notification_from_message(
-    message: Message,
-    *,
-    topic_arn: str,
-    unsubscribe_url: str,
-    sequence_number: str | None = None,
-    signing: Signing | None = None,
-) -> str:
-    """The envelope in which subscriptions that are not raw get `message`."""
-    text, attributes = attributes_from_message(message)
-    return notification(
-        text,
-        attributes,
-        topic_arn=topic_arn,
-        message_id=message.message_id,
-        sent_at=message.sent_at,
-        unsubscribe_url=unsubscribe_url,
-        subject=notification_subject_of(message),
-        sequence_number=sequence_number,
-        signing=signing,
-    )
 
 
 def signature_of(fields: Mapping[str, str], signing: Signing) -> dict[str, str]:

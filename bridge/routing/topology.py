@@ -159,15 +159,13 @@ class Topology(FollowedTables):
         *,
         attributes: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        alternate: str | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Topic:
-        """Give a topic other attributes, tags or another alternate; what is not given stays."""
+        """Give a topic other attributes or tags; what is not given stays."""
         old = self._existing_topic(name)
         new = msgspec.structs.replace(
             old,
             attributes=old.attributes if attributes is None else dict(attributes),
             tags=old.tags if tags is None else dict(tags),
-            alternate=old.alternate if isinstance(alternate, msgspec.UnsetType) else alternate,
         )
         change = _Change()
         self._topics[name] = new
@@ -327,16 +325,6 @@ class Topology(FollowedTables):
             # What other nodes have bound to it before they knew.
             await self._commit(self._forget(queue.name))
         return count
-
-    def forget_queue(self, name: QueueName) -> None:
-        """Drop the bindings of a queue that the store removed by itself (idle expiry). Waits for
-        nothing.
-        """
-        change = self._forget(name)
-        if change.state:
-            unit = UnitOfWork()
-            unit.state += change.state
-            self._store.submit(unit)
 
     @_again_after_conflict
     async def restore(self, queues: Iterable[QueueName]) -> None:

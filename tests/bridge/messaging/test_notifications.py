@@ -9,16 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bridge.messaging.attributes import Attribute
-from bridge.messaging.envelope import (
-    attributes_from_message,
-    keep_notification_subject,
-    message_from_attributes,
-)
-from bridge.messaging.model import Message
 from bridge.messaging.notifications import (
     Signing,
     notification,
-    notification_from_message,
     signature_of,
     text_to_sign,
     timestamp_text,
@@ -81,37 +74,6 @@ def test_first_in_first_out_topics_number_and_do_not_sign() -> None:
     ]
     assert envelope["SequenceNumber"] == "1" * 20
     assert envelope["Timestamp"] == "1970-01-01T00:00:00.000Z"
-
-
-def test_a_message_in_its_envelope() -> None:
-    message = message_from_attributes(
-        "x", {"n": Attribute("Number.int", "1")}, message_id="m-1", sent_at=7
-    )
-    keep_notification_subject(message, "greeting")
-    assert attributes_from_message(message) == ("x", {"n": Attribute("Number.int", "1")})
-    envelope = json.loads(
-        notification_from_message(message, topic_arn=TOPIC, unsubscribe_url=UNSUBSCRIBE)
-    )
-    assert envelope == {
-        "Type": "Notification",
-        "MessageId": "m-1",
-        "TopicArn": TOPIC,
-        "Subject": "greeting",
-        "Message": "x",
-        "Timestamp": "1970-01-01T00:00:00.007Z",
-        "UnsubscribeURL": UNSUBSCRIBE,
-        "MessageAttributes": {"n": {"Type": "Number.int", "Value": "1"}},
-    }
-
-
-def test_a_legacy_message_in_its_envelope() -> None:
-    message = Message("m-1", b"\xff", 7, topic="amq.topic", subject="a.b", original=("amqp", b""))
-    envelope = json.loads(
-        notification_from_message(message, topic_arn=TOPIC, unsubscribe_url=UNSUBSCRIBE)
-    )
-    assert "Subject" not in envelope
-    assert envelope["Message"] == "/w=="
-    assert envelope["MessageAttributes"]["landbridge-subject"]["Value"] == "a.b"
 
 
 def test_what_is_signed() -> None:

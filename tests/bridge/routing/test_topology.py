@@ -167,15 +167,6 @@ async def test_removing_a_queue_removes_its_bindings_but_not_what_outlives_it() 
     assert Bench(store=bench.store).topology.subscriptions_of(TREE) == [kept]
 
 
-async def test_forgetting_a_queue_waits_for_nothing() -> None:
-    bench = Bench()
-    await bench.queue("q")
-    await bench.topology.subscribe(TREE, queue_name("q"), pattern="a")
-    bench.topology.forget_queue(queue_name("q"))
-    assert bench.topology.subscriptions_of(TREE) == []
-    assert bench.store.state == {}
-
-
 async def test_bindings_of_vanished_queues_are_dropped_at_start_and_from_the_store() -> None:
     bench = Bench()
     queue = await bench.queue("q")
