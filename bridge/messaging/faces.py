@@ -31,7 +31,13 @@ class TopicUses(Protocol):
         """Another one whenever a use may have changed."""
         ...
 
-    def __iter__(self) -> Iterator[TopicUse]: ...
+    def __iter__(self) -> Iterator[TopicUse]:
+        """Those that somebody may want to hear from, or to be heard from, outside."""
+        ...
+
+    def __contains__(self, topic: TopicName) -> bool:
+        """Whether there is such a topic, wanted or not."""
+        ...
 
 
 Incoming: TypeAlias = Callable[[TopicName, Sequence[Delivery], Callable[[int], None]], None]

@@ -52,6 +52,9 @@ class RoutedUses:
             if topic.has_face and (subscribed or not topic.built_in):
                 yield TopicUse(topic.name, topic.fifo, subscribed)
 
+    def __contains__(self, topic: TopicName) -> bool:
+        return self._router.topology.topic(topic) is not None
+
 
 class FaceRouting:
     """Routes what comes in from faces; `incoming` is a `bridge.messaging.faces.Incoming`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -163,3 +163,67 @@ async def node(
             yield Node(backend, topology, router)
     finally:
         await backend.close()
+
+
+@dataclass
+class Cloud:
+    """An endpoint with boto3's clients, and how to open a node there."""
+
+    url: str
+    dynamodb: str
+    path: Path
+    prefix: str
+
+    def __post_init__(self) -> None:
+        self.sns = cloud(self.url, "sns")
+        self.sqs = cloud(self.url, "sqs")
+
+    def node(self, **options: Any) -> AbstractAsyncContextManager[Node]:
+        options.setdefault("topic_check_seconds", 0.2)
+        return node(
+            self.url,
+            self.path / f"node-{len(list(self.path.iterdir()))}",
+            dynamodb=self.dynamodb,
+            prefix=self.prefix,
+            table=self.prefix + "state",
+            **options,
+        )
+
+    def topic(self, name: str) -> str | None:
+        """The ARN of a topic, if there is one."""
+        arns = [
+            each["TopicArn"]
+            for page in self.sns.get_paginator("list_topics").paginate()
+            for each in page["Topics"]
+        ]
+        return next((arn for arn in arns if arn.endswith(f":{name}")), None)
+
+    def subscribe(self, topic: str, queue: str, **attributes: str) -> str:
+        """Subscribe a new queue to a topic, raw; returns its URL."""
+        url: str = self.sqs.create_queue(QueueName=queue)["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        self.sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=arn["Attributes"]["QueueArn"],
+            Attributes={"RawMessageDelivery": "true", **attributes},
+        )
+        return url
+
+    def receive(self, url: str) -> list[dict[str, Any]]:
+        reply = self.sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+        )
+        messages: list[dict[str, Any]] = reply.get("Messages", [])
+        return messages
+
+    def is_empty(self, url: str) -> bool:
+        """Whether a queue has nothing, received or not."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return all(count == "0" for count in counts.values())
+
+    def endpoints(self, topic: str) -> list[str]:
+        """The names of the queues that are subscribed to a topic."""
+        found = self.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        return [each["Endpoint"].rpartition(":")[2] for each in found]

@@ -3,7 +3,8 @@
 A topic is looked for, or made, when somebody first publishes to it or subscribes to it here; what
 is published meanwhile waits for the answer. Under `publish: auto` it is sent there while anybody
 besides Landbridge is subscribed, which SNS is asked about now and then. Where SNS cannot be asked,
-`auto` does without it, and everything else is refused with the reason.
+`auto` does without it unless somebody is known to be subscribed, and everything else is refused
+with the reason.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class AwsTopic:
         self._face: TopicFace | None = None
         self._opening: asyncio.Future[None] | None = None
         self._tried = False
+        self._heard = False
+        """Whether somebody outside listened when SNS was asked last."""
         self._waiting: list[tuple[TopicFace, UnitOfWork, int, Message, float]] = []
 
     @property
@@ -147,6 +150,15 @@ class AwsTopic:
         self.publisher.size_max = SIZE_DEFAULT
         self._listened_to(False)
         self.check_at = 0.0
+
+    def leave(self) -> bool:
+        """The topic is no more; False while something is still under way for it."""
+        if self.opening or self.ingest is not None or self.publisher.busy:
+            return False
+        if self._face is not None:
+            self._face.deleted = True
+            self._face = None
+        return True
 
     # -- finding
 
@@ -213,7 +225,8 @@ class AwsTopic:
     def _failed(self, error: MessagingError) -> None:
         if isinstance(error, TopicDoesNotExist):
             self.arn = None
-        self._listened_to(False)
+        if not (self._heard and isinstance(error, StoreUnavailable)):
+            self._listened_to(False)
         self._topics.fails(self.sns_name, error)
         self.error = error
 
@@ -264,6 +277,7 @@ class AwsTopic:
         """Somebody outside listens, or nobody does."""
         if self.mode is not Mode.AUTO:
             return
+        self._heard = outside
         if outside and self._face is None:
             self._face = TopicFace(self, always=False)
             self._topics.changed()
@@ -298,6 +312,8 @@ class AwsTopics:
         self._uses: TopicUses | None = None
         self._applied: object = None
         """The version of the uses that was looked at last."""
+        self._leaving = False
+        """Whether topics that are no more still have something to end."""
         self._incoming: Incoming | None = None
         self._closed = False
         self._failing: set[type[MessagingError]] = set()
@@ -394,8 +410,9 @@ class AwsTopics:
         if self._closed:
             return
         assert self._uses is not None, "follow gave it"
-        if (version := self._uses.version) != self._applied:
+        if (version := self._uses.version) != self._applied or self._leaving:
             self._apply(self._uses)
+            self._forget(self._uses)
             self._applied = version
         now = self._node.clock.monotonic()
         due = [each for each in self._topics.values() if each.wanted and each.check_at <= now]
@@ -428,6 +445,14 @@ class AwsTopics:
         for topic in self._topics.values():
             if topic.ingest is not None and topic.name not in wanted:
                 topic.ingest.unwanted()
+
+    def _forget(self, uses: TopicUses) -> None:
+        """Let go of topics that are no more: clients may make one after the other."""
+        gone = [each for each in self._topics.values() if each.name not in uses]
+        for topic in gone:
+            if topic.leave():
+                del self._topics[topic.name]
+        self._leaving = any(each.name in self._topics for each in gone)
 
     def _ingest(self, topic: AwsTopic) -> Ingest:
         assert self._incoming is not None, "follow gave it"

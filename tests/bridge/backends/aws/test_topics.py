@@ -7,8 +7,6 @@ import json
 import socket
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,14 @@ from botocore.exceptions import ClientError, HTTPClientError
 from bridge.api import ApiOptions
 from bridge.api.simulation import Faults
 from bridge.backends.aws import Mode, TopicRule
+from bridge.backends.aws.sns import Subscribed
+from bridge.backends.aws.topics import AwsTopics
 from bridge.messaging.errors import MessageTooLong, StoreUnavailable, TopicDoesNotExist
 from bridge.messaging.model import QueueName, TopicName
 from bridge.messaging.names import original_from_tags, sns_name
 from bridge.routing.rules import Rule
 from tests.support.aws_api import running_api
-from tests.support.aws_nodes import Node, cloud, eventually, node, table_name
+from tests.support.aws_nodes import Cloud, Node, cloud, eventually, table_name
 from tests.support.moto_server import moto_server
 from tests.support.stores import Collector, consume, drain
 
@@ -35,70 +35,6 @@ TREE = TopicName("/", "amq.topic")
 def moto_url() -> Iterator[str]:
     with moto_server() as url:
         yield url
-
-
-@dataclass
-class Cloud:
-    """An endpoint with boto3's clients, and how to open a node there."""
-
-    url: str
-    dynamodb: str
-    path: Path
-    prefix: str
-
-    def __post_init__(self) -> None:
-        self.sns = cloud(self.url, "sns")
-        self.sqs = cloud(self.url, "sqs")
-
-    def node(self, **options: Any) -> AbstractAsyncContextManager[Node]:
-        options.setdefault("topic_check_seconds", 0.2)
-        return node(
-            self.url,
-            self.path / f"node-{len(list(self.path.iterdir()))}",
-            dynamodb=self.dynamodb,
-            prefix=self.prefix,
-            table=self.prefix + "state",
-            **options,
-        )
-
-    def topic(self, name: str) -> str | None:
-        """The ARN of a topic, if there is one."""
-        arns = [
-            each["TopicArn"]
-            for page in self.sns.get_paginator("list_topics").paginate()
-            for each in page["Topics"]
-        ]
-        return next((arn for arn in arns if arn.endswith(f":{name}")), None)
-
-    def subscribe(self, topic: str, queue: str, **attributes: str) -> str:
-        """Subscribe a new queue to a topic, raw; returns its URL."""
-        url: str = self.sqs.create_queue(QueueName=queue)["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        self.sns.subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint=arn["Attributes"]["QueueArn"],
-            Attributes={"RawMessageDelivery": "true", **attributes},
-        )
-        return url
-
-    def receive(self, url: str) -> list[dict[str, Any]]:
-        reply = self.sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
-        )
-        messages: list[dict[str, Any]] = reply.get("Messages", [])
-        return messages
-
-    def is_empty(self, url: str) -> bool:
-        """Whether a queue has nothing, received or not."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        counts = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return all(count == "0" for count in counts.values())
-
-    def endpoints(self, topic: str) -> list[str]:
-        """The names of the queues that are subscribed to a topic."""
-        found = self.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-        return [each["Endpoint"].rpartition(":")[2] for each in found]
 
 
 @pytest.fixture(params=["moto", "own"])
@@ -430,6 +366,50 @@ async def test_without_an_endpoint_auto_does_without(aws: Cloud) -> None:
         async with aws.node(publish=Mode.ALWAYS, **options) as one:
             with pytest.raises(StoreUnavailable):
                 await one.publish("amq.topic", "a", b"refused")
+
+
+async def test_who_is_known_to_listen_misses_nothing(aws: Cloud) -> None:
+    topic = aws.sns.create_topic(Name=f"{aws.prefix}amq-topic")["TopicArn"]
+    outside = aws.subscribe(topic, f"{aws.prefix}outside")
+    async with aws.node(ingest=Mode.NEVER) as one:
+        assert await one.publish("amq.topic", "a", b"before")
+        faces = one.backend.faces
+        assert isinstance(faces, AwsTopics)
+        asked: list[str] = []
+
+        async def throttled(arn: str) -> AsyncIterator[Subscribed]:
+            asked.append(arn)
+            for each in list[Subscribed]():
+                yield each
+            raise StoreUnavailable("SNS asks to be asked less often")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(faces.control, "subscriptions", throttled)
+            await eventually(lambda: len(asked) >= 2)
+            assert await one.publish("amq.topic", "a", b"meanwhile")
+        came: set[str] = set()
+        while len(came) < 2:
+            came |= {each["Body"] for each in await asyncio.to_thread(aws.receive, outside)}
+        assert came == {"before", "meanwhile"}
+
+
+async def test_topics_that_come_and_go_leave_nothing_here(aws: Cloud) -> None:
+    async with aws.node(bounds={"ingest_linger_seconds": 0.1}) as one:
+        faces = one.backend.faces
+        assert isinstance(faces, AwsTopics)
+        queue = await one.queue("kept")
+        await one.topology.declare_topic(TopicName("/", "stays"))
+        assert not await one.publish("stays", "a")
+        for number in range(5):
+            name = TopicName("/", f"goes{number}")
+            await one.topology.declare_topic(name)
+            await one.bind(name.name, queue)
+            assert await one.publish(name.name, "a")
+            await one.topology.delete_topic(name)
+        await eventually(lambda: [each.name.name for each in faces.topics] == ["stays"])
+        await one.topology.declare_topic(TopicName("/", "goes0"))
+        assert not await one.publish("goes0", "a")
+        assert len(faces.topics) == 2
 
 
 async def test_nobody_listens_any_more(aws: Cloud) -> None:
