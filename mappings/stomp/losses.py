@@ -21,6 +21,10 @@ _ONE_AFTER_THE_OTHER: Final = Emulated(
     "sends first, then deletes", "a crash between them delivers a settled message again"
 )
 
+_BEST_EFFORT_ORDER: Final = Emulated(
+    "standard queues keep order at best effort", "fifo and strict queues keep it"
+)
+
 LOSSES: Final = (
     _ROWS.kept(
         "versions 1.0, 1.1 and 1.2, negotiated",
@@ -92,6 +96,11 @@ LOSSES: Final = (
         "what is unsettled is delivered again",
         f"{_GATEWAY}test_a_lost_connection_releases_and_does_not_send_again",
         _AT_LEAST_ONCE,
+    ),
+    _ROWS.kept(
+        "order of each queue",
+        "tests/interop/test_stomp_py.py::test_acks",
+        _BEST_EFFORT_ORDER,
     ),
     _ROWS.kept(
         "transactions over SEND, ACK and NACK",

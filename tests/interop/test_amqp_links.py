@@ -10,7 +10,8 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.support.program import running
+from tests.interop.lost_on_aws import AMQP_ORDER, in_order
+from tests.support.program import Place
 from tests.support.rabbitmq import INSTALLED, rabbitmq
 
 WAIT_SECONDS = 60
@@ -74,9 +75,9 @@ def definitions(ours: int) -> Callable[[int], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+def ports(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     here, there = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("theirs")
-    with running(directory=here) as program:
+    with place.running(directory=here) as program:
         ours = program.port("amqp")
         plugins = ("rabbitmq_shovel", "rabbitmq_federation")
         with rabbitmq(there, plugins=plugins, definitions=definitions(ours)) as theirs:
@@ -100,14 +101,15 @@ def taken(channel: BlockingChannel, queue: str, count: int) -> list[bytes]:
     return bodies
 
 
-def test_shovels_in_both_directions(ports: tuple[int, int]) -> None:
+def test_shovels_in_both_directions(place: Place, ports: tuple[int, int]) -> None:
     with opened(ports[1]) as theirs:
         theirs.queue_declare("out", durable=True)
         theirs.queue_declare("back", durable=True)
         bodies = [b"%d" % number for number in range(200)]
         for body in bodies:
             theirs.basic_publish("", "out", body, pika.BasicProperties(delivery_mode=2))
-        assert taken(theirs, "back", len(bodies)) == bodies
+        back = taken(theirs, "back", len(bodies))
+        assert in_order(place, AMQP_ORDER, back) == in_order(place, AMQP_ORDER, bodies)
 
 
 def test_a_federated_exchange(ports: tuple[int, int]) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from tests.support.aws_clients import client as aws_client
 from tests.support.mqtt_client import SocketClient, connect
-from tests.support.program import Program, running
+from tests.support.program import Place, Program
 from tests.support.stomp_client import StompClient
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("across")) as program:
+def program(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with place.running(directory=tmp_path_factory.mktemp("across")) as program:
         yield program
 
 

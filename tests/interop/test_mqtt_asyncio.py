@@ -13,14 +13,14 @@ import pytest
 from amqtt.client import MQTTClient
 from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
-from tests.support.program import Program, running
+from tests.support.program import Place, Program
 
 WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("asyncio")) as program:
+def program(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with place.running(directory=tmp_path_factory.mktemp("asyncio")) as program:
         yield program
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import running
+from tests.support.program import Place
 
 NODE = Path(__file__).parent / "node"
 WEBSOCKET = (
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("version", ["4", "5"])
 @pytest.mark.parametrize(("scheme", "listener"), [("mqtt", "mqtt"), ("ws", "web")])
-def test_a_session(tmp_path: Path, scheme: str, listener: str, version: str) -> None:
-    with running(*WEBSOCKET, directory=tmp_path) as program:
+def test_a_session(place: Place, tmp_path: Path, scheme: str, listener: str, version: str) -> None:
+    with place.running(*WEBSOCKET, directory=tmp_path) as program:
         url = f"{scheme}://127.0.0.1:{program.port(listener)}/any/path"
         done = subprocess.run(
             ["node", "mqttjs_session.mjs", url, version],

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.bridge.net.certificates import Authority
+from tests.interop.lost_on_aws import MQTT_ORDER, in_order
 from tests.support.mqtt_client import SocketClient, connect
-from tests.support.program import Program, running
+from tests.support.program import Place, Program
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 WAIT_SECONDS = 15
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("mosquitto")) as program:
+def program(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with place.running(directory=tmp_path_factory.mktemp("mosquitto")) as program:
         yield program
 
 
@@ -82,12 +83,12 @@ def _without_debug(line: str) -> list[str]:
 
 @pytest.mark.parametrize("version", ["mqttv31", "mqttv311", "mqttv5"])
 @pytest.mark.parametrize("qos", ["0", "1", "2"])
-def test_publish_and_subscribe(program: Program, version: str, qos: str) -> None:
+def test_publish_and_subscribe(place: Place, program: Program, version: str, qos: str) -> None:
     port, topic = program.port("mqtt"), f"{version}/{qos}"
     with subscribed(port, topic, 2, "-V", version, "-q", qos, "-F", "%t %q %p") as lines:
         publish(port, topic, "one", "-V", version, "-q", qos)
         publish(port, topic, "two", "-V", version, "-q", qos)
-    assert lines == [f"{topic} {qos} one", f"{topic} {qos} two"]
+    assert in_order(place, MQTT_ORDER, lines) == [f"{topic} {qos} one", f"{topic} {qos} two"]
 
 
 def test_retained_and_offline(program: Program) -> None:
@@ -121,7 +122,7 @@ def test_the_will_of_a_killed_client(program: Program) -> None:
     assert lines == ["will/x gone"]
 
 
-def test_tls(tmp_path: Path) -> None:
+def test_tls(place: Place, tmp_path: Path) -> None:
     authority = Authority("test authority", tmp_path)
     issued = authority.issue("localhost")
     listener = (
@@ -130,7 +131,7 @@ def test_tls(tmp_path: Path) -> None:
         f"--set=listeners.secure.tls.certificate={issued.certificate}",
         f"--set=listeners.secure.tls.key={issued.key}",
     )
-    with running(*listener, directory=tmp_path) as program:
+    with place.running(*listener, directory=tmp_path) as program:
         port = program.port("secure")
         options = ("-h", "localhost", "--cafile", str(authority.certificate), "-V", "mqttv5")
         with subscribed(port, "tls", 1, *options, "-F", "%p") as lines:
@@ -184,8 +185,8 @@ def bridge(port: int, version: str, *topics: str) -> Sequence[str]:
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 @pytest.mark.parametrize("version", ["mqttv311", "mqttv50"])
-async def test_a_bridge_in_both_directions(tmp_path: Path, version: str) -> None:
-    with running(directory=tmp_path) as program:
+async def test_a_bridge_in_both_directions(place: Place, tmp_path: Path, version: str) -> None:
+    with place.running(directory=tmp_path) as program:
         here = program.port("mqtt")
         topics = ("up/# out 1", "down/# in 1", "both/# both 2")
         with mosquitto(tmp_path, *bridge(here, version, *topics)) as there:

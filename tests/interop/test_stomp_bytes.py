@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.program import Program, running
+from tests.support.program import Place, Program
 
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\n\n\0"
 WAIT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def program(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     limits = ("message_size_max=16777216", "consumers_per_connection_max=1000")
     options = [f"--set=limits.{limit}" for limit in limits]
-    with running(*options, directory=tmp_path_factory.mktemp("broker")) as started:
+    with place.running(*options, directory=tmp_path_factory.mktemp("broker")) as started:
         yield started
 
 

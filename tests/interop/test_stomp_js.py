@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import running
+from tests.support.program import Place
 
 NODE = Path(__file__).parent / "node"
 WEBSOCKET = (
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
-def test_a_session(tmp_path: Path, version: str) -> None:
-    with running(*WEBSOCKET, directory=tmp_path) as program:
+def test_a_session(place: Place, tmp_path: Path, version: str) -> None:
+    with place.running(*WEBSOCKET, directory=tmp_path) as program:
         done = subprocess.run(
             ["node", "stompjs_session.mjs", str(program.port("web")), version],
             cwd=NODE,

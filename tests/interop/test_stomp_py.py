@@ -11,7 +11,8 @@ import pytest
 import stomp
 import stomp.listener
 
-from tests.support.program import Program, running
+from tests.interop.lost_on_aws import STOMP_ORDER, in_order
+from tests.support.program import Place, Program
 
 WAIT_SECONDS = 60
 VERSIONS = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}
@@ -87,8 +88,8 @@ class Session:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("broker")) as started:
+def program(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with place.running(directory=tmp_path_factory.mktemp("broker")) as started:
         yield started
 
 
@@ -155,19 +156,22 @@ def test_receipts(connect: Connect, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["client", "client-individual"])
-def test_acks(connect: Connect, name: str, mode: str) -> None:
+def test_acks(place: Place, connect: Connect, name: str, mode: str) -> None:
     session = connect()
     session.client.subscribe(name, id="1", ack=mode)
     for number in range(3):
         session.client.send(name, str(number))
     frames = session.seen.messages(3)
+    bodies = [frame.body for frame in frames]
+    assert in_order(place, STOMP_ORDER, bodies) == ["0", "1", "2"]
     session.ack(frames[1], receipt="acked")
     session.seen.wait(lambda seen: "acked" in seen.receipts)
     session.close()
     left = connect()
     left.client.subscribe(name, id="1", ack="auto")
-    expected = ["2"] if mode == "client" else ["0", "2"]
-    assert [frame.body for frame in left.seen.messages(len(expected))] == expected
+    expected = in_order(place, STOMP_ORDER, bodies[2:] if mode == "client" else bodies[::2])
+    again = [frame.body for frame in left.seen.messages(len(expected))]
+    assert in_order(place, STOMP_ORDER, again) == expected
     assert {frame.headers["redelivered"] for frame in left.seen.frames} == {"true"}
 
 

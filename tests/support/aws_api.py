@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
@@ -25,6 +25,9 @@ from bridge.net.listener import HttpService, Listener
 from bridge.net.tasks import TaskOwner
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
+
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Some tests keep S3 behind it, too."""
 
 Around = Callable[[HttpHandler], HttpHandler]
 
@@ -122,7 +125,7 @@ class RunningApi:
         self.api.simulation.faults = Faults(**faults)
 
     async def _listen(self) -> None:
-        service = HttpService(self._around(self.api.handle), 8 * 1024 * 1024)
+        service = HttpService(self._around(self.api.handle), BODY_BYTES_MAX)
         self._listener = Listener("aws", "aws", "127.0.0.1", self._port, service, self._network)
         await self._listener.start()
         self._port = self._listener.port

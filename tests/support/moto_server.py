@@ -6,6 +6,7 @@ several nodes at once would lose writes, as DynamoDB itself never does.
 
 moto's SQS asks the time for each message of a queue, whenever one is sent and for each poll that
 waits; its own way of asking takes so long that a few hundred messages keep it busy for minutes.
+Its polls that wait notice only after a second what has become visible again; here they do at once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.server import ThreadedMotoServer
-from moto.sqs.models import sqs_backends
+from moto.sqs.models import SQSBackend, sqs_backends
 from werkzeug.serving import make_server
 
 _ACCOUNT = "123456789012"
@@ -38,6 +39,20 @@ def _epoch_ms() -> float:
 
 
 vars(moto.sqs.models)["unix_time_millis"] = _epoch_ms
+
+_change_visibility = SQSBackend.change_message_visibility
+
+
+def _change_visibility_and_tell(
+    self: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int
+) -> None:
+    _change_visibility(self, queue_name, receipt_handle, visibility_timeout)
+    changed = self.get_queue(queue_name)._messages_lock
+    with changed:
+        changed.notify_all()
+
+
+setattr(SQSBackend, "change_message_visibility", _change_visibility_and_tell)  # noqa: B010 - mypy
 
 
 class _OneAtATime:

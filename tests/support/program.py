@@ -5,6 +5,10 @@
 
 Ports are chosen by the system and read from the start-up text. Leaving the block stops the program
 as an operator would and checks that it went in peace.
+
+Tests that any backend has to pass ask a `Place` instead, which `--backend` chooses:
+
+    with place.running("--set", "listeners.metrics=null", directory=tmp_path) as program:
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from threading import Condition, Thread
+from typing import Final
 
 from bridge.protocols import PROTOCOLS
 
@@ -27,6 +33,14 @@ AWS_KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
 
+PAYLOAD_BUCKET: Final = "landbridge-payloads"
+EMBEDDED: Final = "embedded"
+AWS_MOTO: Final = "aws-moto"
+AWS_SIMULATED: Final = "aws-simulated"
+BACKENDS: Final = (EMBEDDED, AWS_MOTO, AWS_SIMULATED)
+"""What `--backend` chooses from: the last is our API in the mode `simulate: aws`."""
+
+_places = count(1)
 _LISTENER = re.compile(r"^  (\S+) +[a-z+]+://(\S+):(\d+)")
 
 
@@ -138,18 +152,47 @@ def running(
             program.kill()
 
 
-@contextmanager
-def node_on_aws(url: str, directory: Path, place: str) -> Iterator[Program]:
-    """A node with its queues at `url`, one of those of `place`; a test may kill it."""
-    directory.mkdir(exist_ok=True)
+def options_on_aws(url: str, place: str, **more: str) -> list[str]:
+    """The options of a node with its queues at `url`, one of those of `place`."""
     given = {
         "kind": "aws",
         "region": "eu-west-1",
         "endpoint_url": url,
         "prefix": f"{place}-",
         "state_table": place,
+        **more,
     }
-    options = [f"--set=backend.{name}={value}" for name, value in given.items()]
+    return [f"--set=backend.{name}={value}" for name, value in given.items()]
+
+
+class Place:
+    """Where brokers of tests keep their queues: by themselves, or on AWS at `url`."""
+
+    def __init__(self, backend: str, url: str = "") -> None:
+        self.backend = backend
+        self.url = url
+
+    @property
+    def on_aws(self) -> bool:
+        return self.backend != EMBEDDED
+
+    @contextmanager
+    def running(self, *arguments: str, directory: Path) -> Iterator[Program]:
+        """A broker on an empty place, stopped at the end of the block."""
+        if self.on_aws:
+            name = f"place{next(_places)}"
+            options = options_on_aws(self.url, name, payload_bucket=PAYLOAD_BUCKET)
+            arguments = (*options, *arguments)
+        environment = AWS_KEYS if self.on_aws else None
+        with running(*arguments, directory=directory, environment=environment) as program:
+            yield program
+
+
+@contextmanager
+def node_on_aws(url: str, directory: Path, place: str) -> Iterator[Program]:
+    """A node with its queues at `url`, one of those of `place`; a test may kill it."""
+    directory.mkdir(exist_ok=True)
+    options = options_on_aws(url, place)
     program = start(*FREE_PORTS, *options, directory=directory, environment=AWS_KEYS)
     try:
         yield program
