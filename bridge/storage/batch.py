@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+Answer: TypeAlias = Callable[[Exception | None], object]
 
 
 class EntryRow(NamedTuple):
@@ -58,16 +60,19 @@ class QueueRow(NamedTuple):
 
 
 class WriteBatch:
-    """One commit: all of it becomes durable together, or `committed` is called with the error.
+    """One commit: all of it is stored together, or nothing.
 
     `entries` may be a lazy iterable: the writer thread runs through it once, so encoding happens
     there. Deletes name entries that are stored by the time this batch runs; `released` names the
-    contents that lose one copy for each time they stand in it. `committed` is called on the
-    writer's thread; with `Unstorable` where a value of the batch is to blame, not the disk.
+    contents that lose one copy for each time they stand in it.
+
+    `written` is called on the writer's thread: with None once queries see the batch, with the error
+    if nothing of it was written; `Unstorable` where a value of the batch is to blame, not the disk.
+    What was written is `synced` afterwards, in the order of the commits, on some thread of the
+    store: with None once it is as durable as it is to be, with the error where that is unknown.
     """
 
     __slots__ = (
-        "committed",
         "contents",
         "deduplications",
         "deduplications_ended_at",
@@ -81,9 +86,11 @@ class WriteBatch:
         "receives",
         "released",
         "state",
+        "synced",
+        "written",
     )
 
-    def __init__(self, committed: Callable[[Exception | None], None]) -> None:
+    def __init__(self, written: Answer, synced: Answer) -> None:
         self.entries: Iterable[EntryRow] = ()
         self.contents: list[ContentRow] = []
         self.deletes: list[int] = []
@@ -98,4 +105,6 @@ class WriteBatch:
         self.forgotten_deduplications: list[int] = []
         self.state: Sequence[tuple[str, str, bytes | None]] = ()
         self.forced = True
-        self.committed = committed
+        """Whether somebody waits for the sync."""
+        self.written = written
+        self.synced = synced

@@ -1,9 +1,14 @@
-"""One SQLite file in WAL mode behind three threads, so that nothing blocks the event loop.
+"""One SQLite file in WAL mode behind four threads, so that nothing blocks the event loop.
 
-The writer commits batches one after another; the reader answers queries on a connection of its own;
-the checkpointer moves the WAL into the file, so that a commit never pays for it. Callbacks come on
-these threads: callers hop back to their loop themselves. The small reads of `state` run on the
-caller's thread.
+The writer commits batches one after another, and leaves each to the syncer while it writes the
+next: one sync serves all that was written meanwhile. The reader answers queries on a connection of
+its own; the checkpointer moves the WAL into the file, so that a commit never pays for it. Callbacks
+come on these threads: callers hop back to their loop themselves. The small reads of `state` run on
+the caller's thread.
+
+SQLite itself syncs only around checkpoints (synchronous = NORMAL): the WAL before what it holds is
+moved, the file before the WAL is begun anew. After a sync that failed nobody knows what of the WAL
+is on the disk, and a later sync may not say so; so the writer first moves all of it into the file.
 """
 
 from __future__ import annotations
@@ -51,7 +56,9 @@ class Durability(Enum):
     MEMORY = "memory"
 
 
-_SYNCHRONOUS = {Durability.FSYNC: "FULL", Durability.OS: "NORMAL", Durability.MEMORY: "OFF"}
+_SYNCHRONOUS = {Durability.FSYNC: "NORMAL", Durability.OS: "NORMAL", Durability.MEMORY: "OFF"}
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+"""Not every system has the one that leaves the file's times alone."""
 
 
 class Database:
@@ -62,11 +69,13 @@ class Database:
         self._durability = durability
         self._lock: DirectoryLock | None = None
         self._batches: SimpleQueue[WriteBatch | None] = SimpleQueue()
+        self._syncs: SimpleQueue[WriteBatch | None] = SimpleQueue()
         self._reads: SimpleQueue[_Read | None] = SimpleQueue()
         self._written = threading.Event()
         self._checkpoint = threading.Event()
         self._wal_over = False
-        self._synced = True
+        self._doubtful = False
+        """True after a sync that failed, until the WAL is in the file."""
         self._closing = False
         self._threads: list[threading.Thread] = []
         self.commits = 0
@@ -74,6 +83,10 @@ class Database:
     @property
     def path(self) -> Path:
         return self._directory / STORE_FILE
+
+    @property
+    def _wal_path(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
 
     def open(self) -> None:
         """Lock the directory, migrate the store and start the threads. Raises `StorageError`."""
@@ -89,12 +102,14 @@ class Database:
             self._state = self._connect()
             if self._durability is Durability.FSYNC:
                 self._reserve_wal()
+                self._wal = os.open(self._wal_path, os.O_RDWR)
         except (sqlite3.Error, OSError, StorageError) as error:
             self._lock.release()
             if isinstance(error, StorageError):
                 raise
             raise StorageError(f"cannot open the store {self.path}: {error}") from error
-        for target in (self._write_loop, self._read_loop, self._checkpoint_loop):
+        targets = (self._write_loop, self._sync_loop, self._read_loop, self._checkpoint_loop)
+        for target in targets:
             thread = threading.Thread(target=target, name=f"store{target.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -105,12 +120,17 @@ class Database:
 
     def _reserve_wal(self) -> None:
         """Lengthen the WAL by zeros, which end it for whoever reads it (file format, 4.3)."""
-        with self.path.with_name(self.path.name + "-wal").open("ab") as wal:
+        with self._wal_path.open("ab") as wal:
             missing = WAL_RESERVED_BYTES - wal.tell()
             if missing > 0:
                 wal.write(bytes(missing))
                 wal.flush()
-                os.fdatasync(wal.fileno())
+                os.fsync(wal.fileno())
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -132,6 +152,8 @@ class Database:
         for thread in self._threads:
             thread.join()
         self._state.close()
+        if self._durability is Durability.FSYNC:
+            os.close(self._wal)
         if self._lock is not None:
             self._lock.release()
 
@@ -181,12 +203,14 @@ class Database:
                 break
             self._commit(connection, batch)
             purging = purging or bool(batch.purges)
+        self._syncs.put(None)
         connection.close()
 
     def _commit(self, connection: sqlite3.Connection, batch: WriteBatch) -> None:
         error: Exception | None = None
         try:
-            self._synchronise(connection, forced=batch.forced)
+            if self._doubtful:
+                self._move_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
             write(connection, batch)
             connection.execute("COMMIT")
@@ -195,8 +219,41 @@ class Database:
             error = failure if storable else Unstorable(str(failure))
             _roll_back(connection)
         self.commits += 1
-        batch.committed(error)
+        batch.written(error)
+        if error is None:
+            self._syncs.put(batch)
         self._tend_wal(connection)
+
+    def _move_wal(self, connection: sqlite3.Connection) -> None:
+        """Have all of the WAL in the file, synced. Raises `sqlite3.Error` where that fails."""
+        busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if busy or pages != moved:
+            raise sqlite3.OperationalError("the store is still being read")
+        self._doubtful = False
+
+    def _sync_loop(self) -> None:
+        open_still = True
+        while open_still:
+            batches = [self._syncs.get()]
+            while not self._syncs.empty():
+                batches.append(self._syncs.get())
+            open_still = batches[-1] is not None
+            written = [batch for batch in batches if batch is not None]
+            error = self._sync() if any(batch.forced for batch in written) else None
+            for batch in written:
+                batch.synced(error)
+
+    def _sync(self) -> Exception | None:
+        if self._durability is not Durability.FSYNC:
+            return None
+        if self._doubtful:
+            return OSError("an earlier sync failed")
+        try:
+            _sync_data(self._wal)
+        except OSError as error:
+            self._doubtful = True
+            return error
+        return None
 
     def _purge(self, connection: sqlite3.Connection) -> bool:
         try:
@@ -209,12 +266,6 @@ class Database:
             return False
         self._tend_wal(connection)
         return more
-
-    def _synchronise(self, connection: sqlite3.Connection, *, forced: bool) -> None:
-        """Sync this commit or leave that to the next one that somebody waits for."""
-        if self._durability is Durability.FSYNC and forced is not self._synced:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if forced else 'NORMAL'}")
-            self._synced = forced
 
     def _tend_wal(self, connection: sqlite3.Connection) -> None:
         if self._wal_over:

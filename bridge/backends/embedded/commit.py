@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bridge.backends.embedded.codec import row_from_entry
 from bridge.backends.embedded.entry import GONE, Content, Entry
 from bridge.storage import WriteBatch
-from bridge.storage.batch import ContentRow, DeduplicationRow, QueueRow, ReceiveRow
+from bridge.storage.batch import Answer, ContentRow, DeduplicationRow, QueueRow, ReceiveRow
 
 if TYPE_CHECKING:
     from bridge.messaging.model import StateChange, UnitOfWork
@@ -69,9 +69,9 @@ class Commit:
             or self.forgotten
         )
 
-    def batch(self, committed: Callable[[Exception | None], None], now_ms: int) -> WriteBatch:
+    def batch(self, written: Answer, synced: Answer, now_ms: int) -> WriteBatch:
         """The batch; entries are encoded by whoever writes it."""
-        batch = WriteBatch(committed)
+        batch = WriteBatch(written, synced)
         batch.entries = map(row_from_entry, self.entries)
         batch.contents = _contents_of(self.entries)
         batch.deletes = [entry.id for entry in self.deletes]

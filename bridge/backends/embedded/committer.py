@@ -1,12 +1,12 @@
 """What is written when: group commit with elision. On the hot path.
 
-One commit is under way at a time; meanwhile the next one collects. What a consumer has settled
-before its commit is handed over is never written, and its publisher is answered then. So a commit
-of which every message is already with a consumer waits up to `Limits.elision_delay_seconds`; any
-other one that somebody waits for leaves as soon as the writer is idle. Deletes and receive counts
-that nobody waits for ride along, or leave unforced after `Limits.lazy_commit_delay_seconds`.
-Receive counts and visibility timeouts join no commit before half of that has passed: most messages
-are settled by then, and nothing has to be written.
+One commit is being written at a time; meanwhile the next one collects, and those before it are
+synced. What a consumer has settled before its commit is handed over is never written, and its
+publisher is answered then. So a commit of which every message is already with a consumer waits up
+to `Limits.elision_delay_seconds`; any other one that somebody waits for leaves as soon as the
+writer is idle. Deletes and receive counts that nobody waits for ride along, or leave unforced after
+`Limits.lazy_commit_delay_seconds`. Receive counts and visibility timeouts join no commit before
+half of that has passed: most messages are settled by then, and nothing has to be written.
 
 A commit that fails refuses the units that wait for it, and what they settled is given back; what
 nobody waits for is kept for the next commit, which is tried after `RETRY_SECONDS`.
@@ -15,6 +15,7 @@ nobody waits for is kept for the next commit, which is tried after `RETRY_SECOND
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.commit import Commit
@@ -72,11 +73,13 @@ class Committer:
         self.finished: list[UnitOfWork] = []
         self.failing = False
         self.answered = 0
-        """Commits that are over, well or not."""
+        """Commits that were written, or could not be."""
         self._live = 0
         self._next = Commit()
         self._uncommitted: dict[tuple[str, str], bytes | None] = {}
         self._commit: Commit | None = None
+        """What is being written."""
+        self._syncing: deque[Commit] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._fresh: dict[int, Entry] = {}
@@ -189,8 +192,9 @@ class Committer:
         self._next.deduplications = [row for row in rows if row.queue != queue_id]
 
     def writing(self) -> list[Entry]:
-        """The entries of the commit that is under way."""
-        return [] if self._commit is None else self._commit.entries
+        """The entries of the commits that are under way."""
+        under_way = [*self._syncing] if self._commit is None else [*self._syncing, self._commit]
+        return [entry for commit in under_way for entry in commit.entries]
 
     def wait(self, unit: UnitOfWork) -> None:
         """Answer `unit` not before everything collected so far is durable."""
@@ -208,7 +212,7 @@ class Committer:
 
     @property
     def idle(self) -> bool:
-        """True if nothing is collected or being written."""
+        """True if nothing is collected or being written, so that queries see everything."""
         return self._commit is None and not (
             self._fresh
             or self._aging
@@ -275,22 +279,34 @@ class Committer:
         self._live = 0
         self.unheld = 0
         self._commit = commit
-        self._database.submit(
-            commit.batch(lambda error: self._answer(commit, error), self._clock.epoch_ms())
+        call = self._loop.call_soon_threadsafe
+        batch = commit.batch(
+            lambda error: call(self._written, commit, error),
+            lambda error: call(self._synced, error),
+            self._clock.epoch_ms(),
         )
+        self._database.submit(batch)
 
-    def _answer(self, commit: Commit, error: Exception | None) -> None:
-        """On the writer's thread."""
-        self._loop.call_soon_threadsafe(self._committed, commit, error)
-
-    def _committed(self, commit: Commit, error: Exception | None) -> None:
+    def _written(self, commit: Commit, error: Exception | None) -> None:
         self._commit = None
         self.answered += 1
         if error is None:
             self.failing = False
-            self._stored(commit)
+            self._syncing.append(commit)
         else:
             self._failed(commit, error)
+        self._owner.wake_up()
+
+    def _synced(self, error: Exception | None) -> None:
+        """The first of those that are being synced is over."""
+        commit = self._syncing.popleft()
+        if error is not None:
+            # It may be on the disk or not: what it holds stays, and nobody is told that it would.
+            self.failing = True
+            self._arm(RETRY_SECONDS)
+            for unit in commit.waiting().values():
+                unit.error = StoreUnavailable(f"the store cannot sync: {error}")
+        self._stored(commit)
         self._owner.wake_up()
 
     def _stored(self, commit: Commit) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import queue
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Never, cast
 import pytest
 
 from bridge.storage import Database, Durability, EntryRow, WriteBatch, statements
+from bridge.storage import database as database_module
 from bridge.storage.batch import ContentRow, DeduplicationRow, QueueRow
 from bridge.storage.errors import Unstorable
 
@@ -30,7 +33,12 @@ def entry(number: int, body: bytes | None = b"x", content: int | None = None) ->
 def commit(database: Database, **parts: Any) -> Exception | None:
     """Commit a batch of these parts and wait for its answer."""
     answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-    batch = WriteBatch(answers.put)
+
+    def written(error: Exception | None) -> None:
+        if error is not None:
+            answers.put(error)
+
+    batch = WriteBatch(written, answers.put)
     for part, value in parts.items():
         setattr(batch, part, value)
     database.submit(batch)
@@ -134,3 +142,43 @@ def test_a_checkpoint_that_fails_is_tried_again(
             assert commit(database, entries=[entry(number)]) is None
     reader.close()
     assert commit(database, entries=[entry(1_000)]) is None
+
+
+def test_what_was_written_after_a_failed_sync_counts_once_the_wal_is_in_the_file(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(database_module, "_sync_data", fail)
+        assert isinstance(commit(database, entries=[entry(1)]), OSError)
+    # The sync may lie from now on, so the file itself has to hold what the WAL held.
+    assert commit(database, entries=[entry(2)]) is None
+    wal = Path(f"{database.path}-wal")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(database.path, copy)
+    with sqlite3.connect(copy / database.path.name) as connection:
+        assert connection.execute("SELECT id FROM entry").fetchall() == [(1,)]
+    connection.close()
+    assert wal.exists()
+
+
+def test_commits_are_synced_in_their_order(database: Database) -> None:
+    told: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    count = 50
+    for number in range(count):
+        batch = WriteBatch(
+            lambda _, n=number: told.put(("written", n)),  # type: ignore[misc]
+            lambda _, n=number: told.put(("synced", n)),  # type: ignore[misc]
+        )
+        batch.entries = [entry(number)]
+        # Some that nobody waits for are among them.
+        batch.forced = number % 3 > 0
+        database.submit(batch)
+    happened = [told.get(timeout=60) for _ in range(2 * count)]
+    for stage in ("written", "synced"):
+        assert [number for each, number in happened if each == stage] == list(range(count))
+    for number in range(count):
+        assert happened.index(("written", number)) < happened.index(("synced", number))
