@@ -1,8 +1,9 @@
 """kill -9 under load, again and again: nothing confirmed is lost, nothing settled comes back.
 
 Real processes and real sockets. Several publishers send with receipts and several subscribers
-acknowledge with receipts, in both client modes; the broker is killed at a random moment and started
-again on the same directory. What the clients were told is counted against what is still there.
+acknowledge with receipts, in both client modes; the broker is killed after a random number of
+receipts, whatever time they take, and started again on the same directory. What the clients were
+told is counted against what is still there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from tests.support.program import FREE_PORTS, Program, start
 from tests.support.stomp_client import StompClient
 
 ROUNDS = 4
+CONFIRMED_MIN, SETTLED_MIN = 300, 100
+"""In each round, before the kill."""
 QUEUES = 2
 WINDOW = 20
+WAIT_SECONDS = 120
 
 
 @dataclass
@@ -31,16 +35,24 @@ class Ledger:
     delivered: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     came_back: set[str] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def deliver(self, number: str) -> None:
         if number in self.settled:
             self.came_back.add(number)
         self.delivered.add(number)
 
+    async def grow(self, confirmed: int, settled: int) -> None:
+        """Wait until so many more are confirmed, and settled."""
+        confirmed, settled = len(self.confirmed) + confirmed, len(self.settled) + settled
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(self.confirmed) < confirmed or len(self.settled) < settled:
+                self.changed.clear()
+                await self.changed.wait()
 
-async def publish(port: int, queue: int, ledger: Ledger) -> None:
+
+async def publish(client: StompClient, queue: int, ledger: Ledger) -> None:
     """Send with a window of receipts until the broker is gone."""
-    client = await StompClient.connect(port)
     waiting = 0
     try:
         while True:
@@ -56,14 +68,14 @@ async def publish(port: int, queue: int, ledger: Ledger) -> None:
             frame = await client.receive()
             assert frame.command == "RECEIPT", frame
             ledger.confirmed.add(frame.headers["receipt-id"])
+            ledger.changed.set()
             waiting -= 1
     except (ConnectionError, EOFError):
         await client.close()
 
 
-async def subscribe(port: int, queue: int, mode: str, ledger: Ledger) -> None:
+async def subscribe(client: StompClient, queue: int, mode: str, ledger: Ledger) -> None:
     """Acknowledge every third message at once; cumulative mode then settles all before it."""
-    client = await StompClient.connect(port)
     client.send(
         "SUBSCRIBE",
         {"destination": f"/queue/q{queue}", "id": "0", "ack": mode, "prefetch-count": "50"},
@@ -75,6 +87,7 @@ async def subscribe(port: int, queue: int, mode: str, ledger: Ledger) -> None:
             frame = await client.receive()
             if frame.command == "RECEIPT":
                 ledger.settled.update(settling.pop(frame.headers["receipt-id"]))
+                ledger.changed.set()
                 continue
             number = frame.body.decode().strip()
             ledger.deliver(number)
@@ -88,15 +101,19 @@ async def subscribe(port: int, queue: int, mode: str, ledger: Ledger) -> None:
         await client.close()
 
 
-async def run_until_killed(program: Program, ledger: Ledger, seconds: float) -> None:
+async def run_until_killed(program: Program, ledger: Ledger, confirmed: int) -> None:
     port = program.port("stomp")
+    queues = 2 * list(range(QUEUES))
+    modes = [(queue, mode) for queue in range(QUEUES) for mode in ("client", "client-individual")]
+    # All are connected before the first one may lose the broker.
+    publishers = [await StompClient.connect(port) for _ in queues]
+    subscribers = [await StompClient.connect(port) for _ in modes]
     async with asyncio.TaskGroup() as clients:
-        for queue in range(QUEUES):
-            for _ in range(2):
-                clients.create_task(publish(port, queue, ledger))
-            clients.create_task(subscribe(port, queue, "client", ledger))
-            clients.create_task(subscribe(port, queue, "client-individual", ledger))
-        await asyncio.sleep(seconds)
+        for client, queue in zip(publishers, queues, strict=True):
+            clients.create_task(publish(client, queue, ledger))
+        for client, (queue, mode) in zip(subscribers, modes, strict=True):
+            clients.create_task(subscribe(client, queue, mode, ledger))
+        await ledger.grow(confirmed, SETTLED_MIN)
         await asyncio.to_thread(program.kill)
 
 
@@ -119,7 +136,11 @@ async def test_no_confirmed_message_is_lost_to_kill_9(tmp_path: Path) -> None:
     dice = random.Random(7)
     for _ in range(ROUNDS):
         program = await asyncio.to_thread(start, *FREE_PORTS, directory=tmp_path)
-        await run_until_killed(program, ledger, dice.uniform(0.3, 1.2))
+        try:
+            confirmed = dice.randint(CONFIRMED_MIN, 5 * CONFIRMED_MIN)
+            await run_until_killed(program, ledger, confirmed)
+        finally:
+            await asyncio.to_thread(program.kill)
     program = await asyncio.to_thread(start, *FREE_PORTS, directory=tmp_path)
     try:
         await drain(program.port("stomp"), ledger)
@@ -127,7 +148,7 @@ async def test_no_confirmed_message_is_lost_to_kill_9(tmp_path: Path) -> None:
     finally:
         if program.process.poll() is None:
             program.kill()
-    assert len(ledger.confirmed) > 1_000, "too little load to prove anything"
-    assert len(ledger.settled) > 300
+    assert len(ledger.confirmed) >= ROUNDS * CONFIRMED_MIN
+    assert len(ledger.settled) >= ROUNDS * SETTLED_MIN
     assert ledger.confirmed - ledger.delivered == set()
     assert ledger.came_back == set()

@@ -1,7 +1,8 @@
 """kill -9 under load through the SQS API, again and again: what was answered is still true.
 
-Real processes and boto3: several programs send batches and several receive and delete them while
-the broker is killed at a random moment and started again on the same directory.
+Real processes and boto3: several programs send batches and several receive and delete them until
+the broker is killed after a random number of answers, whatever time they take, and started again on
+the same directory.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,11 @@ from tests.support.aws_clients import client
 from tests.support.program import FREE_PORTS, Program, start
 
 ROUNDS = 4
+ACCEPTED_MIN, DELETED_MIN = 150, 60
+"""In each round, before the kill."""
+WAIT_SECONDS = 120
 QUEUES: dict[str, dict[str, str]] = {"plain": {}, "ordered.fifo": {"FifoQueue": "true"}}
-LOCK = threading.Lock()
+CHANGED = threading.Condition()
 
 
 @dataclass
@@ -39,13 +44,13 @@ class Ledger:
     out_of_order: list[str] = field(default_factory=list)
 
     def bodies(self, count: int) -> list[str]:
-        with LOCK:
+        with CHANGED:
             first, self.sent = self.sent, self.sent + count
         return [str(number) for number in range(first, first + count)]
 
     def receive(self, body: str, group: str, asked_at: float) -> None:
         """A message was received by a request that was made at `asked_at`."""
-        with LOCK:
+        with CHANGED:
             self.received.add(body)
             if self.deleted.get(body, asked_at) < asked_at:
                 self.came_back.add(body)
@@ -55,10 +60,26 @@ class Ledger:
                 self.out_of_order.append(body)
 
     def delete(self, body: str, group: str) -> None:
-        with LOCK:
+        with CHANGED:
             now = self.deleted[body] = time.monotonic()
             if group and int(body) > self.last.get(group, (-1, 0.0))[0]:
                 self.last[group] = (int(body), now)
+            CHANGED.notify_all()
+
+    def accept(self, bodies: Iterable[str]) -> None:
+        with CHANGED:
+            self.accepted.update(bodies)
+            CHANGED.notify_all()
+
+    def grow(self, accepted: int, deleted: int) -> None:
+        """Wait until so many more are accepted, and deleted."""
+        accepted, deleted = len(self.accepted) + accepted, len(self.deleted) + deleted
+
+        def grown() -> bool:
+            return len(self.accepted) >= accepted and len(self.deleted) >= deleted
+
+        with CHANGED:
+            assert CHANGED.wait_for(grown, WAIT_SECONDS)
 
 
 def queue_url(program: Program, queue: str) -> str:
@@ -69,24 +90,21 @@ def sqs_of(program: Program) -> Any:
     return client(f"http://127.0.0.1:{program.port('aws')}", "sqs")
 
 
-def send(program: Program, queue: str, group: str, ledger: Ledger) -> None:
-    sqs, url = sqs_of(program), queue_url(program, queue)
+def send(sqs: Any, url: str, group: str, ledger: Ledger) -> None:
     try:
         while True:
             bodies = ledger.bodies(5)
             entries: list[dict[str, str]] = [{"Id": each, "MessageBody": each} for each in bodies]
-            for entry in entries if queue.endswith(".fifo") else ():
+            for entry in entries if url.endswith(".fifo") else ():
                 entry |= {"MessageGroupId": group, "MessageDeduplicationId": entry["Id"]}
             answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
-            with LOCK:
-                ledger.accepted.update(each["Id"] for each in answer["Successful"])
+            ledger.accept(each["Id"] for each in answer["Successful"])
     except (BotoCoreError, ClientError):
         return
 
 
-def take(program: Program, queue: str, ledger: Ledger, *, until_empty: bool = False) -> None:
+def take(sqs: Any, url: str, ledger: Ledger, *, until_empty: bool = False) -> None:
     """Receive, and delete what was received; half of it while there is load."""
-    sqs, url = sqs_of(program), queue_url(program, queue)
     try:
         while True:
             asked_at = time.monotonic()
@@ -119,19 +137,25 @@ def take(program: Program, queue: str, ledger: Ledger, *, until_empty: bool = Fa
         return
 
 
-def run_until_killed(program: Program, ledger: Ledger, seconds: float) -> None:
+def run_until_killed(program: Program, ledger: Ledger, accepted: int) -> None:
     workers = []
+    # One client for all threads: it may be shared, and making one takes longer than the load.
+    sqs = sqs_of(program)
     for queue in QUEUES:
+        url = queue_url(program, queue)
         for group in ("a", "b"):
-            workers.append(threading.Thread(target=send, args=(program, queue, group, ledger)))
-            workers.append(threading.Thread(target=take, args=(program, queue, ledger)))
+            workers.append(threading.Thread(target=send, args=(sqs, url, group, ledger)))
+            workers.append(threading.Thread(target=take, args=(sqs, url, ledger)))
     for worker in workers:
         worker.start()
-    killer = threading.Timer(seconds, program.kill)
-    killer.start()
-    for worker in [killer, *workers]:
-        worker.join(30)
-        assert not worker.is_alive()
+    try:
+        ledger.grow(accepted, DELETED_MIN)
+    finally:
+        program.kill()
+        for worker in workers:
+            worker.join(WAIT_SECONDS)
+    assert not any(worker.is_alive() for worker in workers)
+    sqs.close()
 
 
 @pytest.mark.timeout(600)
@@ -140,20 +164,23 @@ def test_no_answer_of_the_api_is_lost_to_kill_9(tmp_path: Path) -> None:
     dice = random.Random(11)
     for number in range(ROUNDS):
         program = start(*FREE_PORTS, directory=tmp_path)
-        if number == 0:
-            for queue, attributes in QUEUES.items():
-                sqs_of(program).create_queue(QueueName=queue, Attributes=attributes)
-        run_until_killed(program, ledger, dice.uniform(0.6, 1.5))
+        try:
+            if number == 0:
+                for queue, attributes in QUEUES.items():
+                    sqs_of(program).create_queue(QueueName=queue, Attributes=attributes)
+            run_until_killed(program, ledger, dice.randint(ACCEPTED_MIN, 5 * ACCEPTED_MIN))
+        finally:
+            program.kill()
     program = start(*FREE_PORTS, directory=tmp_path)
     try:
         for queue in QUEUES:
-            take(program, queue, ledger, until_empty=True)
+            take(sqs_of(program), queue_url(program, queue), ledger, until_empty=True)
         assert program.stop() == 0
     finally:
         if program.process.poll() is None:
             program.kill()
-    assert len(ledger.accepted) > 500, "too little load to prove anything"
-    assert len(ledger.deleted) > 200
+    assert len(ledger.accepted) >= ROUNDS * ACCEPTED_MIN
+    assert len(ledger.deleted) >= ROUNDS * DELETED_MIN
     assert ledger.accepted - ledger.received == set()
     assert ledger.came_back == set()
     assert ledger.out_of_order == []
