@@ -23,6 +23,10 @@ Numbered = tuple[StateChange, int]
 class Lane(ABC):
     """See the head of this file. A lane has its kinds to itself."""
 
+    changes_max = CHANGES_MAX
+    """Of what is written at once."""
+    bytes_max = ENTRY_BYTES_MAX
+
     def __init__(self, node: Node, entries: Entries) -> None:
         self._node = node
         self._entries = entries
@@ -107,7 +111,7 @@ class Lane(ABC):
         size = 0
         for change, number in latest.values():
             size += size_of(change)
-            if chosen and (len(chosen) == CHANGES_MAX or size > ENTRY_BYTES_MAX):
+            if chosen and (len(chosen) == self.changes_max or size > self.bytes_max):
                 break
             chosen.append((change, number))
         return chosen

@@ -8,10 +8,18 @@ same; any other change is made on top, so that the last one stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bridge.backends.aws.changelog import ChangeLog, LogEntry
+from bridge.backends.aws.changelog import (
+    UNIT_BYTES_MAX,
+    UNIT_CHANGES_MAX,
+    ChangeLog,
+    LogEntry,
+    LogShortened,
+    entries_from,
+    whole_writes,
+)
 from bridge.backends.aws.entries import Entries, Write
 from bridge.backends.aws.errors import AwsError
 from bridge.backends.aws.lanes import Lane, Numbered
@@ -26,6 +34,9 @@ LOST: Final = "this node has lost its lease on the state table"
 
 class SharedLane(Lane):
     """Writes and follows. `applied` is the version that readers of this node see."""
+
+    changes_max = UNIT_CHANGES_MAX
+    bytes_max = UNIT_BYTES_MAX
 
     def __init__(
         self, node: Node, entries: Entries, log: ChangeLog, membership: Membership
@@ -44,12 +55,20 @@ class SharedLane(Lane):
     # -- writing
 
     async def _store(self, group: list[Write]) -> None:
+        service = self._node.dynamodb
+        backoff, deadline = service.backoff(), self._node.control_deadline(service)
         while True:
             self._refuse_conflicts(group)
             changes = self._outstanding(group)
             if not changes:
                 break
+            before = self.applied
             await self._append(changes, awaited=any(write.awaited for write in group))
+            if self.applied == before:
+                # Neither written nor overtaken: somebody else's transaction is at it.
+                if self._node.clock.monotonic() >= deadline:
+                    raise AwsError("TransactWriteItems", 0, "", "the log takes no new entry")
+                await asyncio.sleep(backoff.next_seconds())
         for write in group:
             write.version = self.applied
 
@@ -61,14 +80,15 @@ class SharedLane(Lane):
         number, version = self._number, self.applied + 1
         self._under_way[number] = changes
         stated = [change for change, _ in changes]
-        entry = LogEntry(version, self._writer, number, stated, awaited)
+        first = LogEntry(version, self._writer, number, [], awaited)
+        entries = entries_from(stated, first)
         try:
-            written = await self._log.append(entry)
+            written = await self._log.append(entries)
             if not self._membership.held:
                 # The others may have gone on without this node and deleted that version already.
                 raise StoreUnavailable(LOST)
             if written:
-                self._apply(entry)
+                self._apply(entries)
             else:
                 # It may be this very entry: the answer to an earlier try got lost.
                 await self.catch_up()
@@ -115,45 +135,51 @@ class SharedLane(Lane):
         """Apply all that was written before this was called. Raises `AwsError`."""
         async with self._following:
             awaited = False
-            for entry in await self._log.after(self.applied):
-                if entry.version > self.applied + 1:
-                    # The others went on without this node, and shortened the log.
-                    self._membership.lapse()
-                    return
-                self._apply(entry)
-                awaited = awaited or entry.awaited
+            for write in whole_writes(await self._log.after(self.applied)):
+                if write[0].version > self.applied + 1:
+                    if await self._log.checkpoint() > self.applied:
+                        # The others went on without this node, and shortened the log.
+                        self._membership.lapse()
+                    # Or what is missing is part of a transaction, and not to be seen yet.
+                    break
+                self._apply(write)
+                awaited = awaited or write[0].awaited
             if awaited:
                 self._awaited_at = self._node.clock.monotonic()
                 self._membership.report()
 
-    def _apply(self, entry: LogEntry) -> None:
-        if entry.version != self.applied + 1:
+    def _apply(self, write: Sequence[LogEntry]) -> None:
+        """Apply one write as a whole."""
+        first, version = write[0], write[-1].version
+        if first.version != self.applied + 1:
             return
-        self.applied = self._membership.applied = entry.version
+        self.applied = self._membership.applied = version
         own = None
-        if entry.writer == self._writer:
-            own = self._under_way.pop(entry.number, None)
+        if first.writer == self._writer:
+            own = self._under_way.pop(first.number, None)
         if own is not None:
             for change, number in own:
                 self._entries.settle(change, number)
         else:
-            self._entries.tell(self._entries.adopt(entry.changes, entry.version))
+            changes = [change for entry in write for change in entry.changes]
+            self._entries.tell(self._entries.adopt(changes, version))
 
     # -- opening
 
     async def read(self, stored: list[StateChange], checkpoint: int, kinds: Iterable[str]) -> None:
         """Begin with the entries of the table and the log behind `checkpoint`, which was read
         before them; entries of `kinds` that are nowhere any more are gone. Watchers are told of
-        what is not as it was, but not the first time. Raises `AwsError`.
+        what is not as it was, but not the first time. Raises `AwsError`, of which `LogShortened`.
         """
         async with self._following:
             now = {(each.kind, each.key): each for each in stored}
             version = checkpoint
-            for entry in await self._log.after(checkpoint):
-                if entry.version != version + 1:
-                    raise AwsError("Query", 0, "", "the log was shortened while it was read")
-                now |= {(each.kind, each.key): each for each in entry.changes}
-                version = entry.version
+            for write in whole_writes(await self._log.after(checkpoint)):
+                if write[0].version != version + 1:
+                    raise LogShortened
+                for entry in write:
+                    now |= {(each.kind, each.key): each for each in entry.changes}
+                version = write[-1].version
             gone = [
                 StateChange(kind, key, None)
                 for kind in kinds

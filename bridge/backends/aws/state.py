@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bridge.backends.aws.changelog import ENTRY_BYTES_MAX, ChangeLog, size_of
+from bridge.backends.aws.changelog import ENTRY_BYTES_MAX, ChangeLog, LogShortened, size_of
 from bridge.backends.aws.entries import Entries, Watcher, Write
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.lanes import Numbered
@@ -25,6 +25,8 @@ from bridge.messaging.model import StateChange
 
 VALUE_BYTES_MAX: Final = ENTRY_BYTES_MAX
 """A state entry with its key."""
+READS_MAX: Final = 5
+"""How often a node that joins reads the table, where the log is shortened at the same time."""
 
 
 class AwsState:
@@ -92,21 +94,31 @@ class AwsState:
         """Become one of the nodes of the table, with all that stands in it; also after a lapse."""
         try:
             await self.membership.join()
-            checkpoint = await self._log.checkpoint()
-            shared: list[StateChange] = []
-            async for item in self._table.state():
-                if item.kind in self._owned_kinds or item.version:
-                    self._owned.load(item)
-                else:
-                    shared.append(StateChange(item.kind, item.key, item.value))
-            kinds = [each for each in self._entries.kinds() if each not in self._owned_kinds]
-            await self._shared.read(shared, checkpoint, kinds)
+            for left in reversed(range(READS_MAX)):
+                try:
+                    await self._read()
+                    break
+                except LogShortened:
+                    # By one who had looked before this node was there, and does so once.
+                    if not left:
+                        raise
             await self.membership.serve()
             # What was committed before the others counted on this node, none of them waited for.
             await self._shared.catch_up()
             await self.membership.look()
         except AwsError as error:
             raise self._table.unusable(error) from None
+
+    async def _read(self) -> None:
+        checkpoint = await self._log.checkpoint()
+        shared: list[StateChange] = []
+        async for item in self._table.state():
+            if item.kind in self._owned_kinds or item.version:
+                self._owned.load(item)
+            else:
+                shared.append(StateChange(item.kind, item.key, item.value))
+        kinds = [each for each in self._entries.kinds() if each not in self._owned_kinds]
+        await self._shared.read(shared, checkpoint, kinds)
 
     async def follow(self) -> None:
         """Keep up with the other nodes; until cancelled."""
