@@ -40,7 +40,6 @@ from bridge.config import (
     ConfigInvalid,
     ListenerOptions,
     Loaded,
-    Mistake,
     Sources,
     limits_of,
     load,
@@ -75,7 +74,7 @@ since everybody waits for it, and few passes over those that stayed.
 API_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """A legal batch of 1 MiB is up to six times that where an SDK escapes all but ASCII in JSON."""
 NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "limits")
-"""Sections that a reload cannot change."""
+"""Sections that a reload cannot change; nor can it the format of the log."""
 
 
 class Broker:
@@ -323,14 +322,14 @@ class Broker:
 
     def _refuse_fixed(self, loaded: Loaded) -> None:
         """Raise `ConfigInvalid` for changes that need a restart."""
-        old, new = self._loaded.config, loaded.config
-        changed = [name for name in NEEDS_RESTART if getattr(old, name) != getattr(new, name)]
-        if old.log.format != new.log.format:
-            changed.append("log")
-        place = str(loaded.file or "defaults")
         message = "cannot be changed by a reload: restart the broker"
+        changed = [
+            loaded.mistake(path, message)
+            for path in self._loaded.config.changes_to(loaded.config)
+            if path[0] in NEEDS_RESTART or path == ("log", "format")
+        ]
         if changed:
-            raise ConfigInvalid([Mistake(place, (name,), message) for name in changed])
+            raise ConfigInvalid(changed)
 
 
 async def explanation(loaded: Loaded, publish: Publish) -> Explanation:

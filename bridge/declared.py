@@ -24,15 +24,18 @@ from bridge.routing.topology import Topology
 
 
 def check_queues(loaded: Loaded, store: Store) -> None:
-    """Raise `StartRefused` where a queue exists as something that it cannot be turned from."""
+    """Raise `StartRefused` where queues exist as something that they cannot be turned from."""
+    reasons: list[str] = []
     for declared in loaded.config.queues:
         queue = store.queue(_name_of(declared))
         if queue is not None and queue.settings.fifo is not declared.fifo:
             kind = "a FIFO queue" if queue.settings.fifo else "a standard queue"
-            raise StartRefused(
+            reasons.append(
                 f"queue {declared.name!r} exists as {kind}, which cannot be changed:"
                 " delete it, or change `fifo` in the configuration"
             )
+    if reasons:
+        raise StartRefused("\n".join(reasons))
 
 
 async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:

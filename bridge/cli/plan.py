@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING, Final
 
 from bridge.chosen_backend import StartRefused, aws_options
-from bridge.config import ConfigInvalid, Loaded, Mistake
+from bridge.config import ConfigInvalid, Loaded
 from bridge.declared import settings_of
 from bridge.messaging.model import QueueName, QueueSettings
+
+if TYPE_CHECKING:
+    from bridge.backends.aws import AwsOptions
+
+
+KIND: Final = ("backend", "kind")
+
+
+def usable_aws_options(loaded: Loaded) -> AwsOptions:
+    """What the AWS backend is told. Raises `ConfigInvalid` where it is not installed."""
+    try:
+        return aws_options(loaded.config.backend)
+    except StartRefused as refused:
+        raise ConfigInvalid([loaded.mistake(KIND, str(refused))]) from None
 
 
 def plan(loaded: Loaded, *, policy_only: bool) -> int:
     """Print it; nothing is called and nothing is made."""
-    section = loaded.config.backend
-    where = str(loaded.file or "defaults")
-    if section.kind != "aws":
-        raise ConfigInvalid([Mistake(where, ("backend", "kind"), "is not aws: nothing to plan")])
-    try:
-        options = aws_options(section)
-    except StartRefused as refused:
-        raise ConfigInvalid([Mistake(where, ("backend", "kind"), str(refused))]) from None
+    if loaded.config.backend.kind != "aws":
+        raise ConfigInvalid([loaded.mistake(KIND, "is not aws: nothing to plan")])
+    options = usable_aws_options(loaded)
     from bridge.backends.aws.plan import plan_lines
     from bridge.backends.aws.plan import policy as policy_of
 

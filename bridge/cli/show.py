@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.cli.plan import usable_aws_options
 from bridge.cli.warnings import warnings_of
 from bridge.config import Loaded, effective
 from bridge.config.reference import effective_yaml, json_schema, reference_page
@@ -10,7 +11,11 @@ from mappings.losses import all_losses, render_markdown
 
 
 def check(loaded: Loaded) -> int:
-    """Print what to know about a configuration that can be used."""
+    """Print what to know about a configuration. Raises `ConfigInvalid` where it needs what is not
+    installed.
+    """
+    if loaded.config.backend.kind == "aws":
+        usable_aws_options(loaded)
     where = loaded.file or "no file: the defaults"
     print(f"{where}: can be used")
     for options in loaded.listeners:

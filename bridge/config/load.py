@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +25,7 @@ from bridge.config.listeners import (
 )
 from bridge.config.mending import Mended
 from bridge.config.mistakes import ConfigInvalid, Mistake
+from bridge.config.mistakes import Path as KeyPath
 from bridge.config.overrides import apply_override
 from bridge.config.routes import compile_routes
 from bridge.config.schema import Config
@@ -74,13 +75,18 @@ class Loaded:
     listeners: tuple[ListenerOptions, ...]
     rules: Rules
     file: Path | None
-    stored: StoredNames = _NOTHING
+    stored: StoredNames
+    document: Document = field(compare=False, repr=False)
 
     @property
     def user_names(self) -> list[str]:
         """Of the configuration, then of the store."""
         names = [user.name for user in self.config.users]
         return [*names, *(name for name in self.stored.users if name not in names)]
+
+    def mistake(self, path: KeyPath, message: str) -> Mistake:
+        """What is wrong with the value at `path` after all, with its place."""
+        return Mistake(self.document.place(path), path, message)
 
 
 def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -153,7 +159,7 @@ def _validated(document: Document, sources: Sources, file: Path | None) -> Loade
             mistakes.append(Mistake(document.place(path), path, finding.message))
     if mistakes:
         raise ConfigInvalid(sorted(mistakes, key=_in_reading_order))
-    return Loaded(config, tuple(listeners), rules, file, stored)
+    return Loaded(config, tuple(listeners), rules, file, stored, document)
 
 
 def _in_reading_order(mistake: Mistake) -> tuple[int, str]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from bridge.config.mistakes import Path as KeyPath
+
 SECRET: Final[dict[str, Any]] = {"writeOnly": True}
 """Marks an option whose value is not shown in messages or by `landbridge config`."""
 
@@ -34,6 +36,15 @@ class Section(BaseModel):
     """A mapping of the file: unknown keys are mistakes, types are not guessed, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    def changes_to(self, new: Section, path: KeyPath = ()) -> Iterator[KeyPath]:
+        """The paths of the options that have other values in `new`."""
+        for name in type(self).model_fields:
+            before, after = getattr(self, name), getattr(new, name)
+            if isinstance(before, Section) and isinstance(after, Section):
+                yield from before.changes_to(after, (*path, name))
+            elif before != after:
+                yield (*path, name)
 
     def given_options(self, path: str = "") -> Iterator[str]:
         """The options that somebody has written down, as `queues.priority_max`: without names of

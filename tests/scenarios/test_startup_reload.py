@@ -131,9 +131,9 @@ def test_routes_and_queues_are_applied(configured: Configured) -> None:
         ("listeners: [", "landbridge.yaml:1: is not YAML"),
         (
             LISTENERS % "" + "backend: {path: elsewhere}\nusers: [{name: a}]\n",
-            "backend: cannot be changed by a reload",
+            "landbridge.yaml:2: backend.path: cannot be changed by a reload",
         ),
-        (LISTENERS % "" + "log: {format: json}\n", "log: cannot be changed by a reload"),
+        (LISTENERS % "" + "log: {format: json}\n", "log.format: cannot be changed by a reload"),
     ],
 )
 def test_a_bad_file_changes_nothing(configured: Configured, text: str, reason: str) -> None:

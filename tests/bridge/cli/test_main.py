@@ -78,6 +78,17 @@ def test_check_says_what_the_backend_makes_of_an_option(tmp_path: Path) -> None:
     assert "(queues.message_ttl_ms): emulated: one node at a time" in aws.stdout
 
 
+def test_check_says_what_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "botocore.py").write_text("raise ModuleNotFoundError(name='botocore')\n")
+    (tmp_path / "landbridge.yaml").write_text("log: {}\nbackend: {region: x, kind: aws}\n")
+    for command in ("check", "plan"):
+        result = run_landbridge(
+            command, directory=tmp_path, environment={"PYTHONPATH": str(tmp_path)}
+        )
+        assert result.returncode == 1
+        assert result.stderr.startswith("landbridge.yaml:2: backend.kind: the aws backend needs")
+
+
 def test_config_prints_a_file_that_means_the_same(tmp_path: Path) -> None:
     first = run_landbridge("config", "--port-offset", "5", directory=tmp_path)
     assert first.returncode == 0
