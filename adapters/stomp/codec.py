@@ -175,7 +175,7 @@ class FrameDecoder:
                 mark_end = raw.find(b"\n", mark + 9)
                 if mark_end < 0:
                     mark_end = len(raw)
-                receipt = _text(raw[mark + 9 : mark_end])
+                receipt = _text(raw[mark + 9 : mark_end], self.version)
                 if "\\" in receipt or "\0" in receipt or not unescaped:
                     receipt = self._odd_receipt(receipt)
                 raw = raw[:mark] + raw[mark_end:]
@@ -232,7 +232,7 @@ class FrameDecoder:
     def _parse_head(self, raw: bytes, receipt: str | None) -> _Head:
         if b"\0" in raw:
             raise _no_blank_line()
-        lines = _text(raw).split("\n")
+        lines = _text(raw, self.version).split("\n")
         command = lines[0]
         if command not in CLIENT_COMMANDS:
             raise FrameError("Bad command", f'Could not interpret command "{command[:40]}"\n')
@@ -312,10 +312,16 @@ class FrameDecoder:
         )
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: bytes, version: Version | None) -> str:
+    """The text of headers: 1.1 and 1.2 have them in UTF-8, 1.0 names no encoding ("Frames").
+
+    Before it is known which version is spoken a client is given the benefit of the doubt.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
+        if version is None or version is Version.V1_0:
+            return raw.decode("latin-1")
         raise FrameError("Malformed frame", f"headers are not UTF-8: {error}") from None
 
 

@@ -119,6 +119,13 @@ for _line in ("nocolon", ":noname", "a b:c", "=:="):
 
 
 @script()
+def a_header_in_latin_1_from_a_client_of_1_0(port: int) -> Outcome:
+    with connected(port, "1.0") as wire:
+        wire.send(b"SEND\ndestination:/queue/latin\nname:J\xfcrgen\nreceipt:1\n\nx\0")
+        return wire.quiet()
+
+
+@script()
 def repeated_headers(port: int) -> Outcome:
     with connected(port) as wire:
         subscribed(wire, "/queue/repeated")

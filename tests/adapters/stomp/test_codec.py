@@ -248,6 +248,13 @@ def test_what_is_encoded_is_decoded_however_it_is_cut(
     ] * 2
 
 
+@pytest.mark.parametrize("version", [None, V1_0])
+def test_headers_of_old_clients_that_are_not_utf_8_are_latin_1(version: Version | None) -> None:
+    made = decoder(version)
+    (frame,) = made.decode(b"SEND\nwho:J\xfcrgen\nreceipt:\xe4\n\nx\0")
+    assert (frame.headers, frame.receipt) == ({"who": "Jürgen"}, "ä")
+
+
 @given(texts, st.sampled_from([V1_1, V1_2]))
 def test_unescaping_never_fails_in_another_way(text: str, version: Version) -> None:
     try:
