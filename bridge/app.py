@@ -23,8 +23,7 @@ from bridge.admin.log import StructuredLog
 from bridge.admin.management import ManagementHandler, ManagementSources, NodeFacts
 from bridge.admin.metrics import MessageCounters, Metrics
 from bridge.admin.metrics import Sources as MetricsSources
-from bridge.api.api import AwsApi
-from bridge.api.options import ApiOptions
+from bridge.api import ApiOptions, ApiPorts, AwsApi
 from bridge.api.simulation import Faults
 from bridge.auth import Account, Accounts
 from bridge.auth.stored import (
@@ -162,9 +161,9 @@ class Broker:
 
     def _compose(self, backend: Backend) -> None:
         config, limits = self._loaded.config, self._limits
-        store, state, clock, ids = backend.store, backend.state, self._clock, self._message_ids
+        store, state, clock = backend.store, backend.state, self._clock
         self._network = Network(clock, self._log, limits, self._tasks)
-        self._topology = topology = Topology(store, state, clock, ids)
+        self._topology = topology = Topology(store, state, clock, self._message_ids)
         topology.neighbours = neighbours = backend.neighbours
         topology.load()
         self._namespaces = {DEFAULT_NAMESPACE, *config.namespaces}
@@ -188,37 +187,8 @@ class Broker:
             neighbours.remove, neighbours.restore = remove, topology.restore
         store.use_idle_handler(lambda queue: self._tasks.spawn(remove(queue)))
         counters = MessageCounters()
-        self._services = Services(
-            store=store,
-            state=state,
-            router=router,
-            topology=topology,
-            dead_letters=dead_letters,
-            accounts=self._accounts,
-            clock=clock,
-            message_ids=ids,
-            limits=limits,
-            log=self._log,
-            counters=counters,
-            spawn=self._tasks.spawn,
-            namespaces=self._namespaces,
-            store_healthy=lambda: backend.healthy,
-            # An embedded store is this process's own.
-            leases=None if config.backend.kind == "embedded" else backend.leases,
-        )
-        self._api = AwsApi(
-            store,
-            state,
-            topology,
-            router,
-            clock,
-            ids,
-            self._log,
-            counters,
-            backend.leases,
-            self._tasks.spawn,
-            _api_of(config),
-        )
+        self._services = self._services_of(backend, dead_letters, counters)
+        self._api = AwsApi(self._api_ports(backend, counters), _api_of(config))
         sources = MetricsSources(counters, store, self._listeners.accepting, backend.figures)
         self._admin = AdminHandler(
             Metrics(sources, limits, version=version("landbridge")),
@@ -226,6 +196,43 @@ class Broker:
             listeners=self._listeners.accepting,
         )
         self._management = ManagementHandler(self._management_sources(backend, counters))
+
+    def _services_of(
+        self, backend: Backend, dead_letters: DeadLetters, counters: MessageCounters
+    ) -> Services:
+        """What the gateways of all protocols stand on."""
+        return Services(
+            store=backend.store,
+            state=backend.state,
+            router=self._router,
+            topology=self._topology,
+            dead_letters=dead_letters,
+            accounts=self._accounts,
+            clock=self._clock,
+            message_ids=self._message_ids,
+            limits=self._limits,
+            log=self._log,
+            counters=counters,
+            spawn=self._tasks.spawn,
+            namespaces=self._namespaces,
+            store_healthy=lambda: backend.healthy,
+            # An embedded store is this process's own.
+            leases=None if self._loaded.config.backend.kind == "embedded" else backend.leases,
+        )
+
+    def _api_ports(self, backend: Backend, counters: MessageCounters) -> ApiPorts:
+        return ApiPorts(
+            store=backend.store,
+            state=backend.state,
+            topology=self._topology,
+            router=self._router,
+            clock=self._clock,
+            message_ids=self._message_ids,
+            log=self._log,
+            counters=counters,
+            leases=backend.leases,
+            spawn=self._tasks.spawn,
+        )
 
     def _use_stored(self, state: StateStore) -> None:
         """Go by the users and namespaces that were imported, here or at another node."""

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from bridge.api.api import AwsApi
 from bridge.api.options import ApiOptions
+from bridge.api.ports import ApiPorts
 
-__all__ = ["ApiOptions", "AwsApi"]
+__all__ = ["ApiOptions", "ApiPorts", "AwsApi"]

@@ -8,7 +8,7 @@ answered as InternalFailure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from inspect import iscoroutine
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from bridge.api.call import PROTOCOL, Call, Wire
 from bridge.api.errors import ApiError, ReplyLost, api_error_from
 from bridge.api.operation import JSON_TYPE, XML_TYPE, Operation, success_body
 from bridge.api.options import ApiOptions
+from bridge.api.ports import ApiPorts
 from bridge.api.simulation import Faults, Simulation
 from bridge.api.sns.notifications import Notifications
 from bridge.api.sns.operations import OPERATIONS as SNS_OPERATIONS
@@ -34,14 +35,11 @@ from bridge.api.sqs.operations import WITHOUT_QUEUE_URL
 from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import rendering_of
 from bridge.api.wire import json, query, xml
-from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.errors import MessagingError
-from bridge.messaging.ports import Leases, StateStore, Store
+from bridge.messaging.ports import Store
 from bridge.net.http_messages import NO_ANSWER, HttpRequest, HttpResponse
 from bridge.net.steps import Steps
-from bridge.routing.router import Router
 from bridge.routing.topology import Topology
-from mappings.gateway import Counters, Log
 
 PEM_TYPE = "application/x-pem-file"
 UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
@@ -54,33 +52,21 @@ Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
 class AwsApi:
     """Answers the requests of one endpoint; `start` once its store is open."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is a port
-        self,
-        store: Store,
-        state: StateStore,
-        topology: Topology,
-        router: Router,
-        clock: Clock,
-        message_ids: MessageIds,
-        log: Log,
-        counters: Counters,
-        leases: Leases,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        options: ApiOptions | None = None,
-    ) -> None:
-        """`spawn` runs what outlives a request, in a task group that ends with the process."""
+    def __init__(self, ports: ApiPorts, options: ApiOptions | None = None) -> None:
         options = options or ApiOptions()
-        directory = QueueDirectory(store)
         self._as_tasks = options.requests_as_tasks
-        self._clock = clock
-        self._message_ids = message_ids
-        self._log = log
-        self._authenticator = Authenticator(options.access_keys, clock)
-        self._move_tasks = MoveTasks(store, state, clock, message_ids, directory, leases, spawn)
+        self._message_ids = ports.message_ids
+        self._log = ports.log
+        self._authenticator = Authenticator(options.access_keys, ports.clock)
         self.simulation = simulation = Simulation(
-            options.faults or Faults(), store, state, topology, clock, spawn
+            options.faults or Faults(),
+            ports.store,
+            ports.state,
+            ports.topology,
+            ports.clock,
+            ports.spawn,
         )
-        shown_store, shown_topology = store, topology
+        shown_store, shown_topology = ports.store, ports.topology
         self._sqs_operations, self._sns_operations = SQS_OPERATIONS, SNS_OPERATIONS
         if options.faults is not None:
             options = replace(options, in_flight_max=options.faults.in_flight_max)
@@ -90,40 +76,72 @@ class AwsApi:
         self._json_targets = {
             f"AmazonSQS.{name}": operation for name, operation in self._sqs_operations.items()
         }
-        self._sqs = SqsService(
-            shown_store,
-            state,
-            router,
-            clock,
-            message_ids,
-            options,
+        directory = QueueDirectory(ports.store)
+        self._compose_sqs(replace(ports, store=shown_store), ports.store, directory, options)
+        self._compose_sns(replace(ports, topology=shown_topology), ports.topology, directory)
+
+    def _compose_sqs(
+        self, ports: ApiPorts, store: Store, directory: QueueDirectory, options: ApiOptions
+    ) -> None:
+        """`store` is the one behind what `ports` show."""
+        self._move_tasks = MoveTasks(
+            store,
+            ports.state,
+            ports.clock,
+            ports.message_ids,
             directory,
-            self._move_tasks,
-            counters,
+            ports.leases,
+            ports.spawn,
         )
-        self._signer = signer = Signer(store, state, clock)
-        self._notifications = Notifications(topology, signer, message_ids)
+        self._sqs = SqsService(
+            store=ports.store,
+            state=ports.state,
+            router=ports.router,
+            clock=ports.clock,
+            message_ids=ports.message_ids,
+            options=options,
+            directory=directory,
+            move_tasks=self._move_tasks,
+            counters=ports.counters,
+        )
+
+    def _compose_sns(self, ports: ApiPorts, topology: Topology, directory: QueueDirectory) -> None:
+        """`topology` is the one behind what `ports` show."""
+        self._signer = Signer(ports.store, ports.state, ports.clock)
+        self._notifications = Notifications(topology, self._signer, ports.message_ids)
         self._outbound = Outbound(
-            store, topology, clock, message_ids, self._notifications, directory, log, spawn
+            ports.store,
+            topology,
+            ports.clock,
+            ports.message_ids,
+            self._notifications,
+            directory,
+            ports.log,
+            ports.spawn,
         )
         self._pending = PendingSubscriptions(
-            store, state, clock, message_ids, signer, self._outbound
+            ports.store,
+            ports.state,
+            ports.clock,
+            ports.message_ids,
+            self._signer,
+            self._outbound,
         )
         self._sns = SnsService(
-            store,
-            state,
-            shown_topology,
-            router,
-            clock,
-            message_ids,
-            directory,
-            self._notifications,
-            self._pending,
-            log,
-            counters,
+            store=ports.store,
+            state=ports.state,
+            topology=ports.topology,
+            router=ports.router,
+            clock=ports.clock,
+            message_ids=ports.message_ids,
+            directory=directory,
+            notifications=self._notifications,
+            pending=self._pending,
+            log=ports.log,
+            counters=ports.counters,
         )
-        router.use_wrap(self._notifications.wrap)
-        router.use_deliver_elsewhere(self._outbound.deliver)
+        ports.router.use_wrap(self._notifications.wrap)
+        ports.router.use_deliver_elsewhere(self._outbound.deliver)
 
     def start(self) -> None:
         """Go on with what was under way when the process stopped."""

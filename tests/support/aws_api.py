@@ -14,7 +14,7 @@ from typing import Any, Final
 import uvloop
 
 from bridge.admin.metrics import MessageCounters
-from bridge.api import ApiOptions, AwsApi
+from bridge.api import ApiOptions, ApiPorts, AwsApi
 from bridge.api.simulation import Faults
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
@@ -150,19 +150,19 @@ class RunningApi:
         topology.load()
         self.router = router = Router(topology, backend.store)
         async with TaskOwner(self.log) as tasks:
-            self.api = api = AwsApi(
-                backend.store,
-                backend.state,
-                topology,
-                router,
-                clock,
-                ids,
-                self.log,
-                self.counters,
-                backend.leases,
-                tasks.spawn,
-                self._options,
+            ports = ApiPorts(
+                store=backend.store,
+                state=backend.state,
+                topology=topology,
+                router=router,
+                clock=clock,
+                message_ids=ids,
+                log=self.log,
+                counters=self.counters,
+                leases=backend.leases,
+                spawn=tasks.spawn,
             )
+            self.api = api = AwsApi(ports, self._options)
             api.start()
             self._network = Network(clock, self.log, limits, tasks)
             await self._listen()
