@@ -15,7 +15,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, ChannelClosedByBroker
 
-WAIT_SECONDS = 3
+WAIT_SECONDS = 20
 MADE_UP = re.compile(r"amq\.gen-[\w-]+|amq\.ctag-[\w.-]+|amq\.rabbitmq\.reply-to\.[^\"' ]+")
 
 Scenario = Callable[["Session"], Any]
@@ -28,10 +28,14 @@ def scenario(function: Scenario) -> Scenario:
 
 
 class Session:
-    """Connections to one broker, and shorthands for what scenarios do all the time."""
+    """Connections to one broker, and shorthands for what scenarios do all the time.
 
-    def __init__(self, port: int) -> None:
+    A pause lasts `patience` times as long as it says.
+    """
+
+    def __init__(self, port: int, patience: float = 1.0) -> None:
         self.port = port
+        self.patience = patience
         self._open: list[pika.BlockingConnection] = []
         self.connection = self.connect()
         self.channel = self.connection.channel()
@@ -39,7 +43,7 @@ class Session:
     def connect(self, **parameters: Any) -> pika.BlockingConnection:
         connection = pika.BlockingConnection(
             pika.ConnectionParameters(
-                "127.0.0.1", self.port, blocked_connection_timeout=20, **parameters
+                "127.0.0.1", self.port, blocked_connection_timeout=60, **parameters
             )
         )
         self._open.append(connection)
@@ -49,6 +53,10 @@ class Session:
         for connection in self._open:
             with contextlib.suppress(Exception):
                 connection.close()
+
+    def pause(self, seconds: float, connection: pika.BlockingConnection | None = None) -> None:
+        """Take what comes for a while."""
+        (connection or self.connection).sleep(seconds * self.patience)
 
     def error(self, call: Callable[[BlockingChannel], Any]) -> Any:
         """What closes a fresh channel, or the connection, when `call` is made."""
@@ -112,8 +120,8 @@ def consumed(channel: BlockingChannel, queue: str, count: int, **options: Any) -
 
 
 @contextlib.contextmanager
-def session(port: int) -> Iterator[Session]:
-    opened = Session(port)
+def session(port: int, patience: float = 1.0) -> Iterator[Session]:
+    opened = Session(port, patience)
     try:
         yield opened
     finally:

@@ -135,7 +135,7 @@ def prefetch_that_changes(s: Session) -> Any:
     seen: list[int] = []
 
     def note() -> None:
-        s.connection.sleep(0.3)
+        s.pause(0.3)
         seen.append(len(got))
 
     def take(*_: Any) -> None:
@@ -228,9 +228,9 @@ def recovering(s: Session) -> Any:
     s.wait_for("recovered", 2)
     got: list[Any] = []
     c.basic_consume("recovered", lambda _c, m, _p, b: got.append((b, m.redelivered)))
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     c.basic_recover(requeue=True)
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     c.queue_delete("recovered")
     return got
 
@@ -246,10 +246,10 @@ def a_prefetch_of_the_channel_that_changes(s: Session) -> Any:
         got: list[bytes] = []
         c.basic_qos(prefetch_count=first, global_qos=True)
         tag = c.basic_consume("window", lambda _c, _m, _p, body, got=got: got.append(body))
-        s.connection.sleep(0.3)
+        s.pause(0.3)
         before = list(got)
         c.basic_qos(prefetch_count=second, global_qos=True)
-        s.connection.sleep(0.3)
+        s.pause(0.3)
         seen.append((before, list(got)))
         c.basic_cancel(tag)
         c.queue_delete("window")
@@ -272,13 +272,13 @@ def a_full_channel_and_automatic_acks(s: Session) -> Any:
 
     c.basic_consume("held", hold)
     s.publish("held", b"1")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     c.basic_consume("free", lambda _c, _m, _p, body: got.append(body), auto_ack=True)
     s.publish("free", b"2", b"3")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     before = list(got)
     c.basic_ack(tags[0])
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     for queue in ("held", "free"):
         c.queue_delete(queue)
     return before, got
@@ -303,12 +303,12 @@ def basic_get_does_not_count_against_the_window(s: Session) -> Any:
 
     c.basic_consume("windowed", note)
     s.publish("windowed", b"1", b"2", b"3", b"4")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     taken, _, body = c.basic_get("windowed")
     c.basic_ack(tags[0])
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     before = list(got)
     c.basic_ack(taken.delivery_tag)
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     c.queue_delete("windowed")
     return body, before, got

@@ -77,7 +77,7 @@ def order_after_a_lost_connection(s: Session) -> Any:
     channel = other.channel()
     got = consumed(channel, "lost", 3)
     channel.basic_ack(got[1][0].delivery_tag)
-    other.sleep(0.2)
+    s.pause(0.2, other)
     other.close()
     s.wait_for("lost", 4)
     seen: list[Any] = []
@@ -104,10 +104,10 @@ def _prefetched(s: Session, *, global_qos: bool) -> tuple[int, int]:
     channel.basic_qos(prefetch_count=3, global_qos=global_qos)
     tags: list[int] = []
     channel.basic_consume("qos", lambda _c, m, _p, _b: tags.append(m.delivery_tag))
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     first = len(tags)
     channel.basic_ack(tags[1], multiple=True)
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     channel.close()
     return first, len(tags)
 
@@ -139,7 +139,7 @@ def cancelled_by_the_server(s: Session) -> Any:
     c.basic_consume("gone", lambda *_: None, consumer_tag="mine")
     other = s.connect().channel()
     other.queue_delete("gone")
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     return cancelled
 
 
@@ -266,7 +266,7 @@ def direct_reply_to(s: Session) -> Any:
     worker = s.connect().channel()
     _, properties, _ = worker.basic_get("rpc", auto_ack=True)
     worker.basic_publish("", properties.reply_to, b"answer")
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     c.queue_delete("rpc")
     shown = MADE_UP.sub("<made up>", properties.reply_to)
     return (
@@ -290,10 +290,10 @@ def single_active_consumer(s: Session) -> Any:
             consumer_tag=name,
         )
     s.publish("sac", b"1", b"2")
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     c.basic_cancel("first")
     s.publish("sac", b"3")
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     c.queue_delete("sac")
     return got
 
@@ -312,7 +312,7 @@ def consumer_priorities(s: Session) -> Any:
             arguments={"x-priority": priority},
         )
     s.publish("cprio", *[b"x"] * 4)
-    s.connection.sleep(0.5)
+    s.pause(0.5)
     c.queue_delete("cprio")
     return got
 
@@ -344,7 +344,7 @@ def quorum_queues(s: Session) -> Any:
             break
         seen.append((body, method.redelivered, (properties.headers or {}).get("x-delivery-count")))
         c.basic_nack(method.delivery_tag, requeue=True)
-        s.connection.sleep(0.2)
+        s.pause(0.2)
     c.queue_delete("quorum")
     return seen, s.error(
         lambda c2: c2.queue_declare("qq", durable=False, arguments={"x-queue-type": "quorum"})

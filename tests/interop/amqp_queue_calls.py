@@ -71,13 +71,13 @@ def over_the_length(s: Session) -> Any:
         "short", arguments=dead_to("over", x_max_length=1, x_overflow="reject-publish-dlx")
     )
     s.publish("short", b"1", b"2")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     second = s.drain("short")
     c.queue_delete("short")
     c.queue_delete("over")
     c.queue_declare("weighed", arguments={"x-max-length-bytes": 10})
     s.publish("weighed", b"12345", b"6789", b"abcdef")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     third = s.drain("weighed")
     c.queue_delete("weighed")
     return first, second, third
@@ -88,16 +88,16 @@ def a_time_to_live_of_0(s: Session) -> Any:
     c = s.channel
     c.queue_declare("now", arguments={"x-message-ttl": 0})
     s.publish("now", b"1")
-    s.connection.sleep(0.2)
+    s.pause(0.2)
     nobody = s.drain("now")
     got: list[bytes] = []
     c.basic_consume("now", lambda _c, _m, _p, body: got.append(body), auto_ack=True)
     s.publish("now", b"2")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     c.queue_delete("now")
     c.queue_declare("later")
     s.publish("later", b"3", expiration="0")
-    s.connection.sleep(0.2)
+    s.pause(0.2)
     expired = s.drain("later")
     c.queue_delete("later")
     return nobody, got, expired
@@ -106,7 +106,7 @@ def a_time_to_live_of_0(s: Session) -> Any:
 @scenario
 def unused_queues_expire(s: Session) -> Any:
     s.channel.queue_declare("unused", arguments={"x-expires": 300})
-    s.connection.sleep(2.5)
+    s.pause(2.5)
     return s.error(lambda c: c.queue_declare("unused", passive=True))
 
 
@@ -121,7 +121,7 @@ def over_the_delivery_limit(s: Session) -> Any:
     for _ in range(2):
         method, _, _ = c.basic_get("limited")
         c.basic_nack(method.delivery_tag, requeue=True)
-        s.connection.sleep(0.3)
+        s.pause(0.3)
     s.wait_for("over", 1)
     _, properties, body = c.basic_get("over", auto_ack=True)
     c.queue_delete("limited")
@@ -138,10 +138,10 @@ def requeued_to_their_places(s: Session) -> Any:
     tags = [c.basic_get("places")[0].delivery_tag for _ in range(6)]
     for index in (3, 1, 5):
         c.basic_reject(tags[index], requeue=True)
-    s.connection.sleep(0.2)
+    s.pause(0.2)
     again = [c.basic_get("places")[2] for _ in range(3)]
     c.basic_nack(0, multiple=True, requeue=True)
-    s.connection.sleep(0.2)
+    s.pause(0.2)
     everything = s.drain("places")
     c.queue_delete("places")
     return again, everything
@@ -166,7 +166,7 @@ def unacknowledged_stay_with_the_channel(s: Session) -> Any:
     s.wait_for("kept", 1)
     channel = s.connection.channel()
     tag = channel.basic_consume("kept", lambda *_: None)
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     channel.basic_cancel(tag)
     cancelled = s.channel.queue_declare("kept", passive=True).method.message_count
     channel.close()
@@ -201,10 +201,11 @@ def exclusive_queues_declared_again(s: Session) -> Any:
 @scenario
 def declaring_begins_the_time_of_an_unused_queue_anew(s: Session) -> Any:
     for passive in (False, True):
-        s.channel.queue_declare("leased", arguments={"x-expires": 2000})
-        for _ in range(3):
-            s.connection.sleep(1.2)
-            arguments = None if passive else {"x-expires": 2000}
+        # No pause with patience, which would outlast the queue.
+        s.channel.queue_declare("leased", arguments={"x-expires": 4000})
+        for _ in range(2):
+            s.connection.sleep(2.2)
+            arguments = None if passive else {"x-expires": 4000}
             s.channel.queue_declare("leased", passive=passive, arguments=arguments)
         s.channel.queue_delete("leased")
     return "still there"

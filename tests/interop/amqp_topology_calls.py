@@ -112,7 +112,7 @@ def deleting_what_is_used(s: Session) -> Any:
     ]
     s.channel.basic_consume("used", lambda *_: None)
     outcomes.append(s.error(lambda c: c.queue_delete("used", if_unused=True)))
-    s.connection.sleep(0.2)
+    s.pause(0.2)
     s.channel.exchange_delete("used-ex")
     outcomes.append(s.channel.queue_purge("used").method.message_count)
     s.channel.queue_delete("used")
@@ -128,7 +128,7 @@ def topic_routing(s: Session) -> Any:
         s.channel.queue_bind(f"t{number}", "t", pattern)
     for key in ("a.b", "a", "a.b.c", "", "b", "a..b", "x.y.b"):
         s.publish(key, key.encode(), exchange="t")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     found = {pattern: s.drain(f"t{number}") for number, pattern in enumerate(patterns)}
     for number in range(len(patterns)):
         s.channel.queue_delete(f"t{number}")
@@ -154,7 +154,7 @@ def headers_routing(s: Session) -> Any:
         ({"a": 1, "b": "x"}, {"a": 1}, {"b": "x"}, {"a": 2}, {"x-a": 1}, {"a": "1"}, {})
     ):
         s.publish("", b"%d" % number, exchange="h", headers=headers)
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     found = {name: s.drain(f"h-{name}") for name in bindings}
     bad = s.error(lambda c: c.queue_bind("h-all", "h", "", {"x-match": "some"}))
     for name in bindings:
@@ -176,12 +176,12 @@ def exchange_to_exchange_and_alternate(s: Session) -> Any:
     c.queue_bind("spare-q", "spare")
     s.publish("a.b", b"in", exchange="outer")
     s.publish("b", b"spared", exchange="outer")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     found = s.drain("in-q"), s.drain("spare-q")
     refused = s.error(lambda c: c.basic_publish("inner", "k", b"x"))
     c.exchange_unbind("inner", "outer", "a.#")
     s.publish("a.b", b"late", exchange="outer")
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     after = s.drain("in-q"), s.drain("spare-q")
     for name in ("in-q", "spare-q"):
         c.queue_delete(name)
@@ -221,7 +221,7 @@ def copies(s: Session) -> Any:
     for name in ("cc0", "cc1", "cc2"):
         s.channel.queue_declare(name, auto_delete=True)
     s.publish("cc0", b"m", headers={"CC": ["cc1", "cc0"], "BCC": ["cc2"], "other": 1})
-    s.connection.sleep(0.3)
+    s.pause(0.3)
     found = {name: show(*s.channel.basic_get(name)) for name in ("cc0", "cc1", "cc2")}
     bad = s.error(
         lambda c: c.basic_publish("", "cc0", b"", pika.BasicProperties(headers={"CC": "x"}))

@@ -49,5 +49,5 @@ def held(task: Any, pipe: str) -> str:
     if task.request.delivery_info["redelivered"]:
         return "done by another"
     Path(pipe).write_text("running")
-    Event().wait(60)
+    Event().wait(600)
     return "done"

@@ -122,21 +122,21 @@ WORKER = ("worker", "-P", "solo", "-l", "WARNING")
 CELERY_CALLS = """
 from tests.interop.celery_tasks import add, app, flaky
 results = [add.delay(number, number) for number in range(50)]
-print(sum(result.get(timeout=60) for result in results))
-print(flaky.delay().get(timeout=60))
-print(add.apply_async((1, 2), countdown=1).get(timeout=60))
-print(len(app.control.ping(timeout=2)))
+print(sum(result.get(timeout=120) for result in results))
+print(flaky.delay().get(timeout=120))
+print(add.apply_async((1, 2), countdown=1).get(timeout=120))
+print(len(app.control.ping(timeout=60, limit=1)))
 """
 
 
 CHORD_CALLS = """
 from tests.interop.celery_tasks import add, chord, total
-print(chord([add.s(number, number) for number in range(10)])(total.s()).get(timeout=60))
+print(chord([add.s(number, number) for number in range(10)])(total.s()).get(timeout=120))
 """
 HELD_CALLS = """
 import sys
 from tests.interop.celery_tasks import held
-print(held.delay(sys.argv[1]).get(timeout=60))
+print(held.delay(sys.argv[1]).get(timeout=120))
 """
 
 
@@ -171,7 +171,7 @@ def celery_calls(environment: dict[str, str], calls: str, *arguments: str) -> su
 def test_celery(address: str) -> None:
     environment = {**os.environ, "BROKER": f"{address}/"}
     with celery_worker(environment):
-        said, errors = celery_calls(environment, CELERY_CALLS).communicate(timeout=90)
+        said, errors = celery_calls(environment, CELERY_CALLS).communicate(timeout=300)
         assert said.split() == ["2450", "2", "3", "1"], errors
 
 
@@ -183,7 +183,7 @@ def test_celery_chords_with_results_elsewhere(address: str, tmp_path: Path) -> N
         "RESULTS": f"db+sqlite:///{tmp_path}/results.db",
     }
     with celery_worker(environment):
-        said, errors = celery_calls(environment, CHORD_CALLS).communicate(timeout=90)
+        said, errors = celery_calls(environment, CHORD_CALLS).communicate(timeout=300)
         assert said.split() == ["90"], errors
 
 
@@ -200,7 +200,7 @@ def test_another_celery_worker_takes_over_from_one_that_was_killed(
         worker.kill()
         worker.wait()
         with celery_worker(environment):
-            said, errors = calls.communicate(timeout=90)
+            said, errors = calls.communicate(timeout=300)
             assert said == "done by another\n", errors
 
 
@@ -232,7 +232,7 @@ def test_amqplib(place: Place, program: Program) -> None:
         cwd=NODE,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

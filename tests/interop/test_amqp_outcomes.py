@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +19,37 @@ from tests.interop.amqp_calls import SCENARIOS, session
 from tests.support.program import running
 from tests.support.rabbitmq import INSTALLED, rabbitmq
 
+MUCH_PATIENCE = 6.0
+
+
+def outcome(name: str, port: int, patience: float = 1.0) -> Any:
+    with session(port, patience) as opened:
+        return SCENARIOS[name](opened)
+
+
+@contextmanager
+def brokers(directory: Path) -> Iterator[tuple[int, int]]:
+    """The ports of Landbridge and of RabbitMQ."""
+    ours, theirs = directory / "ours", directory / "theirs"
+    for each in (ours, theirs):
+        each.mkdir()
+    with running(directory=ours) as program, rabbitmq(theirs) as port:
+        yield program.port("amqp"), port
+
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
-    ours, theirs = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("theirs")
-    with running(directory=ours) as program, rabbitmq(theirs) as port:
-        yield program.port("amqp"), port
+    with brokers(tmp_path_factory.mktemp("brokers")) as ports:
+        yield ports
+
+
+def same_at(ports: tuple[int, int], name: str) -> bool:
+    """Whether the outcomes are the same with pauses as short as they mostly may be."""
+    try:
+        ours, theirs = (outcome(name, port) for port in ports)
+    except Exception:  # noqa: BLE001 - what was late may raise anything
+        return False
+    return bool(ours == theirs)
 
 
 @pytest.mark.skipif(
@@ -30,16 +57,18 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
 )
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_outcomes_are_those_of_rabbitmq(ports: tuple[int, int], name: str) -> None:
-    ours, theirs = ports
-    with session(theirs) as opened:
-        expected = SCENARIOS[name](opened)
-    with session(ours) as opened:
-        assert SCENARIOS[name](opened) == expected
+def test_outcomes_are_those_of_rabbitmq(ports: tuple[int, int], tmp_path: Path, name: str) -> None:
+    if same_at(ports, name):
+        return
+    # On a busy machine an answer may come after the pause for it: what counts is the outcome with
+    # long ones, at brokers that nothing is left over at.
+    with brokers(tmp_path) as fresh:
+        ours, theirs = (outcome(name, port, MUCH_PATIENCE) for port in fresh)
+        assert ours == theirs
 
 
 @pytest.mark.skipif(INSTALLED, reason="compared with RabbitMQ instead")
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenarios_run(tmp_path: Path, name: str) -> None:
-    with running(directory=tmp_path) as program, session(program.port("amqp")) as opened:
-        SCENARIOS[name](opened)
+    with running(directory=tmp_path) as program:
+        outcome(name, program.port("amqp"))

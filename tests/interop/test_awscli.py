@@ -49,7 +49,7 @@ def aws(program: Program, environment: dict[str, str]) -> Aws:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         if done.returncode:
             return done.stderr

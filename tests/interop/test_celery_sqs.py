@@ -34,9 +34,9 @@ WORKER = (
 CALLS = """
 from tests.interop.celery_tasks import add, app, flaky
 results = [add.delay(number, number) for number in range(30)]
-print(sum(result.get(timeout=30, interval=0.05) for result in results))
-print(flaky.delay().get(timeout=30, interval=0.05))
-print(add.apply_async((1, 2), countdown=1).get(timeout=30, interval=0.05))
+print(sum(result.get(timeout=120, interval=0.05) for result in results))
+print(flaky.delay().get(timeout=120, interval=0.05))
+print(add.apply_async((1, 2), countdown=1).get(timeout=120, interval=0.05))
 """
 OPTIONS = {"region": "eu-west-1", "is_secure": False, "wait_time_seconds": 1}
 
@@ -70,9 +70,9 @@ def predefined(program: Program, own: str, **attributes: str) -> dict[str, Any]:
 @pytest.mark.parametrize("created", [True, False])
 def test_kombu(program: Program, created: bool) -> None:
     own = name("kombu")
-    options = {**OPTIONS, "visibility_timeout": 1}
+    options = {**OPTIONS, "visibility_timeout": 3}
     if not created:
-        options |= predefined(program, own, VisibilityTimeout="1")
+        options |= predefined(program, own, VisibilityTimeout="3")
     opened = KOMBU.Connection(broker(program), transport_options=options)
     with opened as connection:
         simple = connection.SimpleQueue(own)
@@ -84,7 +84,7 @@ def test_kombu(program: Program, created: bool) -> None:
         assert again.payload == message.payload
         again.ack()
         with pytest.raises(queue.Empty):
-            simple.get(timeout=2)
+            simple.get(timeout=4)
         simple.close()
 
 
@@ -154,7 +154,7 @@ def run_tasks(program: Program, tmp_path: Path, options: dict[str, Any]) -> None
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=300,
         )
         assert done.stdout.split() == ["870", "2", "3"], done.stderr
     finally:

@@ -74,7 +74,7 @@ async def test_mqtt_to_a_queue_subscribed_to_the_topic(program: Program) -> None
     def receive(url: str) -> Any:
         sqs = aws(program, "sqs")
         answer = sqs.receive_message(
-            QueueUrl=url, WaitTimeSeconds=10, MessageAttributeNames=["All"]
+            QueueUrl=url, WaitTimeSeconds=20, MessageAttributeNames=["All"]
         )
         return answer["Messages"][0]
 

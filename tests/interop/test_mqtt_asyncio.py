@@ -29,7 +29,9 @@ async def test_aiomqtt(program: Program, version: aiomqtt.ProtocolVersion) -> No
     topic = f"aiomqtt/{version.name}"
     async with (
         asyncio.timeout(WAIT_SECONDS),
-        aiomqtt.Client("127.0.0.1", program.port("mqtt"), protocol=version) as client,
+        aiomqtt.Client(
+            "127.0.0.1", program.port("mqtt"), protocol=version, timeout=WAIT_SECONDS
+        ) as client,
     ):
         await client.subscribe(f"{topic}/#", qos=2)
         for qos in (0, 1, 2):

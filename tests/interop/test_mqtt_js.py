@@ -34,7 +34,7 @@ def test_a_session(place: Place, tmp_path: Path, scheme: str, listener: str, ver
             cwd=NODE,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
     assert done.returncode == 0, done.stderr

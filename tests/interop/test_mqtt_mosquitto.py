@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,11 @@ import pytest
 from tests.bridge.net.certificates import Authority
 from tests.interop.lost_on_aws import MQTT_ORDER, in_order
 from tests.support.mqtt_client import SocketClient, connect
+from tests.support.ports import free_port
 from tests.support.program import Place, Program
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-WAIT_SECONDS = 15
+WAIT_SECONDS = 60
 
 pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto_pub") is None, reason="mosquitto-clients is not installed"
@@ -149,7 +149,7 @@ def test_figures(program: Program) -> None:
 def mosquitto(directory: Path, *configuration: str) -> Iterator[int]:
     """A Mosquitto broker; yields its port."""
     assert MOSQUITTO is not None
-    port = _free_port()
+    port = free_port()
     file = directory / "mosquitto.conf"
     file.write_text(
         "\n".join([f"listener {port} 127.0.0.1", "allow_anonymous true", *configuration])
@@ -162,13 +162,6 @@ def mosquitto(directory: Path, *configuration: str) -> Iterator[int]:
         process.terminate()
         process.wait(WAIT_SECONDS)
         log.close()
-
-
-def _free_port() -> int:
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def bridge(port: int, version: str, *topics: str) -> Sequence[str]:

@@ -304,7 +304,7 @@ def test_rabbitmqadmin(imported: Program, tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -31,7 +31,7 @@ def test_the_demonstration_moves_messages_both_ways(tmp_path: Path) -> None:
             assert default in script
             script = script.replace(default, str(program.port(listener)))
         done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == ["42 crates of tea Lipton", "shipped"]
@@ -55,7 +55,7 @@ def test_a_configuration_in_the_documentation_is_valid(
         [Path(sys.executable).with_name("landbridge"), "check", "-c", path],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={
             "PATH": "/usr/bin",

@@ -60,7 +60,7 @@ def test_json_logs_have_the_start_as_an_event(tmp_path: Path) -> None:
         assert process.stderr is not None
         event = json.loads(process.stderr.readline())
         process.terminate()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=60)
     assert event["event"] == "started"
     assert set(event["listeners"]) == set(PROTOCOLS)
     assert len(event["warnings"]) == 1
@@ -177,7 +177,8 @@ def test_stopping_tells_clients_and_loses_nothing(tmp_path: Path) -> None:
         answers = read_until(client, b"MESSAGE", b"RECEIPT")
         assert b"redelivered:false" in answers
         assert program.stop() == 0
-        assert client.recv(4096) == b"" or client.recv(4096) == b""
+        while client.recv(4096):
+            """A last frame may come before the end."""
     with running(directory=tmp_path) as program, stomp_client(program) as client:
         client.sendall(subscribe)
         assert b"redelivered:true" in read_until(client, b"MESSAGE")

@@ -15,16 +15,12 @@ import pytest
 
 from bridge.auth import make_password_hash
 from tests.bridge.net.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.program import Program, running
 
 SECRET = make_password_hash(b"secret")
 OTHER = make_password_hash(b"other")
 LISTENERS = "listeners: {aws: {port: 0}, metrics: {port: 0}, stomp: {port: 0}%s}\n"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def login(port: int, password: str | None, context: ssl.SSLContext | None = None) -> str:

@@ -74,9 +74,12 @@ class Outside:
             WaitTimeSeconds=1,
             MessageAttributeNames=["All"],
         )
+        messages = reply.get("Messages", [])
+        for each in messages:
+            self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=each["ReceiptHandle"])
         return [
             (each["Body"], each["MessageAttributes"]["landbridge-subject"]["StringValue"])
-            for each in reply.get("Messages", [])
+            for each in messages
         ]
 
     def wait_for_ingest(self) -> None:

@@ -30,7 +30,7 @@ def client(url: str, service: str, *, key: str = "AKIDEXAMPLE", secret: str = "s
         region_name=REGION,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
-        config=Config(retries={"max_attempts": 0}, read_timeout=30),
+        config=Config(retries={"max_attempts": 0}, read_timeout=120),
     )
 
 

@@ -12,14 +12,14 @@ const client = new Client({
   stompVersions: new Versions([version]),
   webSocketFactory: () => new WebSocket(`ws://127.0.0.1:${port}/ws`, [`v${version.replace(".", "")}.stomp`]),
   connectHeaders: { login: "guest", passcode: "guest", host: "/" },
-  heartbeatIncoming: 1000,
-  heartbeatOutgoing: 1000,
+  heartbeatIncoming: 10000,
+  heartbeatOutgoing: 10000,
   reconnectDelay: 0,
 });
 
 function until(condition, what) {
   return new Promise((resolve, reject) => {
-    const giveUp = setTimeout(() => reject(new Error(`no ${what}: ${JSON.stringify(seen)}`)), 10000);
+    const giveUp = setTimeout(() => reject(new Error(`no ${what}: ${JSON.stringify(seen)}`)), 60000);
     const look = () => condition() ? (clearTimeout(giveUp), resolve()) : setTimeout(look, 5);
     look();
   });
