@@ -103,7 +103,10 @@ class Driver(asyncio.Protocol):
         self._flush_due = True
         try:
             gateway.data_received(data)
-            self._flush()
+            if self._out or self._closing:
+                self.flush()
+            else:
+                self._flush_due = False
             deadline = gateway.next_deadline()
             if deadline is not None and deadline < self._armed_at and not self._closing:
                 self._arm(deadline)
@@ -127,7 +130,7 @@ class Driver(asyncio.Protocol):
                 self._restart_timer(self.endpoint.limits.half_open_seconds_max)
             else:
                 self._closing = True
-        self._flush()
+        self.flush()
         # Over TLS there is no half-closed state: asyncio closes, whatever is returned.
         return self._transport.can_write_eof()
 
@@ -173,7 +176,7 @@ class Driver(asyncio.Protocol):
         self._out += data
         if not self._flush_due:
             self._flush_due = True
-            self.endpoint.loop.call_soon(self._flush)
+            self.endpoint.flush_soon(self)
 
     def close(self) -> None:
         if self._closing:
@@ -181,7 +184,7 @@ class Driver(asyncio.Protocol):
         self._closing = True
         if not self._flush_due:
             self._flush_due = True
-            self.endpoint.loop.call_soon(self._flush)
+            self.endpoint.flush_soon(self)
 
     def pause_reading(self) -> None:
         if self._reading_paused or self._closing:
@@ -219,16 +222,21 @@ class Driver(asyncio.Protocol):
 
     # -- output
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what was written; see `Endpoint.flush_soon`."""
         self._flush_due = False
-        out = self._out
-        if out:
-            self._out = []
-            self._send(out)
-            if self._writing_paused:
-                self._hold_input()
-        if self._closing:
-            self._finish()
+        try:
+            out = self._out
+            if out:
+                self._out = []
+                self._send(out)
+                if self._writing_paused:
+                    self._hold_input()
+            if self._closing:
+                self._finish()
+        except Exception as error:  # noqa: BLE001 - as above
+            self.endpoint.log.failed(self.endpoint.protocol, self.peer, error)
+            self._transport.abort()
 
     def _send(self, pieces: list[bytes]) -> None:
         self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -290,7 +298,7 @@ class Driver(asyncio.Protocol):
             self._silence_is_ours = False
             gateway.data_received(b"")
         gateway.handle_deadline(now)
-        self._flush()
+        self.flush()
 
     # -- the end
 
@@ -317,7 +325,7 @@ class Driver(asyncio.Protocol):
         self.endpoint.log.failed(self.endpoint.protocol, self.peer, error)
         self._close_reason = INTERNAL_ERROR
         self._closing = True
-        self._flush()
+        self.flush()
 
     def _finish(self) -> None:
         """All was written: leave the transport, let the gateway release what the client held."""

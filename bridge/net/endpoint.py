@@ -41,12 +41,21 @@ class OpenConnection(Protocol):
         ...
 
 
+class FlushedConnection(Protocol):
+    """A connection that collects what it writes."""
+
+    def flush(self) -> None:
+        """Write what was collected; must not raise."""
+        ...
+
+
 class Endpoint:
     """The register of one listener's connections, with what they need to know of the listener."""
 
     __slots__ = (
         "_connections",
         "_empty",
+        "_unflushed",
         "accepted_count",
         "deadlines",
         "limits",
@@ -81,6 +90,7 @@ class Endpoint:
         self.accepted_count = 0
         self.refused_count = 0
         self._connections: set[OpenConnection] = set()
+        self._unflushed: list[FlushedConnection] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -123,6 +133,17 @@ class Endpoint:
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
+
+    def flush_soon(self, connection: FlushedConnection) -> None:
+        """Flush a connection in this iteration of the loop, in one callback for all that ask."""
+        if not self._unflushed:
+            self.loop.call_soon(self._flush)
+        self._unflushed.append(connection)
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
 
     async def wait_empty(self) -> None:
         """Until no connection is open."""

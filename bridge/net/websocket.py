@@ -97,7 +97,7 @@ class WebSocketDriver(Driver):
         if self._gateway is not None and websocket.state is not State.OPEN:
             self._websocket_closed()
         else:
-            self._flush()
+            self.flush()
 
     def _begin(self) -> None:
         self._restart_timer(self.endpoint.limits.handshake_seconds_max)
@@ -167,7 +167,7 @@ class WebSocketDriver(Driver):
             except Exception as error:  # noqa: BLE001 - it ends this connection only
                 self.endpoint.log.failed(self.endpoint.protocol, self.peer, error)
         self._closing = True
-        self._flush()
+        self.flush()
 
     def _send(self, pieces: list[bytes]) -> None:
         websocket = self._websocket

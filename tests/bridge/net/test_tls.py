@@ -36,7 +36,7 @@ async def test_large_answers_arrive_whole(authority: Authority) -> None:
         gateway = await made.gateway()
         size = 8 * 1024 * 1024
         gateway.transport.write([bytes(size - 2 * 1024 * 1024)])
-        gateway.transport._flush()
+        gateway.transport.flush()
         # The first write went to the socket's own buffer, however long; the next one counts.
         gateway.transport.write([bytes(2 * 1024 * 1024)])
         await gateway.writing_paused.wait()
