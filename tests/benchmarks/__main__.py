@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from tests.benchmarks import bystander, idle
+from tests.benchmarks import aws_backend, bystander, idle
 from tests.benchmarks.amqp import AmqpWire
+from tests.benchmarks.aws_backend import AWS_CASES
 from tests.benchmarks.load import Load, Options, Result, Wire
 from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import PEERS, Peer
@@ -132,7 +133,7 @@ def table(case: str, rows: dict[str, list[Row]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    cases = [*CASES, BYSTANDER, *IDLE]
+    cases = [*CASES, BYSTANDER, *IDLE, *AWS_CASES]
     parser.add_argument(
         "--cases",
         default=",".join(cases),
@@ -142,6 +143,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="measured, each run")
     arguments = parser.parse_args()
+    wanted_cases = arguments.cases.split(",")
+    on_aws = [case for case in wanted_cases if case in AWS_CASES]
+    on_peers = [case for case in wanted_cases if case not in AWS_CASES]
+    if on_peers:
+        _measure_peers(on_peers, arguments)
+    if on_aws:
+        aws_backend.measure(on_aws, arguments.runs, arguments.seconds, uvloop.run)
+
+
+def _measure_peers(cases: list[str], arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="landbridge-bench-") as folder:
         wanted = [PEERS[name] for name in arguments.peers.split(",")]
         peers = [each(Path(folder)) for each in wanted if each.installed()]
@@ -151,7 +162,7 @@ def main() -> None:
         try:
             for peer in peers:
                 peer.start()
-            measure(peers, arguments.cases.split(","), arguments.runs, arguments.seconds)
+            measure(peers, cases, arguments.runs, arguments.seconds)
         finally:
             for peer in peers:
                 peer.stop()

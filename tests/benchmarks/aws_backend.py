@@ -1,138 +1,87 @@
-"""CPU per message of the AWS backend's own side, against a stub endpoint in another process.
+"""The AWS backend's own side against a stub of SQS (`tests.benchmarks.sqs_stub`): calls of SQS and
+CPU time per message, and the time that a message takes from one node to another.
 
-    python -m tests.benchmarks.aws_backend [messages]
-
-Sends through `Store.submit` in units of ten, receives through a consumer, deletes; then the same
-three calls in a boto3 loop. The stub answers at once with what was made beforehand.
+Messages come one by one at random times (a Poisson process), so that how full calls are is the
+backend's doing, or ten by ten, as protocols hand over chunks, as fast as they are confirmed. Nodes
+are stores without protocols, in this process; the same three calls in a boto3 loop stand beside
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import multiprocessing
 import os
 import random
-import sys
+import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import boto3
-import uvloop
+import msgspec
 
 from bridge.backends.aws import AwsBackend, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, Message, QueueName, QueueSettings, UnitOfWork
-from bridge.messaging.ports import Store, Subscription
+from bridge.messaging.ports import Queue, Store, Subscription
+from tests.benchmarks.sqs_stub import stub
 
-BODY = b"x" * 256
-UNIT = 10
-WINDOW = 2_000
-
-
-def _reply(value: object) -> bytes:
-    content = json.dumps(value).encode()
-    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
-
-
-def _answers() -> dict[bytes, bytes]:
-    ids = [str(number) for number in range(UNIT)]
-    message = {
-        "MessageId": "0" * 36,
-        "ReceiptHandle": "h" * 180,
-        "MD5OfBody": "0" * 32,
-        "Body": BODY.decode(),
-        "Attributes": {
-            "SenderId": "AIDA",
-            "SentTimestamp": "1700000000000",
-            "ApproximateReceiveCount": "1",
-            "ApproximateFirstReceiveTimestamp": "1700000000001",
-        },
-    }
-    url = {"QueueUrl": "http://127.0.0.1/000000000000/q"}
-    return {
-        b"SendMessageBatch": _reply(
-            {
-                "Successful": [
-                    {"Id": each, "MessageId": "0" * 36, "MD5OfMessageBody": "0" * 32}
-                    for each in ids
-                ]
-            }
-        ),
-        b"ReceiveMessage": _reply({"Messages": [message] * UNIT}),
-        b"DeleteMessageBatch": _reply({"Successful": [{"Id": each} for each in ids]}),
-        b"ChangeMessageVisibilityBatch": _reply({"Successful": [{"Id": each} for each in ids]}),
-        b"ListQueues": _reply({}),
-        b"GetQueueUrl": _reply(url),
-        b"GetQueueAttributes": _reply({"Attributes": {}}),
-        b"ListQueueTags": _reply({}),
-        b"DescribeTable": _reply({"Table": {"TableStatus": "ACTIVE"}}),
-        b"Scan": _reply({"Items": []}),
-        b"Query": _reply({"Items": []}),
-        b"UpdateItem": _reply({"Attributes": {"value": {"N": "1"}}}),
-        b"GetItem": _reply({}),
-        b"PutItem": _reply({}),
-        b"DeleteItem": _reply({}),
-    }
+SIZE: Final = 256
+PREFETCH: Final = 500
+UNIT: Final = 10
+"""Messages that come together where they are not paced."""
+WARMUP_SECONDS: Final = 1.0
+WINDOW: Final = 2_000
+"""Unconfirmed messages of a publisher that is not paced."""
+ACTIONS: Final = ("SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch")
 
 
-class _Stub(asyncio.Protocol):
-    def __init__(self, answers: dict[bytes, bytes]) -> None:
-        self._answers = answers
-        self._data = b""
+class AwsCase(msgspec.Struct, frozen=True):
+    """`rate` 0 sends as fast as it goes. With two nodes, one publishes and the other consumes;
+    `mixed`: both do both. `scatter_seconds`: see the stub.
+    """
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        while True:
-            end = self._data.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head = self._data[:end].lower()
-            start = head.index(b"content-length:") + 15
-            length = int(head[start : start + 12].split(b"\r\n")[0])
-            if len(self._data) < end + 4 + length:
-                return
-            at = head.index(b"x-amz-target:") + 13
-            target = self._data[at : at + 80].split(b"\r\n")[0].strip()
-            self._data = self._data[end + 4 + length :]
-            self._transport.write(self._answers[target.rpartition(b".")[2]])
+    rate: int = 0
+    consumers: int = 1
+    nodes: int = 1
+    mixed: bool = False
+    delay_seconds: float = 0.0
+    scatter_seconds: float = 0.0
 
 
-def _serve(pipe: Connection) -> None:
-    async def run() -> None:
-        answers = _answers()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Stub(answers), "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await asyncio.Event().wait()
-
-    uvloop.run(run())
+AWS_CASES: Final = {
+    "aws": AwsCase(),
+    **{f"aws-{rate}": AwsCase(rate, delay_seconds=0.01) for rate in (1, 100, 1_000, 5_000)},
+    "aws-1000-at-once": AwsCase(1_000),
+    "aws-1000-scattered": AwsCase(1_000, delay_seconds=0.01, scatter_seconds=0.01),
+    "aws-1000-consumers4": AwsCase(1_000, consumers=4, delay_seconds=0.01),
+    "aws-1000-nodes2": AwsCase(1_000, nodes=2, delay_seconds=0.01),
+    "aws-1000-mixed2": AwsCase(1_000, consumers=2, nodes=2, mixed=True, delay_seconds=0.01),
+    "aws-1-nodes2": AwsCase(1, nodes=2, delay_seconds=0.01),
+    "aws-100-nodes2": AwsCase(100, nodes=2, delay_seconds=0.01),
+}
 
 
 class _Consumer:
-    def __init__(self, store: Store, wanted: int) -> None:
+    """Notes how long each message was under way, and deletes it."""
+
+    def __init__(self, store: Store, measured: Measured) -> None:
         self._store = store
-        self._wanted = wanted
+        self._measured = measured
         self.subscription: Subscription | None = None
-        self.done = asyncio.Event()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        now = time.perf_counter()
+        self._measured.delivered += [now - float(each.message.body[:24]) for each in deliveries]
         unit = UnitOfWork()
         unit.deletes += deliveries
         self._store.submit(unit)
-        self._wanted -= len(deliveries)
-        if self._wanted <= 0:
-            self.done.set()
-        elif self.subscription is not None:
+        if self.subscription is not None:
             self.subscription.add_credit(len(deliveries))
 
     def cancelled(self) -> None: ...
@@ -140,85 +89,181 @@ class _Consumer:
     def overdue(self, held_seconds: float) -> None: ...
 
 
-async def _measure(url: str, count: int) -> None:
-    clock, ids = SystemClock(), MessageIds()
+class Measured:
+    """Latencies in seconds."""
+
+    def __init__(self) -> None:
+        self.delivered: list[float] = []
+        self.confirmed: list[float] = []
+        self.sent = 0
+
+
+class _Publisher:
+    def __init__(self, store: Store, queue: Queue, measured: Measured) -> None:
+        self._store = store
+        self._queue = queue
+        self._measured = measured
+        self._ids = MessageIds()
+        self.unconfirmed = 0
+        self.confirmed = asyncio.Event()
+
+    def send(self, count: int) -> None:
+        """Hand over some messages together."""
+        now = time.perf_counter()
+
+        def answered(unit: UnitOfWork) -> None:
+            assert not unit.failures, unit.failures
+            self._measured.confirmed.append(time.perf_counter() - now)
+            self.unconfirmed -= count
+            self.confirmed.set()
+
+        unit = UnitOfWork(answered)
+        body = f"{now:024.9f}".ljust(SIZE, "x").encode()
+        unit.sends = [(self._queue, Message(self._ids.next(), body, 0)) for _ in range(count)]
+        self.unconfirmed += count
+        self._measured.sent += count
+        self._store.submit(unit)
+
+    async def run(self, rate: float, until: float) -> None:
+        """Publish until then: at `rate`, or with `WINDOW` unconfirmed ones."""
+        gap = random.Random(1).expovariate
+        due = time.perf_counter()
+        while (now := time.perf_counter()) < until:
+            if rate:
+                while due <= now:
+                    self.send(1)
+                    due += gap(rate)
+                await asyncio.sleep(max(0.001, due - time.perf_counter()))
+            else:
+                for _ in range((WINDOW - self.unconfirmed) // UNIT):
+                    self.send(UNIT)
+                self.confirmed.clear()
+                await self.confirmed.wait()
+
+
+@asynccontextmanager
+async def _node(url: str) -> AsyncIterator[AwsBackend]:
+    clock = SystemClock()
     with tempfile.TemporaryDirectory() as directory:
         local = EmbeddedBackend(Path(directory), durability="memory", clock=clock, limits=Limits())
-        backend = AwsBackend(
-            AwsOptions(region="us-east-1", endpoint_url=url),
-            local=local,
-            clock=clock,
-            random=random.random,
-        )
+        options = AwsOptions(region="us-east-1", endpoint_url=url)
+        backend = AwsBackend(options, local=local, clock=clock, random=random.random)
         await backend.open()
-        store = backend.store
-        queue = await store.create_queue(QueueName("/", "q"), QueueSettings())
-        cpu, wall = time.process_time(), time.perf_counter()
-        await _send(store, queue, ids, count)
-        sent_cpu, sent_wall = time.process_time() - cpu, time.perf_counter() - wall
-        cpu, wall = time.process_time(), time.perf_counter()
-        consumer = _Consumer(store, count)
-        consumer.subscription = await store.consume(queue, consumer, credit=WINDOW)
-        await consumer.done.wait()
-        consumer.subscription.cancel()
-        got_cpu, got_wall = time.process_time() - cpu, time.perf_counter() - wall
-        print(f"send            {sent_cpu / count * 1e6:6.1f} us CPU  {count / sent_wall:8.0f}/s")
-        print(f"receive, delete {got_cpu / count * 1e6:6.1f} us CPU  {count / got_wall:8.0f}/s")
-        print(f"together        {(sent_cpu + got_cpu) / count * 1e6:6.1f} us CPU per message")
-        hot = ("SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch")
-        calls = {action: backend.counters.calls.get(("sqs", action), 0) for action in hot}
-        print(f"calls per message {sum(calls.values()) / count:.3f}  {calls}")
-        dollars = backend.figures()["aws_dollars_per_million_messages"]
-        print(f"dollars per million messages, state included  {dollars:.3f}")
-        await backend.close()
+        try:
+            yield backend
+        finally:
+            await backend.close()
 
 
-async def _send(store: Store, queue: Any, ids: MessageIds, count: int) -> None:
-    left, open_units = count, 0
-    wake = asyncio.Event()
+async def run_case(url: str, case: AwsCase, seconds: float) -> str:
+    """One line of the table: calls, CPU time of this process, latencies."""
+    measured = Measured()
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(_node(url)) for _ in range(case.nodes)]
+        queues = [
+            await each.store.create_queue(QueueName("/", f"q{id(measured)}"), QueueSettings())
+            for each in nodes
+        ]
+        for number in range(case.consumers):
+            place = number % case.nodes if case.mixed else -1
+            store = nodes[place].store
+            consumer = _Consumer(store, measured)
+            consumer.subscription = await store.consume(queues[place], consumer, credit=PREFETCH)
+        publishers = [
+            _Publisher(nodes[place].store, queues[place], measured)
+            for place in range(case.nodes if case.mixed else 1)
+        ]
+        end = time.perf_counter() + WARMUP_SECONDS + seconds
+        publishing = asyncio.gather(
+            *[each.run(case.rate / len(publishers), end) for each in publishers]
+        )
+        await asyncio.sleep(WARMUP_SECONDS)
+        first = Snapshot.of(nodes, measured)
+        await publishing
+        line = first.until(Snapshot.of(nodes, measured), measured)
+        async with asyncio.timeout(30):
+            while len(measured.delivered) < measured.sent or any(
+                each.unconfirmed for each in publishers
+            ):
+                await asyncio.sleep(0.01)
+        return line
 
-    def answered(unit: UnitOfWork) -> None:
-        nonlocal open_units
-        assert not unit.failures, unit.failures
-        open_units -= 1
-        wake.set()
 
-    while left or open_units:
-        while left and open_units * UNIT < WINDOW:
-            unit = UnitOfWork(answered)
-            unit.sends = [(queue, Message(ids.next(), BODY, 0)) for _ in range(UNIT)]
-            store.submit(unit)
-            open_units += 1
-            left -= UNIT
-        wake.clear()
-        await wake.wait()
+class Snapshot(msgspec.Struct, frozen=True):
+    """How far things are at one time."""
+
+    time: float
+    cpu: float
+    sent: int
+    confirmed: int
+    delivered: int
+    calls: list[int]
+
+    @classmethod
+    def of(cls, nodes: list[AwsBackend], measured: Measured) -> Snapshot:
+        return cls(
+            time.perf_counter(),
+            time.process_time(),
+            measured.sent,
+            len(measured.confirmed),
+            len(measured.delivered),
+            [
+                sum(each.counters.calls.get(("sqs", action), 0) for each in nodes)
+                for action in ACTIONS
+            ],
+        )
+
+    def until(self, end: Snapshot, measured: Measured) -> str:
+        """What was between two."""
+        count = end.sent - self.sent
+        calls = [(last - first) / count for first, last in zip(self.calls, end.calls, strict=True)]
+        return (
+            f"{count / (end.time - self.time):,.0f} | {sum(calls):.3f}"
+            f" ({', '.join(f'{each:.3f}' for each in calls)})"
+            f" | {(end.cpu - self.cpu) / count * 1e6:.1f}"
+            f" | {_quantiles(measured.confirmed[self.confirmed : end.confirmed])}"
+            f" | {_quantiles(measured.delivered[self.delivered : end.delivered])} |"
+        )
 
 
-def _boto(url: str, count: int) -> None:
+def _quantiles(seconds: list[float]) -> str:
+    if len(seconds) < 2:
+        return ""
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return f"{cuts[49] * 1e3:.1f} / {cuts[98] * 1e3:.1f}"
+
+
+def boto_loop(url: str, count: int) -> float:
+    """CPU microseconds per message of the same calls, ten at a time, in a boto3 loop."""
     sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url=url)
-    queue = "http://127.0.0.1/000000000000/q"
-    entries = [{"Id": str(number), "MessageBody": BODY.decode()} for number in range(UNIT)]
-    handles = [{"Id": str(number), "ReceiptHandle": "h" * 180} for number in range(UNIT)]
-    cpu = time.process_time()
-    for _ in range(count // UNIT):
+    queue = sqs.get_queue_url(QueueName="boto")["QueueUrl"]
+    entries = [{"Id": str(number), "MessageBody": "x" * SIZE} for number in range(10)]
+    spent = time.process_time()
+    for _ in range(count // 10):
         sqs.send_message_batch(QueueUrl=queue, Entries=entries)
-        sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=UNIT, AttributeNames=["All"])
+        got = sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        )["Messages"]
+        handles = [
+            {"Id": str(number), "ReceiptHandle": each["ReceiptHandle"]}
+            for number, each in enumerate(got)
+        ]
         sqs.delete_message_batch(QueueUrl=queue, Entries=handles)
-    print(f"boto3 loop      {(time.process_time() - cpu) / count * 1e6:6.1f} us CPU per message")
+    return (time.process_time() - spent) / count * 1e6
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+def measure(cases: list[str], runs: int, seconds: float, run: Callable[..., str]) -> None:
+    """Print the table. `run` runs a coroutine."""
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "AKIATEST")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "secret")
-    here, there = multiprocessing.Pipe()
-    stub = multiprocessing.Process(target=_serve, args=(there,), daemon=True)
-    stub.start()
-    url = f"http://127.0.0.1:{here.recv()}"
-    uvloop.run(_measure(url, count))
-    _boto(url, max(UNIT, count // 50))
-    stub.terminate()
-
-
-if __name__ == "__main__":
-    main()
+    print("| case | msg/s | calls of SQS per message (send, receive, delete) | CPU us/msg", end="")
+    print(" | confirm p50 / p99 ms | delivery p50 / p99 ms |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for name in cases:
+        case = AWS_CASES[name]
+        for _ in range(runs):
+            with stub(case.delay_seconds, case.scatter_seconds) as url:
+                print(f"| {name} | {run(run_case(url, case, seconds))}", flush=True)
+        if not case.rate:
+            with stub() as url:
+                print(f"| boto3 | | 0.300 | {boto_loop(url, 2_000):.1f} | | |", flush=True)

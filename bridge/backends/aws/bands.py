@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from bridge.backends.aws.batches import BATCH_MAX
+from bridge.backends.aws.pacing import PollPace
 from bridge.backends.aws.receiving import Intake
 from bridge.messaging.model import QueueName
 
@@ -47,6 +48,7 @@ class BandedIntake(Intake):
         self._opened: dict[AwsQueue, float] = {}
         """Bands with an open poll, and since when (the loop's time)."""
         self._patience: asyncio.TimerHandle | None = None
+        self._paces: dict[AwsQueue, PollPace] = {}
 
     def consider(self) -> None:
         if self._surplus:
@@ -55,7 +57,8 @@ class BandedIntake(Intake):
                 sorted(self._surplus, key=lambda each: bands.index(each.queue))
             )
             self._offer_surplus()
-        if self._queue.deleted or self._patience is not None:
+        waits = self._patience is not None or self._pace_timer is not None
+        if self._queue.deleted or waits or self._stopped:
             return
         limits, now = self._node.limits, self._node.loop.time()
         for band in self._queue.bands:
@@ -64,14 +67,19 @@ class BandedIntake(Intake):
                 return
             since = self._opened.get(band)
             if since is None:
+                pace = self._pace_of(band)
+                if now < pace.at:
+                    self._wait_for(pace)
+                    return
                 since = self._opened[band] = now
-                self._polls += 1
-                self._reserved += count
-                self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds, band))
+                self._open_poll(count, band)
             patience = since + limits.band_patience_seconds - now
             if patience > 0:
                 self._patience = self._node.loop.call_later(patience, self._lost_patience)
                 return
+
+    def _pace_of(self, source: AwsQueue) -> PollPace:
+        return self._paces.setdefault(source, PollPace(self._node.limits))
 
     def _wanted(self) -> int:
         """What the consumers can take. Open polls of empty bands do not count: what comes beside

@@ -1,24 +1,36 @@
 """Items collected into batches of ten, many batches under way. Hot path.
 
-An idle queue's first item leaves at the end of the loop's iteration, so that what other connections
-bring in the same iteration goes along; while batches are under way, items wait a few milliseconds
-for company. Items that fail alone are tried again in their own batch, under its deadline.
+A full batch leaves at once, and others when their first item has waited for company long enough:
+- while ten come within a few milliseconds (`bridge.backends.aws.pacing`), until they are there, or
+  nobody comes for most of the time that this should take: then they come in clumps, or only when
+  others are answered, and the next few batches do not wait; twice as many each time;
+- otherwise until the loop's iteration ends, so that what other connections bring in the same one
+  goes along, and while batches are under way for a few milliseconds or until they are back;
+- lazy ones, which nobody waits for, for longer.
+Items that fail alone are tried again in their own batch, under its deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from bridge.backends.aws.errors import THROTTLING, AwsError
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.pacing import Rate
 from bridge.backends.aws.wire import BatchReply, Refused, Sent, decode_batch_reply
 from bridge.messaging.limits import ServiceLimits
 
-BATCH_MAX = ServiceLimits().batch_entries_max
-IDS = tuple(str(number) for number in range(BATCH_MAX))
+BATCH_MAX: Final = ServiceLimits().batch_entries_max
+IDS: Final = tuple(str(number) for number in range(BATCH_MAX))
+LOOK_AGAIN: Final = 0.7
+"""After which part of the time that ten should take it is looked whether any have come."""
+DOUBT_BATCHES: Final = 8
+"""Batches that do not wait after one that waited in vain."""
+DOUBT_BATCHES_MAX: Final = 1024
 
 
 class Item(Protocol):
@@ -30,7 +42,7 @@ class Item(Protocol):
 ItemT = TypeVar("ItemT", bound=Item)
 
 
-class Batcher(Generic[ItemT]):
+class Batcher(ABC, Generic[ItemT]):
     """Collects items of one action on one queue."""
 
     action: str
@@ -42,22 +54,46 @@ class Batcher(Generic[ItemT]):
         self._preparing = 0
         """Items that will come once something else is done."""
         self._in_flight_max = in_flight_max
+        self._rate = Rate()
+        self._taken = 0
+        """Items that have left, ever."""
+        self._since = 0.0
+        """Since when the first of what waits has waited, or a little before (the loop's time)."""
+        self._lazy = True
+        """Whether nobody waits for anything of what waits here."""
+        self._overdue = False
+        """Whether it has waited long enough, and leaves as soon as it can."""
+        self._seen = -1
+        """How many had come when it was looked last; -1 where company is not waited for."""
+        self._doubt = 0
+        """Batches that did not wait after the last one that waited in vain."""
+        self._hasty = 0
+        """Batches that are still to leave without waiting."""
         self._timer: asyncio.Handle | None = None
         self._timer_is_lazy = False
         self._idle: asyncio.Future[None] | None = None
 
     # -- for the kinds of batches
 
+    @abstractmethod
     def encode(self, batch: list[ItemT]) -> bytes:
         """The request for a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def succeeded(self, item: ItemT, sent: Sent) -> None:
-        raise NotImplementedError
+        """AWS has taken the item."""
 
+    @abstractmethod
     def failed(self, item: ItemT, error: AwsError) -> None:
         """AWS refuses the item, or did not take it before its deadline."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def forget_counts(self) -> None:
+        """The queue's counts are not what they were."""
+
+    def lazy_seconds(self) -> float:
+        """How long a lazy item waits for company."""
+        return self._node.limits.settle_linger_seconds
 
     def take_batch(self) -> list[ItemT]:
         """Take the next batch out of what waits; empty where nothing may leave now."""
@@ -76,15 +112,22 @@ class Batcher(Generic[ItemT]):
 
     def add(self, item: ItemT, *, lazy: bool = False) -> None:
         """Take an item; a lazy one waits longer for company."""
+        if not self._pending:
+            self._since = self._node.loop.time()
+            self._lazy = True
         self._pending.append(item)
+        if not lazy:
+            self._lazy = False
         if self.has_full_batch():
             self._flush(everything=False)
+            self._since = self._node.loop.time()
         if self._pending:
-            self._arm(lazy=lazy)
+            self._arm()
 
     async def drain(self) -> None:
         """Send what waits, and return when nothing is under way."""
         while self.busy:
+            self._overdue = True
             self._flush(everything=True)
             self._idle = self._node.loop.create_future()
             await self._idle
@@ -95,25 +138,60 @@ class Batcher(Generic[ItemT]):
 
     # -- out
 
-    def _arm(self, *, lazy: bool) -> None:
+    def _arm(self) -> None:
+        """See that what waits is looked at in time."""
+        lazy = self._lazy
         if self._timer is not None:
             if lazy or not self._timer_is_lazy:
                 return
             self._timer.cancel()
         limits, loop = self._node.limits, self._node.loop
         self._timer_is_lazy = lazy
+        self._seen = -1
         if lazy:
-            self._timer = loop.call_later(limits.settle_linger_seconds, self._ring)
-        elif self._in_flight:
-            self._timer = loop.call_later(limits.batch_linger_seconds, self._ring)
+            wait = self._since + self.lazy_seconds() - loop.time()
+        else:
+            wait = self._filled_in() * LOOK_AGAIN
+            if wait:
+                self._seen = self._taken + len(self._pending)
+            elif self._in_flight:
+                wait = limits.batch_linger_seconds
+        if wait > 0.0:
+            self._timer = loop.call_later(wait, self._ring)
         else:
             self._timer = loop.call_soon(self._ring)
 
+    def _filled_in(self) -> float:
+        """How long ten items take to come; 0 if it does not pay to wait for them."""
+        if self._hasty:
+            return 0.0
+        fill = self._rate.seconds_for(BATCH_MAX, self._node.loop.time())
+        return fill if fill <= self._node.limits.fill_seconds_max else 0.0
+
     def _ring(self) -> None:
         self._timer = None
-        self._flush(everything=True)
+        if self._pending and self._may_wait():
+            self._arm()
+        else:
+            self._overdue = True
+            self._flush(everything=True)
+
+    def _may_wait(self) -> bool:
+        waited = self._node.loop.time() - self._since
+        if self._lazy:
+            return waited < self.lazy_seconds() * LOOK_AGAIN
+        if self._seen == self._taken + len(self._pending):
+            self._doubt = min(self._doubt * 2, DOUBT_BATCHES_MAX) or DOUBT_BATCHES
+            self._hasty = self._doubt
+            return False
+        if not self._filled_in():
+            return False
+        self._doubt = 0
+        return waited < self._node.limits.fill_seconds_max
 
     def _flush(self, *, everything: bool) -> None:
+        if self._node.tasks.closed:
+            self._refuse_all()
         while (
             self._pending
             and self._in_flight < self._in_flight_max
@@ -123,7 +201,19 @@ class Batcher(Generic[ItemT]):
             if not batch:
                 return
             self._in_flight += 1
+            self._taken += len(batch)
+            if self._hasty:
+                self._hasty -= 1
+            self._rate.add(len(batch), self._node.loop.time())
             self._node.tasks.spawn(self._fly(batch))
+        if not self._pending:
+            self._overdue = False
+
+    def _refuse_all(self) -> None:
+        """Too late: what came or waited until now finds the node closed."""
+        pending, self._pending = self._pending, []
+        for item in pending:
+            self.failed(item, AwsError(self.action, 0, "", "the broker stops"))
 
     async def _fly(self, batch: list[ItemT]) -> None:
         left = batch
@@ -141,16 +231,13 @@ class Batcher(Generic[ItemT]):
         finally:
             self._landed(batch)
 
-    def forget_counts(self) -> None:
-        """The queue's counts are not what they were."""
-        raise NotImplementedError
-
     def _landed(self, batch: list[ItemT]) -> None:
         self.forget_counts()
         self._in_flight -= 1
-        self._flush(everything=not self._in_flight)
+        alone = not (self._in_flight or self._lazy or self._filled_in())
+        self._flush(everything=self._overdue or alone)
         if self._pending:
-            self._arm(lazy=False)
+            self._arm()
         self._tell_idle()
 
     def _tell_idle(self) -> None:

@@ -14,8 +14,12 @@ class AwsLimits:
 
     batch_linger_seconds: float = 0.003
     """How long a send waits for company, while another batch of its queue is under way."""
-    settle_linger_seconds: float = 0.010
+    fill_seconds_max: float = 0.025
+    """Where ten messages come within it, sends and polls wait until ten are there."""
+    settle_linger_seconds: float = 0.1
     """How long a delete that nobody waits for may wait for company; the others wait as sends do."""
+    fifo_settle_linger_seconds: float = 0.010
+    """The same in a first-in-first-out queue, where it holds up the rest of its group."""
     sends_in_flight_max: int = 16
     """Batches of one queue that are under way at once."""
     settles_in_flight_max: int = 16
@@ -24,12 +28,14 @@ class AwsLimits:
     """Connections to one service, long polls apart."""
     polling_connections_max: int = 512
     """Connections that long polls may hold open."""
-    polls_per_queue_max: int = 8
+    polls_per_queue_max: int = 16
     """Long polls of one queue that this node has open at once."""
     poll_wait_seconds: int = 20
     """How long SQS may hold a poll that has nothing to answer."""
     poll_linger_seconds: float = 0.005
-    """How long after a poll that brought fewer than it asked for the next one waits."""
+    """How long after a poll that brought fewer than it asked for the next one waits, where ten
+    messages take longer than `fill_seconds_max` to come.
+    """
     hold_seconds: int = 60
     """Visibility timeout of what consumers hold; a dead node's messages are back after that."""
     renew_after_seconds: float = 30.0
@@ -122,6 +128,8 @@ class AwsLimits:
     """Queues that one message to another node may be for."""
     inbox_remembered_max: int = 10_000
     """Messages from the inbox whose ids are remembered, since SQS may hand one out twice."""
+    payload_read_bytes_max: int = 128 * 1024 * 1024
+    """Of a body that is read from S3."""
     credentials_check_seconds: float = 60.0
     """How often credentials are asked whether they are still the same."""
     failing_calls_max: int = 3

@@ -1,9 +1,9 @@
 """Pushing one queue's messages to its consumers at this node: long polls scaled by demand.
 
-No consumer with credit, no poll. One poll is open while little comes; polls that come back full
-let more be opened, up to a bound, and empty ones take that back. A poll asks for no more than the
-credit that no other poll has reserved, so what comes has a taker, unless that one left meanwhile:
-then it is offered to the others for a while and released.
+No consumer with credit, no poll. When polls leave, and how many are open, is a matter of how fast
+messages come (`bridge.backends.aws.pacing`). A poll asks for no more than the credit that no other
+poll has reserved, so what comes has a taker, unless that one left meanwhile: then it is offered to
+the others for a while and released.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.errors import AwsError
 from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
+from bridge.backends.aws.pacing import PollPace
 from bridge.backends.aws.single_active import ExclusiveUse, Turn
 from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
@@ -85,7 +86,9 @@ class Intake:
         self._surplus: deque[AwsDelivery] = deque()
         self._surplus_timer: asyncio.TimerHandle | None = None
         self._polls = 0
-        self._polls_allowed = 1
+        self._pace = PollPace(node.limits)
+        self._pace_timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self._reserved = 0
         self._turn = 0
         self._backoff: Backoff | None = None
@@ -163,15 +166,41 @@ class Intake:
         """Hand out what is here, and poll for what the consumers could take besides."""
         if self._surplus:
             self._offer_surplus()
-        limits = self._node.limits
-        while self._polls < self._polls_allowed:
+        if self._pace_timer is not None or self._stopped:
+            return
+        pace, loop = self._pace, self._node.loop
+        while self._polls < pace.open_max:
             count = min(self._free_credit(), BATCH_MAX)
             if count <= 0 or (count < BATCH_MAX and self._polls):
                 # A second poll is worth its price only if it can bring a full batch.
                 return
-            self._polls += 1
-            self._reserved += count
-            self._node.tasks.spawn(self._poll(count, limits.poll_wait_seconds, self._queue))
+            if loop.time() < pace.at:
+                self._wait_for(pace)
+                return
+            self._open_poll(count, self._queue)
+
+    def stop(self) -> None:
+        """The node closes: no further polls."""
+        self._stopped = True
+
+    def _pace_of(self, source: AwsQueue) -> PollPace:
+        """The pace at which messages come from a part of the queue."""
+        del source
+        return self._pace
+
+    def _wait_for(self, pace: PollPace) -> None:
+        """Consider again when the next poll may leave."""
+        self._pace_timer = self._node.loop.call_at(pace.at, self._its_time)
+
+    def _its_time(self) -> None:
+        self._pace_timer = None
+        self.consider()
+
+    def _open_poll(self, count: int, source: AwsQueue) -> None:
+        self._pace_of(source).left(self._node.loop.time())
+        self._polls += 1
+        self._reserved += count
+        self._node.tasks.spawn(self._poll(count, self._node.limits.poll_wait_seconds, source))
 
     def _free_credit(self) -> int:
         if self._queue.deleted:
@@ -195,16 +224,15 @@ class Intake:
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=attempt,
         )
-        pause = linger = 0.0
+        pause = 0.0
         messages: list[Received] = []
+        pace, since = self._pace_of(source), self._node.loop.time()
         try:
             reply = await self._node.sqs.poll("ReceiveMessage", encode(request), wait_seconds)
             messages = decode_receive_reply(reply).messages
             self._backoff = None
-            self._scale(len(messages), count)
-            if 0 < len(messages) < count:
-                # What comes meanwhile shares the next call.
-                linger = self._node.limits.poll_linger_seconds
+            now = self._node.loop.time()
+            pace.came(len(messages), count, now - since, now)
         except AwsError as error:
             pause = self._refused(error)
             if attempt is not None and (error.status == 0 or error.status >= 500):
@@ -213,17 +241,15 @@ class Intake:
             pause = self._refused(AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}"))
         finally:
             self._reserved -= count
-            if not pause and not linger:
+            if not pause:
                 self._polls -= 1
+        if messages:
+            self._arrived(await deliveries_from(self._node, source, messages), source)
         if pause:
-            self._polls_allowed = 1
-        try:
-            if messages:
-                self._arrived(await deliveries_from(self._node, source, messages), source)
-            if pause or linger:
-                await asyncio.sleep(pause or linger)
-        finally:
-            if pause or linger:
+            pace.failed()
+            try:
+                await asyncio.sleep(pause)
+            finally:
                 self._polls -= 1
         self._answered(source)
         self.consider()
@@ -252,13 +278,6 @@ class Intake:
             return 0.0
         self._backoff = self._backoff or self._node.sqs.backoff()
         return self._backoff.next_seconds() + self._node.limits.retry_delay_seconds
-
-    def _scale(self, came: int, asked: int) -> None:
-        if came == asked:
-            most = self._node.limits.polls_per_queue_max
-            self._polls_allowed = min(self._polls_allowed * 2, most)
-        else:
-            self._polls_allowed = max(1, self._polls_allowed // 2) if came else 1
 
     def _arrived(self, deliveries: list[AwsDelivery], source: AwsQueue) -> None:
         queue = self._queue

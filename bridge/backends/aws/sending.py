@@ -7,6 +7,7 @@ deduplication id stays with a message through all tries.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,9 +72,9 @@ class Sender(Batcher[Outgoing]):
         self._groups: set[str] = set()
         """Of what is first-in-first-out, those with a batch under way."""
 
+    @abstractmethod
     def entry_from(self, message: Message, attributes_max: int) -> tuple[SendEntry, int]:
         """The entry that carries `message`, and its size. Raises `MessagingError`."""
-        raise NotImplementedError
 
     def send(self, unit: UnitOfWork, index: int, message: Message, deadline: float) -> None:
         """Take one send; its answer is one part of `unit`."""
@@ -121,8 +122,8 @@ class Sender(Batcher[Outgoing]):
         self._preparing += 1
         if self._to.fifo:
             # It takes its place now, and the others of its group wait behind it.
-            self._pending.append(item)
             self._size += rest
+            self.add(item)
         self._node.tasks.spawn(self._put(item, text))
 
     async def _put(self, item: Outgoing, text: str) -> None:
@@ -148,8 +149,10 @@ class Sender(Batcher[Outgoing]):
         elif not self._to.fifo:
             self._size += item.size
             self.add(item)
-        if self._pending:
-            self._arm(lazy=False)
+        if self._to.fifo and self._pending:
+            # Those behind it have waited for longer than for company.
+            self._overdue = True
+            self._flush(everything=True)
         self._tell_idle()
 
     # -- Batcher

@@ -45,6 +45,11 @@ class _Settler(Batcher[Settled]):
     def forget_counts(self) -> None:
         self._queue.counted = None
 
+    def lazy_seconds(self) -> float:
+        limits = self._node.limits
+        fifo = self._queue.fifo
+        return limits.fifo_settle_linger_seconds if fifo else limits.settle_linger_seconds
+
     def encode(self, batch: list[Settled]) -> bytes:
         entries = [
             HandleEntry(IDS[number], item.delivery.handle, item.seconds)

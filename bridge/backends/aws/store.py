@@ -130,6 +130,7 @@ class AwsStore:
     async def close(self) -> None:
         """Finish what was submitted, and give back what is held."""
         for queue in self.directory.all():
+            queue.intake.stop()
             if queue.care is not None:
                 queue.care.stop()
         try:

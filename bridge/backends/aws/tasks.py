@@ -21,6 +21,8 @@ class Tasks:
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
+        """Whether no task can begin any more."""
 
     async def open(self) -> None:
         await self._group.__aenter__()
@@ -35,6 +37,7 @@ class Tasks:
                 task.cancel()
             if ending:
                 await asyncio.wait(ending)
+        self.closed = True
         await self._group.__aexit__(None, None, None)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -93,7 +93,7 @@ async def test_more_polls_are_opened_for_full_batches_only(opened: Opened) -> No
     await until(lambda: len(stub.requests("ReceiveMessage")) >= 3)
     for _ in range(20):
         await asyncio.sleep(0)
-    # Four polls are allowed by now, and credit for fifteen is left.
+    # Three polls are allowed by now, and credit for fifteen is left.
     assert [r["MaxNumberOfMessages"] for r in stub.requests("ReceiveMessage")] == [10, 10, 10]
 
 
