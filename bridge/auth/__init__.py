@@ -5,7 +5,7 @@ permission; `password_hashes.py` knows the forms of hashes that are taken from o
 `permissions.py` what RabbitMQ's patterns and MQTT's topic filters permit.
 """
 
-from bridge.auth.accounts import Account, Accounts, User
+from bridge.auth.accounts import NOBODY, Account, Accounts, User
 from bridge.auth.password_hashes import PasswordHashInvalid, make_password_hash, parse_password_hash
 from bridge.auth.permissions import (
     EVERYTHING,
@@ -19,6 +19,7 @@ from bridge.messaging.expressions import Expression, PatternInvalid
 
 __all__ = [
     "EVERYTHING",
+    "NOBODY",
     "Account",
     "Accounts",
     "Expression",

@@ -30,6 +30,7 @@ _PASSWORD_LENGTH_MAX: Final = 4_096
 
 
 _UNRESTRICTED: Final = Permissions(ANONYMOUS)
+_FORBIDDEN: Final = Permissions("", NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ class User:
         self, namespace: str, topic: str, subject: str, client_id: str | None = None
     ) -> bool:
         return self.permissions.may_read_subject(namespace, topic, subject, client_id)
+
+
+NOBODY: Final = User("", permissions=_FORBIDDEN)
+"""Who has not been let in: may do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

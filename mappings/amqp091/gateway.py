@@ -18,7 +18,7 @@ from adapters.amqp091.limits import ConnectionLimits
 from adapters.amqp091.methods import NUMBER_OF
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
 from adapters.connection import ConnectionFailed
-from bridge.auth import User
+from bridge.auth import NOBODY
 from bridge.auth.checks import require_open
 from bridge.messaging.errors import (
     AccessDenied,
@@ -70,7 +70,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         )
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
-        self._account = User("")
+        self._account = NOBODY
         self.channels: dict[int, GatewayChannel] = {}
         self.declarations = Declarations(services, self.name)
         self.publishing = Publishing(self)
@@ -80,6 +80,8 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.watch = Watch(self)
         self._orphans: list[Queue] = []
         self._ended: list[AmqpConsumer] = []
+        self._refused = False
+        """The connection is closed for a mistake; no channel is opened any more."""
         self.deleting = False
         """The client is deleting a queue: its consumers hear of it behind the answer."""
 
@@ -139,7 +141,7 @@ class AmqpGateway(ConnectionGateway[Event]):
                 self._open(event)
             case events.UpdateSecretRequested():
                 self.connection.secret_updated()
-            case events.ChannelOpenRequested():
+            case events.ChannelOpenRequested() if not self._refused:
                 self.channels[event.channel] = GatewayChannel(event.channel)
                 self.connection.channel_opened(event.channel)
             case events.ChannelCloseRequested():
@@ -217,6 +219,7 @@ class AmqpGateway(ConnectionGateway[Event]):
 
     def refuse_connection(self, error: AmqpError) -> None:
         """Close the connection with an error; its client answers before it goes."""
+        self._refused = True
         if self.connection.refuse(error, self.services.clock.monotonic()):
             self.note_refusal(error.reply_text)
             self.stop_deliveries()

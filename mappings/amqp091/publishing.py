@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.properties import Properties
-from bridge.auth import User, checks
+from bridge.auth import NOBODY, User, checks
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import subject_from_dotted
@@ -53,7 +53,7 @@ class Publishing:
         self._gateway = gateway
         self._namespace = "/"
         self._user: str | None = None
-        self._account = User("")
+        self._account = NOBODY
         self._client: str | None = None
         self._targets: dict[tuple[str, str], tuple[Origin, str | None, str | None]] = {}
         self._topology_version = -1

@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import HardError, ReplyCode, SoftError
-from bridge.auth import User, checks
+from bridge.auth import NOBODY, User, checks
 from bridge.auth.checks import Kind
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.model import QueueName, TopicName
@@ -54,7 +54,7 @@ class Declarations:
         self._services = services
         self._owner = owner
         self._namespace = "/"
-        self._user = User("")
+        self._user = NOBODY
         self.exclusive_queues: dict[QueueName, Queue] = {}
 
     def start(self, namespace: str, user: User) -> None:
