@@ -115,7 +115,7 @@ def test_the_60_seconds_go_on_over_a_restart(tmp_path: Path) -> None:
         sqs.purge_queue(QueueUrl=sqs.create_queue(QueueName="purged")["QueueUrl"])
     with running_api(tmp_path / "data", durability="os") as api:
         sqs = client(api.url, "sqs")
-        with api.clock.later(50):
+        with api.clock.later(20):
             assert "60 seconds" in refusal(sqs.create_queue, QueueName="gone").message
             purged = at(api, "purged")
             assert refusal(sqs.purge_queue, QueueUrl=purged).status == 403
