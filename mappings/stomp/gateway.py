@@ -32,7 +32,7 @@ from adapters.stomp.frames import FrameError
 from adapters.stomp.server import ServerConnection, ServerOptions
 from adapters.stomp.subscription import AckMode
 from adapters.stomp.transactions import TransactionLimits
-from bridge.auth import User
+from bridge.auth import NOBODY
 from bridge.auth.checks import require_open
 from bridge.messaging.errors import AccessDenied, AuthenticationFailed, MessagingError
 from bridge.messaging.limits import Limits
@@ -65,7 +65,7 @@ class StompGateway(ConnectionGateway[Event]):
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
         self.session = ""
-        self.rights = User("")
+        self.rights = NOBODY
         """Who the client is, once it was let in."""
         self.subscriptions = Subscriptions(self)
         self.publishing = Publishing(self)
@@ -126,8 +126,9 @@ class StompGateway(ConnectionGateway[Event]):
                 return self._connect(event)
             case DisconnectRequested():
                 self.stop_deliveries()
-                self.connection.say_goodbye(event.receipt)
-                self.finish("disconnected by the client")
+                if self.subscriptions.leaves_queues:
+                    return self._disconnect(event)
+                self._say_farewell(event)
             case ConnectionFailed():
                 self.note_refusal(event.reason)
                 self.stop_deliveries()
@@ -236,6 +237,17 @@ class StompGateway(ConnectionGateway[Event]):
         self.transport.write(frames)
         self.connection.sent()
         self.services.counters.delivered(PROTOCOL, len(frames), size_bytes)
+
+    # -- DISCONNECT
+
+    async def _disconnect(self, event: DisconnectRequested) -> None:
+        """The queues that go with the connection are gone when the client hears of it."""
+        await self.dispose()
+        self._say_farewell(event)
+
+    def _say_farewell(self, event: DisconnectRequested) -> None:
+        self.connection.say_goodbye(event.receipt)
+        self.finish("disconnected by the client")
 
     # -- what the base class asks for
 

@@ -197,6 +197,11 @@ async def temporary_queue(
     )
 
 
+def goes_with_its_consumers(source: Source) -> bool:
+    """Whether its queue is removed when nobody consumes it any more."""
+    return source.temporary or source.queue.settings.auto_delete
+
+
 async def close_source(services: Services, source: Source) -> None:
     """After its consumer was cancelled: remove the queue if nobody is to find it again."""
     queue = source.queue

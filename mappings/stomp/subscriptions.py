@@ -31,6 +31,7 @@ from mappings.stomp.queues import (
     Source,
     close_source,
     delete_durable,
+    goes_with_its_consumers,
     is_durable,
     open_source,
     refuse_idioms,
@@ -118,7 +119,7 @@ class Subscriptions:
             self._gateway.release([*event.deliveries, *consumer.close()])
         if consumer is None or is_durable(event.headers):
             return self._delete_durable(event, consumer)
-        if consumer.source.temporary or consumer.source.queue.settings.auto_delete:
+        if goes_with_its_consumers(consumer.source):
             return self._close(consumer.source, event)
         self._gateway.answer_receipt(event.receipt)
         return None
@@ -238,6 +239,11 @@ class Subscriptions:
             self._left.append(consumer.source)
         self.consumers.clear()
         return deliveries
+
+    @property
+    def leaves_queues(self) -> bool:
+        """Whether queues have to be removed for consumers that were stopped."""
+        return any(goes_with_its_consumers(source) for source in self._left)
 
     async def dispose(self) -> None:
         """Remove the queues that go with the connection."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.mappings.stomp.broker import Broker, messages_of, send, subscribe
@@ -66,3 +68,15 @@ async def test_an_exclusive_queue_is_for_one_subscriber_and_goes_with_it(broker:
     assert message["body"] == "mine"
     await one.lose()
     assert broker.queue_names() == []
+
+
+async def test_who_hears_that_a_client_has_left_finds_none_of_its_queues(broker: Broker) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/queue/own", "0", "exclusive:true"))
+    await client.send(subscribe("/temp-queue/mine", "1"))
+    client.push("DISCONNECT\nreceipt:left\n\n^@")
+    while not client.wire.written:
+        await asyncio.sleep(0)
+    assert client.wire.written == [b"RECEIPT\nreceipt-id:left\n\n\0\n"]
+    assert broker.queue_names() == []
+    assert client.wire.closed
