@@ -195,7 +195,7 @@ def test_a_receive_attempt_can_be_repeated(sqs: Any, fifo_url: str) -> None:
 def test_a_handle_ends_with_its_visibility(api: RunningApi, sqs: Any, fifo_url: str) -> None:
     send(sqs, fifo_url, "a")
     handle = receive(sqs, fifo_url, VisibilityTimeout=1)[0]["ReceiptHandle"]
-    assert bodies(receive(sqs, fifo_url, WaitTimeSeconds=5)) == ["a"]
+    assert bodies(receive(sqs, fifo_url, WaitTimeSeconds=20)) == ["a"]
     found = refusal(sqs.delete_message, QueueUrl=fifo_url, ReceiptHandle=handle)
     assert found == Refusal(
         *INVALID,

@@ -135,7 +135,7 @@ def test_an_http_endpoint_that_fails(sqs: Any, sns: Any, topic: str, endpoint: E
     endpoint.statuses = [403]
     sns.publish(TopicArn=topic, Message="forbidden")
     endpoint.next()
-    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10)
+    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)
     assert json.loads(answer["Messages"][0]["Body"])["Message"] == "forbidden"
 
 

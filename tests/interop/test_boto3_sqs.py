@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -377,7 +378,7 @@ def test_visibility_runs_out_and_can_be_changed(api: RunningApi, sqs: Any, queue
 
 
 def test_a_long_poll_returns_early(sqs: Any, queue_url: str) -> None:
-    sqs.send_message(QueueUrl=queue_url, MessageBody="later", DelaySeconds=1)
+    sqs.send_message(QueueUrl=queue_url, MessageBody="later", DelaySeconds=3)
     assert receive(sqs, queue_url) == []
     assert counts(sqs, queue_url) == (0, 0, 1)
     (message,) = receive(sqs, queue_url, WaitTimeSeconds=20)
@@ -416,7 +417,7 @@ def test_a_message_moves_on_the_receive_after_the_last(sqs: Any) -> None:
     sent = sqs.send_message(QueueUrl=source, MessageBody="poison")
     (first,) = receive(sqs, source, VisibilityTimeout=0, AttributeNames=["SentTimestamp"])
     assert receive(sqs, source) == []
-    (moved,) = receive(sqs, dead, WaitTimeSeconds=5, AttributeNames=["All"])
+    (moved,) = receive(sqs, dead, WaitTimeSeconds=20, AttributeNames=["All"])
     assert moved["MessageId"] == sent["MessageId"]
     assert moved["Attributes"]["DeadLetterQueueSourceArn"] == arn_of(source)
     assert moved["Attributes"]["ApproximateReceiveCount"] == "2"
@@ -436,7 +437,8 @@ def test_sources_of_a_dead_letter_queue(sqs: Any) -> None:
 
 
 def wait_for_task(sqs: Any, dead: str) -> Any:
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         (task,) = sqs.list_message_move_tasks(SourceArn=arn_of(dead))["Results"]
         if task["Status"] not in ("RUNNING", "CANCELLING"):
             return task
@@ -467,7 +469,8 @@ def test_a_move_task_moves_dead_letters(sqs: Any, queue_url: str, back: bool) ->
 
 def test_a_move_task_is_cancelled(sqs: Any) -> None:
     source, dead = with_dead_letters(sqs)
-    for n in range(3):
+    # It takes seconds.
+    for n in range(9):
         sqs.send_message(QueueUrl=source, MessageBody=str(n))
     for _ in range(2):
         receive(sqs, source, VisibilityTimeout=0)

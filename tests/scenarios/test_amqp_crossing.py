@@ -70,7 +70,7 @@ def test_headers_of_every_type_survive_sqs_and_back(channel: Any, sqs: Any) -> N
     channel.confirm_delivery()
     channel.basic_publish("", "there", "caf\u00e9".encode(), properties)
     url = sqs.get_queue_url(QueueName="there")["QueueUrl"]
-    answer = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=5)
+    answer = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=20)
     (message,) = answer["Messages"]
     assert message["Body"] == "caf\u00e9"
     assert len(message["MessageAttributes"]) <= 10

@@ -105,7 +105,7 @@ def test_a_receipt_comes_once_the_message_is_in_sqs(clients: Any, sqs: Any) -> N
     assert client.frame().startswith("RECEIPT\nreceipt-id:1\n")
     url = sqs.get_queue_url(QueueName=f"{PREFIX}out")["QueueUrl"]
     (message,) = sqs.receive_message(
-        QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=5
+        QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=20
     )["Messages"]
     assert message["Body"] == "42"
     assert message["MessageAttributes"]["unit"]["StringValue"] == "kWh"

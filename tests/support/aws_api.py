@@ -96,20 +96,20 @@ class RunningApi:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._started.wait(20)
+        assert self._started.wait(60)
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         if self._error is not None:
             raise self._error
         assert not self.log.failures, self.log.failures
 
     def run(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(60)
 
     @contextmanager
     def gone(self) -> Iterator[None]:

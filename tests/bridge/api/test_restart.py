@@ -88,7 +88,7 @@ def test_a_move_task_goes_on_after_a_restart(tmp_path: Path) -> None:
         sqs = client(api.url, "sqs")
         found: list[str] = []
         for _ in range(3):
-            found += bodies(sqs, at(api, "target"), WaitTimeSeconds=10)
+            found += bodies(sqs, at(api, "target"), WaitTimeSeconds=20)
             if len(found) == 3:
                 break
         assert sorted(found) == ["0", "1", "2"]
