@@ -116,6 +116,7 @@ class AwsBackend:
                 lambda: resolved.client(S3, self._options.endpoint_of(S3)),
                 self.counters,
                 self._tasks,
+                self._limits.payload_read_bytes_max,
             ),
         )
         self._state = state = AwsState(node, self._options.table)
@@ -130,11 +131,11 @@ class AwsBackend:
             self._tasks.spawn(state.keep())
             await state.join()
             await self._store.directory.open()
-        except* MessagingError as errors:
+        except BaseException as error:
             await self.close()
-            raise StoreUnavailable(f"AWS is not usable: {_first(errors)}") from None
-        except* BaseException:
-            await self.close()
+            first = _first(error)
+            if isinstance(first, MessagingError):
+                raise StoreUnavailable(f"AWS is not usable: {first}") from None
             raise
         self._store.fenced = lambda: not state.membership.held
         self._store.transient.open()
@@ -175,7 +176,10 @@ class AwsBackend:
                     await self._state.join()
                 joined = True
                 await self._store.transient.rejoined()
-            except MessagingError:
+            except Exception as error:  # noqa: BLE001 - reported unless it is the store's
+                if not isinstance(error, MessagingError):
+                    # Nobody else would bring this node back.
+                    node.report("this node could not join the others again", error)
                 if joined and not self._state.membership.held:
                     # It has lapsed again, and that turn does the rest.
                     return
@@ -217,8 +221,8 @@ class AwsBackend:
         )
 
 
-def _first(errors: BaseExceptionGroup[MessagingError]) -> BaseException:
-    first: BaseException = errors
+def _first(error: BaseException) -> BaseException:
+    first = error
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first

@@ -45,17 +45,31 @@ async def deliveries_from(
     return [delivery for delivery in redeemed if delivery is not None]
 
 
+def delivery_if_readable(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:
+    """The delivery of a message as it stands; None for one that is dead-lettered."""
+    try:
+        return delivery_from_received(received, queue)
+    except Exception as error:  # noqa: BLE001 - reported, with its traceback
+        _bury(node, queue, received, error)
+        return None
+
+
 async def _read(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:
     try:
         return await _redeemed(node, queue, received)
     except Exception as error:  # noqa: BLE001 - reported, with its traceback
-        node.report(f"message {received.message_id} of {queue.sqs_name} cannot be read", error)
-        body = received.body.encode("utf-8", "surrogatepass")
-        bare = Message(received.message_id, body, node.clock.epoch_ms())
-        for name, each in received.message_attributes.items():
-            bare.headers[name] = each.string_value or each.binary_value
-        queue.lament(AwsDelivery(queue, bare, received.receipt_handle))
+        _bury(node, queue, received, error)
         return None
+
+
+def _bury(node: Node, queue: AwsQueue, received: Received, error: Exception) -> None:
+    """Dead-letter what can be read of a message."""
+    node.report(f"message {received.message_id} of {queue.sqs_name} cannot be read", error)
+    body = received.body.encode("utf-8", "surrogatepass")
+    bare = Message(received.message_id, body, node.clock.epoch_ms())
+    for name, each in received.message_attributes.items():
+        bare.headers[name] = each.string_value or each.binary_value
+    queue.lament(AwsDelivery(queue, bare, received.receipt_handle))
 
 
 async def _redeemed(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:

@@ -8,6 +8,7 @@ entry is taken as it is.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +26,12 @@ from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.ordering import group_of, rule_for
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.state import AwsState
-from bridge.messaging.errors import QueueDoesNotExist, QueueNameExists, StateConflict
+from bridge.messaging.errors import (
+    AccessDenied,
+    QueueDoesNotExist,
+    QueueNameExists,
+    StateConflict,
+)
 from bridge.messaging.identifiers import parse_queue_url
 from bridge.messaging.model import (
     DEFAULT_NAMESPACE,
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
     from bridge.messaging.ports import Queue
 
 KIND_QUEUE = "queue"
+
+_log = logging.getLogger("landbridge.aws")
 
 
 class QueueRecord(msgspec.Struct, array_like=True):
@@ -88,7 +96,8 @@ class Directory:
         self.queues: dict[QueueName, AwsQueue] = {}
         self._by_sqs_name: dict[str, AwsQueue] = {}
         self._pinned = {sqs: name for name, sqs in options.queues.items()}
-        self._creating: dict[QueueName, asyncio.Future[Queue]] = {}
+        self._creating: dict[QueueName, asyncio.Future[Queue | None]] = {}
+        """Done with None where it was given up."""
         state.watch([KIND_QUEUE], self._follow)
 
     async def open(self) -> None:
@@ -147,6 +156,11 @@ class Directory:
         except QueueDoesNotExist:
             # It was deleted while the others were listed.
             return
+        except AccessDenied as error:
+            if sqs in self._pinned:
+                raise
+            # Somebody else's, as it seems: it is in the same account, and may have the prefix.
+            _log.warning("queue %s in SQS is left alone: %s", sqs, error)
 
     async def _adopt(self, sqs: str, url: str, name: QueueName | None = None) -> AwsQueue:
         """Take an existing queue as it is."""
@@ -224,25 +238,26 @@ class Directory:
 
     async def create(self, name: QueueName, settings: QueueSettings) -> Queue:
         """Make a queue; one that SQS has already is taken as it is."""
-        waiting = self._creating.get(name)
-        if waiting is not None:
-            return await asyncio.shield(waiting)
-        done: asyncio.Future[Queue] = self._node.loop.create_future()
+        while (waiting := self._creating.get(name)) is not None:
+            queue = await asyncio.shield(waiting)
+            if queue is not None:
+                return queue
+            # Whoever was at it has stopped waiting.
+        done: asyncio.Future[Queue | None] = self._node.loop.create_future()
         self._creating[name] = done
         try:
             queue = await self._create(name, settings)
-        except BaseException as error:
-            done.set_exception(
-                QueueDoesNotExist(f"queue '{name.name}' was not made")
-                if isinstance(error, asyncio.CancelledError)
-                else error
-            )
+        except Exception as error:
+            done.set_exception(error)
             # Whoever waits is told; nobody may wait.
             done.exception()
             raise
+        else:
+            done.set_result(queue)
         finally:
             del self._creating[name]
-        done.set_result(queue)
+            if not done.done():
+                done.set_result(None)
         return queue
 
     async def _create(self, name: QueueName, settings: QueueSettings) -> AwsQueue:

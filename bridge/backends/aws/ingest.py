@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -176,9 +177,10 @@ class Ingest:
         self._under_way += len(deliveries)
         own = len(deliveries) - len(foreign)
         if own:
-            self._node.loop.call_soon(self._done, own)
+            self._node.loop.call_soon(self._done, self._receiver, own)
         if foreign:
-            self._incoming(self._topic.name, foreign, self._done)
+            done = partial(self._done, self._receiver)
+            self._incoming(self._topic.name, foreign, done)
 
     def cancelled(self) -> None:
         """The queue is gone; the next look makes it anew."""
@@ -188,9 +190,9 @@ class Ingest:
     def overdue(self, held_seconds: float) -> None:
         """What was received could not be stored for hours; it is received again."""
 
-    def _done(self, count: int) -> None:
+    def _done(self, receiver: Receiver | None, count: int) -> None:
         self._under_way -= count
-        if self._receiver is not None:
-            self._receiver.add_credit(count)
+        if receiver is not None and receiver is self._receiver:
+            receiver.add_credit(count)
         if self._idle is not None and not self._under_way and not self._idle.done():
             self._idle.set_result(None)

@@ -33,28 +33,47 @@ if TYPE_CHECKING:
     from bridge.messaging.errors import MessagingError
     from bridge.messaging.ports import Queue, Store
 
-TARGETS_HEADER: Final = "landbridge-targets"
-"""The queues that a message in an inbox is for: a JSON list of namespace and name."""
+ADDRESS_HEADER: Final = "landbridge-address"
+"""Where a message in an inbox is to go, in JSON."""
 
 _log = logging.getLogger("landbridge.aws")
-_decode_targets = msgspec.json.Decoder(list[QueueName]).decode
 
 DeadLetter = Callable[["Queue", Sequence[Delivery], DeadLetterReason], None]
 
 
+class _Address(msgspec.Struct, array_like=True, omit_defaults=True):
+    """The queues that a message is for, and what it is only there: delayed, or at its end."""
+
+    targets: list[QueueName]
+    visible_at: int | None = None
+    expires_at: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Address).decode
+_encode = msgspec.json.Encoder().encode
+
+
 def addressed_to(message: Message, names: Iterable[QueueName]) -> Message:
-    """The message as it goes into an inbox."""
-    targets = msgspec.json.encode(list(names)).decode()
-    return msgspec.structs.replace(message, headers={**message.headers, TARGETS_HEADER: targets})
+    """The message as it goes into an inbox, where it neither waits nor ends."""
+    address = _Address(list(names), message.visible_at, message.expires_at)
+    headers = {**message.headers, ADDRESS_HEADER: _encode(address).decode()}
+    return msgspec.structs.replace(message, headers=headers, visible_at=None, expires_at=None)
 
 
-def targets_of(message: Message) -> list[QueueName]:
-    """The queues that it is for; none where it does not say so, and so is nothing of ours."""
-    text = message.headers.get(TARGETS_HEADER)
+def opened(message: Message) -> tuple[Message, list[QueueName]]:
+    """The message as it was sent, and for which queues; none where it does not say so, and so is
+    nothing of ours.
+    """
+    text = message.headers.get(ADDRESS_HEADER)
     try:
-        return _decode_targets(text) if isinstance(text, str) else []
+        address = _decode(text if isinstance(text, str) else "")
     except msgspec.DecodeError:
-        return []
+        return message, []
+    headers = {key: value for key, value in message.headers.items() if key != ADDRESS_HEADER}
+    message = msgspec.structs.replace(
+        message, headers=headers, visible_at=address.visible_at, expires_at=address.expires_at
+    )
+    return message, address.targets
 
 
 class Refused(Delivery):
@@ -126,13 +145,10 @@ class Parcels:
         empty: list[Parcel] = []
         for delivery in deliveries:
             parcel = Parcel(delivery, done)
-            message = delivery.message
-            names = targets_of(message)
+            message, names = opened(delivery.message)
             if not names:
                 self._unreadable(parcel)
                 continue
-            headers = {key: each for key, each in message.headers.items() if key != TARGETS_HEADER}
-            message = msgspec.structs.replace(message, headers=headers)
             for name in self._lacking(message.message_id, names):
                 queue = self._local.queue(name)
                 if queue is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -40,7 +41,7 @@ class Pointer(NamedTuple):
 
 
 class PayloadMissing(MessagingError):
-    """The message is there, its payload is not."""
+    """The message is there, its payload is not, or is none."""
 
 
 def body_from_pointer(pointer: Pointer) -> str:
@@ -76,8 +77,12 @@ class Payloads:
         make_client: Callable[[], Any],
         counters: CallCounters,
         tasks: Tasks,
+        bytes_max: int,
     ) -> None:
-        """`make_client` may block; it is called when the first payload is met."""
+        """`make_client` may block; it is called when the first payload is met. `bytes_max` bounds
+        what is read: anybody may point to anything.
+        """
+        self._bytes_max = bytes_max
         self._options = options
         self._make_client = make_client
         self._counters = counters
@@ -106,7 +111,10 @@ class Payloads:
     async def get(self, pointer: Pointer) -> str:
         """Read a body. Raises `PayloadMissing`, `StoreUnavailable`, `AccessDenied`."""
         body: bytes = await self._call("GetObject", "get_object", pointer)
-        return body.decode("utf-8", "surrogatepass")
+        try:
+            return body.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            raise PayloadMissing(f"s3://{pointer.bucket}/{pointer.key} is no text") from None
 
     def discard(self, pointer: Pointer) -> None:
         """Delete a body whose message is gone; a failure leaves it to the lifecycle rule."""
@@ -140,4 +148,13 @@ class Payloads:
 
     def _blocking(self, method: str, pointer: Pointer, arguments: dict[str, Any]) -> Any:
         reply = getattr(self._client, method)(Bucket=pointer.bucket, Key=pointer.key, **arguments)
-        return reply["Body"].read() if "Body" in reply else None
+        if "Body" not in reply:
+            return None
+        with closing(reply["Body"]) as body:
+            length = reply["ContentLength"]
+            if length > self._bytes_max:
+                raise PayloadMissing(
+                    f"s3://{pointer.bucket}/{pointer.key} has {length} bytes,"
+                    f" {self._bytes_max} are allowed"
+                )
+            return body.read()

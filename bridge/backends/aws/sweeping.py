@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.batches import BATCH_MAX
-from bridge.backends.aws.messages import delivery_from_received
+from bridge.backends.aws.claims import delivery_if_readable
 from bridge.backends.aws.removing import Removal
 from bridge.messaging.model import DeadLetterReason
 
@@ -127,7 +127,9 @@ class Sweep(Removal):
                 now = clock.epoch_ms()
                 expired: list[Received] = []
                 for each in received:
-                    delivery = delivery_from_received(each, part)
+                    delivery = delivery_if_readable(self._node, part, each)
+                    if delivery is None:
+                        continue
                     end = part.end_of(delivery.message)
                     due = delivery.message.visible_at
                     if end is not None and end <= now:

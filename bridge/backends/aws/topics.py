@@ -188,7 +188,11 @@ class AwsTopic:
             self._topics.changed()
             waiting, self._waiting = self._waiting, []
             for face, unit, index, message, deadline in waiting:
-                self.send(face, unit, index, message, deadline)
+                try:
+                    self.send(face, unit, index, message, deadline)
+                except Exception as error:  # noqa: BLE001 - reported; the others are sent
+                    unit.failures[index] = StoreUnavailable("the broker made a mistake")
+                    self._node.report(f"a publish to {self.sns_name} failed", error)
                 self._node.part_done(unit)
 
     async def check_unless_opening(self) -> None:

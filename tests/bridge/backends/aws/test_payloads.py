@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from typing import Any
 import boto3
 import pytest
 
-from bridge.backends.aws import AwsBackend, AwsOptions
+from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import MessageTooLong, StoreUnavailable
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import DeadLetterReason, UnitOfWork
+from bridge.messaging.model import DeadLetterReason, Delivery, UnitOfWork
+from bridge.messaging.ports import Queue
 from tests.support.moto_server import moto_server
 from tests.support.stores import consume, contents_of, delete, make_queue, message, send
 
@@ -63,6 +64,7 @@ async def opened(
     async with AsyncExitStack() as stack:
 
         async def open_one(**options: Any) -> AwsBackend:
+            limits = options.pop("limits", None)
             given = {"payload_bucket": BUCKET, "payload_prefix": "lb/", **options}
             backend = AwsBackend(
                 AwsOptions(
@@ -77,6 +79,7 @@ async def opened(
                 ),
                 clock=SystemClock(),
                 random=random.random,
+                limits=limits,
             )
             await backend.open()
             stack.push_async_callback(backend.close)
@@ -221,3 +224,31 @@ async def test_a_purge_takes_the_payloads_along(opened: Any, cloud: Any) -> None
     assert len(cloud.all_keys()) == 3
     assert await backend.store.purge_queue(queue) == 3
     await until(lambda: not cloud.all_keys())
+
+
+@pytest.mark.parametrize("payload", [b"x" * 3_001, b"\xff" * 3_000])
+async def test_a_payload_that_is_none_is_dead_lettered(
+    opened: Any, cloud: Any, payload: bytes
+) -> None:
+    """Whoever may send to a queue may point to anything."""
+    backend = await opened(limits=AwsLimits(payload_read_bytes_max=3_000), payload_bytes_max=1_024)
+    dead: list[bytes] = []
+
+    def dead_letter(_: Queue, deliveries: Sequence[Delivery], __: DeadLetterReason) -> UnitOfWork:
+        dead.extend(each.message.body for each in deliveries)
+        unit = UnitOfWork()
+        unit.deletes += deliveries
+        return unit
+
+    backend.store.use_dead_letterer(dead_letter)
+    queue: Any = await make_queue(backend.store)
+    cloud.s3.put_object(Bucket=BUCKET, Key="theirs", Body=payload)
+    pointer = json.dumps([NEW_CLASS, {"s3BucketName": BUCKET, "s3Key": "theirs"}])
+    size = {"ExtendedPayloadSize": {"DataType": "Number", "StringValue": "3000"}}
+    cloud.sqs.send_message(QueueUrl=queue.url, MessageBody=pointer, MessageAttributes=size)
+    await send(backend.store, queue, message("y" * 3_000))
+    collector = await consume(backend.store, queue)
+    await collector.expect(1)
+    await until(lambda: dead)
+    assert collector.bodies == ["y" * 3_000]
+    assert dead == [pointer.encode()]

@@ -16,6 +16,7 @@ from bridge.backends.aws.inbox import inbox_queue
 from bridge.backends.aws.membership import Membership
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.transient import TransientQueues
+from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import ResourceLocked, StoreUnavailable, TopicDoesNotExist
 from bridge.messaging.model import (
     DeadLetterTarget,
@@ -354,6 +355,26 @@ async def test_a_message_that_is_for_nobody_known_is_dead(cluster: Cluster) -> N
         assert dead.body == b"strange"
         assert dead.headers["x-first-death-queue"] == name
         await eventually(lambda: not cluster.held(other))
+
+
+async def test_time_passes_for_a_message_in_its_queue_alone(cluster: Cluster) -> None:
+    bounds = {"inbox_look_seconds": 1_000.0}
+    async with cluster.node() as one, cluster.node(bounds=bounds) as other:
+        await other.queue("graves")
+        grave = DeadLetterTarget("", "graves")
+        queue = await other.queue("there", transient=True, dead_letter=grave)
+        await other.bind("amq.topic", queue, "#")
+        transient, _ = parts_of(other)
+        now = SystemClock().epoch_ms()
+        # Longer than SQS keeps what is in an inbox.
+        assert await one.publish("amq.topic", "a", b"later", visible_at=now + 86_400_000)
+        assert await one.publish("amq.topic", "a", b"past", expires_at=now + 10)
+        await transient._look()
+        (dead,) = await dead_letters(other, "graves")
+        assert dead.body == b"past"
+        assert dead.headers["x-first-death-reason"] == "expired"
+        counts = await other.backend.store.counts(queue)
+        assert (counts.visible, counts.delayed) == (0, 1)
 
 
 async def test_what_cannot_be_taken_now_comes_again(cluster: Cluster) -> None:
