@@ -70,7 +70,8 @@ def read_definitions(text: bytes, vhost: str | None = None) -> Definitions:
     _read_bindings(export, found, skipped)
     _read_policies(export, found)
     _read_parameters(export, found)
-    found.mistakes = export.mistakes
+    # Sections that are read twice say theirs twice.
+    found.mistakes = list(dict.fromkeys(export.mistakes))
     return found
 
 
@@ -123,12 +124,13 @@ def _read_queues(export: Export, found: Definitions) -> set[tuple[str, str, str]
         kind = arguments.get("x-queue-type", item.data.get("type", "classic"))
         shown = f"queue {name.name!r} in vhost {name.namespace!r}"
         why = ""
-        if kind in {"stream", "rabbit_stream_queue"}:
+        if str(kind) in {"stream", "rabbit_stream_queue"}:
             why = "streams are not offered"
         elif not item.data.get("durable", True) or item.data.get("exclusive") is True:
             why = "is not durable: its applications declare it"
         elif not name.name:
-            item.mistake("a queue needs a name")
+            if item.data.get("name") == "":
+                item.mistake("a queue needs a name")
             continue
         if why:
             skipped.add(("queue", *name))
@@ -176,7 +178,7 @@ def _read_bindings(export: Export, found: Definitions, skipped: set[tuple[str, s
             item.mistake(f"there is no {to} {destination!r} in vhost {item.vhost!r}")
         else:
             arguments = item.table("arguments")
-            if kind == "headers" and arguments.get("x-match", "all") not in X_MATCH:
+            if kind == "headers" and str(arguments.get("x-match", "all")) not in X_MATCH:
                 item.mistake(f"x-match must be one of {', '.join(sorted(X_MATCH))}")
             pattern = pattern_of(kind, item.text("routing_key", ""))
             found.bindings.append(BindingDefinition(source, target, pattern, arguments))

@@ -113,10 +113,11 @@ class Export:
         named = self.data.get("original_vhost_name")
         if isinstance(named, str):
             return named
-        parts = [*self.data.get("policies", []), *self.data.get("parameters", [])]
-        found = {part.get("vhost") for part in parts if isinstance(part, dict)}
-        only = found.pop() if len(found) == 1 else None
-        return only if isinstance(only, str) else DEFAULT_VHOST
+        sections = [self.data.get("policies"), self.data.get("parameters")]
+        parts = [part for section in sections if isinstance(section, list) for part in section]
+        vhosts = [part.get("vhost") for part in parts if isinstance(part, dict)]
+        found = {vhost if isinstance(vhost, str) else DEFAULT_VHOST for vhost in vhosts}
+        return found.pop() if len(found) == 1 else DEFAULT_VHOST
 
 
 class Item:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.auth import Permissions
 from bridge.messaging.model import DeadLetterTarget, Overflow, QueueName, TopicName
@@ -236,11 +240,50 @@ def test_what_does_not_exist_here_is_left_out_with_its_bindings() -> None:
             "policies[0]: max-length must be a whole number",
         ),
         ({"vhosts": [{"name": "a\n"}]}, "vhosts[0]: the name"),
+        ({"policies": None}, "policies: must be a list"),
+        (
+            {"queues": [{"name": "q", "arguments": {"x-queue-type": {}}}]},
+            "queues[0]: invalid arg 'x-queue-type'",
+        ),
+        (
+            {
+                "exchanges": [{"name": "h", "type": "headers"}],
+                "queues": [{"name": "q"}],
+                "bindings": [{"source": "h", "destination": "q", "arguments": {"x-match": []}}],
+            },
+            "bindings[0]: x-match must be one of",
+        ),
     ],
 )
 def test_mistakes_have_places(sections: dict[str, Any], mistake: str) -> None:
     found = read(**sections)
     assert any(mistake in each for each in found.mistakes), found.mistakes
+
+
+def places_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to all that is inside of a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inside in items:
+        yield (*path, key)
+        if isinstance(inside, dict | list):
+            yield from places_of(inside, (*path, key))
+
+
+ODD = st.sampled_from([None, "", "(", [], {}, 5, -1, 1.5, True, [1], {"a": 1}, "\0", 2**70])
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_value_in_any_place_is_taken_or_a_mistake(data: st.DataObject) -> None:
+    export = json.loads((VECTORS / "definitions_3_10.json").read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        *before, last = data.draw(st.sampled_from(list(places_of(export))))
+        around = export
+        for key in before:
+            around = around[key]
+        around[last] = data.draw(ODD)
+    with suppress(DefinitionsInvalid):
+        read_definitions(json.dumps(export).encode())
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"a": 1}', b"[" * 100_000, b"\xff"])
