@@ -43,18 +43,14 @@ from adapters.mqtt.properties import (
 )
 from adapters.mqtt.publishes import known_topic, received_topics
 from adapters.mqtt.reason_codes import ReasonCode
-from adapters.mqtt.runs import take_run_of_qos_0, take_run_of_qos_1
+from adapters.mqtt.runs import take_run_of_ids, take_run_of_qos_0, take_run_with_ids
 from adapters.mqtt.sending import Sender
 from adapters.mqtt.session import Inbound
 from adapters.mqtt.wire import Reader
 
 _PUBACK_WORD: Final = 0x4002_0000
 _MISSING: Final = object()
-_SHORT: Final[dict[int, type[Pubrec | Pubrel | Pubcomp]]] = {
-    0x50: Pubrec,
-    0x62: Pubrel,
-    0x70: Pubcomp,
-}
+_HANDSHAKE: Final = frozenset({0x50, 0x62, 0x70})
 """First bytes of the packets of the QoS 2 handshake."""
 _PATIENCE_BYTES: Final = 1_000
 """A packet that has more than this to come counts as a sign of life while it arrives."""
@@ -210,8 +206,13 @@ class MqttConnection(Sender, ABC):
                     if not packet_id:  # MQTT 5, 2.2.1 [MQTT-2.2.1-3]
                         raise protocol_error("packet identifier 0")
                     if qos == 2:
-                        if self._receive_exactly_once(packet_id):
-                            publishes.append(publish)
+                        run = [publish]
+                        if in_run:
+                            room = self._room() - 1 if version_5 else PACKET_ID_MAX
+                            end = take_run_with_ids(
+                                data, publish, position, topic_end, body, end, run, room
+                            )
+                        self._receive_exactly_once(run, publishes)
                         position = end
                         continue
                     self._unacknowledged += 1
@@ -220,7 +221,7 @@ class MqttConnection(Sender, ABC):
                     publishes.append(publish)
                     if in_run:
                         count = len(publishes)
-                        end = take_run_of_qos_1(
+                        end = take_run_with_ids(
                             data,
                             publish,
                             position,
@@ -252,8 +253,12 @@ class MqttConnection(Sender, ABC):
                 if acknowledged:
                     self._settle(acknowledged)
                     acknowledged = []
-                position = end
-                self._packet(first, data[start:end])
+                if first in _HANDSHAKE and length == 2 and is_open:
+                    packet_ids, position = take_run_of_ids(data, position)
+                    self._take_handshakes(first, packet_ids)
+                if position < end:
+                    position = end
+                    self._packet(first, data[start:end])
                 if self._closed or not self._open:
                     break
                 if not is_open:
@@ -336,26 +341,28 @@ class MqttConnection(Sender, ABC):
             f"more than {self._receive_maximum} publishes without an answer",
         )
 
-    def _receive_exactly_once(self, packet_id: int) -> bool:
-        """Note a QoS 2 publish (MQTT 5, 4.3.3, receiver); False if it was here before."""
+    def _receive_exactly_once(self, run: list[Publish], publishes: list[Publish]) -> None:
+        """Note QoS 2 publishes (MQTT 5, 4.3.3, receiver); those not here before are appended."""
         received = self.session.received
-        state = received.get(packet_id)
-        if state is Inbound.RELEASED:
-            if not self._version_5:
-                raise protocol_error(f"packet identifier {packet_id} is in use")
-            self._send_packet(Pubrec(packet_id, ReasonCode.PACKET_IDENTIFIER_IN_USE))
-            return False
-        if self._exactly_once_open is None:
-            self._exactly_once_open = set()
-        self._exactly_once_open.add(packet_id)
-        if self._version_5 and self._room() < 0:
-            raise self._receive_maximum_exceeded()
-        if state is None:
-            received[packet_id] = Inbound.RECEIVED
-            return True
-        if state is Inbound.STORED:
-            self._send_packet(Pubrec(packet_id))
-        return False
+        opened = self._exactly_once_open
+        if opened is None:
+            opened = self._exactly_once_open = set()
+        for publish in run:
+            packet_id = publish.packet_id
+            state = received.get(packet_id)
+            if state is Inbound.RELEASED:
+                if not self._version_5:
+                    raise protocol_error(f"packet identifier {packet_id} is in use")
+                self._send_packet(Pubrec(packet_id, ReasonCode.PACKET_IDENTIFIER_IN_USE))
+                continue
+            opened.add(packet_id)
+            if self._version_5 and self._room() < 0:
+                raise self._receive_maximum_exceeded()
+            if state is None:
+                received[packet_id] = Inbound.RECEIVED
+                publishes.append(publish)
+            elif state is Inbound.STORED:
+                self._send_packet(Pubrec(packet_id))
 
     # -- the answers of the peer
 
@@ -365,23 +372,16 @@ class MqttConnection(Sender, ABC):
 
     def _packet(self, first: int, body: bytes) -> None:
         """Take in a packet that the loop does not know by itself."""
-        short = _SHORT.get(first) if len(body) == 2 else None
-        packet_id = body[0] << 8 | body[1] if short is not None else 0
-        packet: Packet
-        if short is not None and packet_id:
-            # The QoS 2 handshake as it nearly always is: a third of what the codec takes for it.
-            packet = short(packet_id)
-        else:
-            packet = decode_packet(first, body, self.version, self._limits)
+        packet = decode_packet(first, body, self.version, self._limits)
         match packet:
             case Puback():
                 self._on_puback(packet)
             case Pubrec():
                 self._on_pubrec(packet)
             case Pubrel():
-                self._on_pubrel(packet)
+                self._on_pubrels([packet.packet_id])
             case Pubcomp():
-                self._on_pubcomp(packet)
+                self._on_pubcomps([packet.packet_id])
             case _:
                 self._on_packet(packet)
 
@@ -407,57 +407,76 @@ class MqttConnection(Sender, ABC):
         else:
             self._reject(packet, token, 1)
 
-    def _on_pubrec(self, packet: Pubrec) -> None:
-        session = self.session
-        packet_id = packet.packet_id
-        if packet_id in session.awaiting_pubrec:
-            token = session.awaiting_pubrec.pop(packet_id)
-            if packet.reason_code >= 0x80:
-                self._reject(packet, token, 2)
-                return
-            session.awaiting_release[packet_id] = token
-            last = self._events[-1] if self._events else None
-            if isinstance(last, DeliveriesReceived):
-                last.packet_ids.append(packet_id)
-                last.tokens.append(token)
-            else:
-                self._events.append(DeliveriesReceived([packet_id], [token]))
-        elif packet_id in session.awaiting_pubcomp:
-            self._send_packet(Pubrel(packet_id))
-        elif packet_id in session.awaiting_puback:
-            raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
-        elif packet_id not in session.awaiting_release and packet.reason_code < 0x80:
-            # MQTT 5, 3.6.2.1; in 3.x this lets the peer forget the id as well.
-            self._send_packet(Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-
-    def _on_pubrel(self, packet: Pubrel) -> None:
-        packet_id = packet.packet_id
-        state = self.session.received.get(packet_id)
-        if state is None:  # MQTT 5, 3.7.2.1; MQTT 3.1.1, 4.4
-            self._send_packet(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-        elif state is not Inbound.RELEASED:
-            self.session.received[packet_id] = Inbound.RELEASED
-            last = self._events[-1] if self._events else None
-            if isinstance(last, ReleasesReceived):
-                last.packet_ids.append(packet_id)
-            else:
-                self._events.append(ReleasesReceived([packet_id]))
-
-    def _on_pubcomp(self, packet: Pubcomp) -> None:
-        session = self.session
-        packet_id = packet.packet_id
-        if packet_id not in session.awaiting_pubcomp:
-            if packet_id in session.awaiting_puback or packet_id in session.awaiting_pubrec:
-                raise protocol_error(f"PUBCOMP for {packet_id}, which was not released")
-            return
-        token = session.awaiting_pubcomp.pop(packet_id)
-        self._restore_quota(1)
-        last = self._events[-1] if self._events else None
-        if isinstance(last, DeliveriesCompleted):
-            last.packet_ids.append(packet_id)
-            last.tokens.append(token)
+    def _take_handshakes(self, first: int, packet_ids: list[int]) -> None:
+        """A run of packets that say nothing but their ids, as nearly all of them are."""
+        if first == 0x50:
+            self._on_pubrecs(packet_ids)
+        elif first == 0x62:
+            self._on_pubrels(packet_ids)
         else:
-            self._events.append(DeliveriesCompleted([packet_id], [token]))
+            self._on_pubcomps(packet_ids)
+
+    def _on_pubrec(self, packet: Pubrec) -> None:
+        packet_id = packet.packet_id
+        awaiting = self.session.awaiting_pubrec
+        if packet.reason_code < 0x80:
+            self._on_pubrecs([packet_id])
+        elif packet_id in awaiting:
+            self._reject(packet, awaiting.pop(packet_id), 2)
+        elif packet_id in self.session.awaiting_puback:
+            raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
+
+    def _on_pubrecs(self, packet_ids: list[int]) -> None:
+        session = self.session
+        awaiting, awaiting_release = session.awaiting_pubrec, session.awaiting_release
+        received: list[int] = []
+        tokens: list[Token] = []
+        try:
+            for packet_id in packet_ids:
+                if packet_id in awaiting:
+                    token = awaiting_release[packet_id] = awaiting.pop(packet_id)
+                    received.append(packet_id)
+                    tokens.append(token)
+                elif packet_id in session.awaiting_pubcomp:
+                    self._send_packet(Pubrel(packet_id))
+                elif packet_id in session.awaiting_puback:
+                    raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
+                elif packet_id not in awaiting_release:
+                    # MQTT 5, 3.6.2.1; in 3.x this lets the peer forget the id as well.
+                    self._send_packet(Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+        finally:
+            if received:
+                self._events.append(DeliveriesReceived(received, tokens))
+
+    def _on_pubrels(self, packet_ids: list[int]) -> None:
+        received = self.session.received
+        released: list[int] = []
+        for packet_id in packet_ids:
+            state = received.get(packet_id)
+            if state is None:  # MQTT 5, 3.7.2.1; MQTT 3.1.1, 4.4
+                self._send_packet(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
+            elif state is not Inbound.RELEASED:
+                received[packet_id] = Inbound.RELEASED
+                released.append(packet_id)
+        if released:
+            self._events.append(ReleasesReceived(released))
+
+    def _on_pubcomps(self, packet_ids: list[int]) -> None:
+        session = self.session
+        awaiting = session.awaiting_pubcomp
+        completed: list[int] = []
+        tokens: list[Token] = []
+        try:
+            for packet_id in packet_ids:
+                if packet_id in awaiting:
+                    completed.append(packet_id)
+                    tokens.append(awaiting.pop(packet_id))
+                elif packet_id in session.awaiting_puback or packet_id in session.awaiting_pubrec:
+                    raise protocol_error(f"PUBCOMP for {packet_id}, which was not released")
+        finally:
+            if completed:
+                self._restore_quota(len(completed))
+                self._events.append(DeliveriesCompleted(completed, tokens))
 
     def _reject(self, packet: Puback | Pubrec, token: Token, qos: int) -> None:
         self._restore_quota(1)

@@ -206,11 +206,27 @@ class Sender:
             raise LocalProtocolError(f"the send quota is {self._send_quota}")
         self._send_quota -= len(tokens)
         session = self.session
+        awaiting = session.awaiting_pubrec
+        sent, released, completed = (
+            session.awaiting_puback,
+            session.awaiting_release,
+            session.awaiting_pubcomp,
+        )
         packet_ids = []
+        packet_id = session.last_packet_id
         for token in tokens:
-            packet_id = session.next_packet_id()
-            session.awaiting_pubrec[packet_id] = token
+            packet_id = packet_id + 1 if packet_id < PACKET_ID_MAX else 1
+            if (
+                packet_id in awaiting
+                or packet_id in completed
+                or packet_id in released
+                or packet_id in sent
+            ):
+                session.last_packet_id = packet_id - 1
+                packet_id = session.next_packet_id()
+            awaiting[packet_id] = token
             packet_ids.append(packet_id)
+        session.last_packet_id = packet_id
         return packet_ids
 
     def send_reserved(self, publishes: Sequence[Publish], packet_ids: Sequence[int]) -> list[int]:
@@ -357,6 +373,9 @@ class Sender:
     def _send_words(self, words: list[int]) -> None:
         """Queue acknowledgements that are four bytes each."""
         if words and (self._answers_only or not self._closed):
+            if len(words) == 1:
+                self._out.append(words[0].to_bytes(4, "big"))
+                return
             packed = array("I", words)
             if _LITTLE_ENDIAN:
                 packed.byteswap()

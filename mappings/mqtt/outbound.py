@@ -20,13 +20,14 @@ from bridge.messaging.ports import Queue
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
-from mappings.mqtt.messages import FIXED, fixed, flags_of, publish_from_message, topic_of
+from mappings.mqtt.messages import FIXED, PROTOCOL, fixed, flags_of, publish_from_message, topic_of
 from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
 
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
 
 
+_NO_PUBLISH: Final = Publish("", b"")
 SHARED_CREDIT_MAX: Final = 100
 """Messages that one member of a shared subscription holds, so that the others get theirs."""
 
@@ -182,8 +183,22 @@ class Outbound:
         ready: list[Publish] = []
         tokens: list[Delivery] = []
         match_of = session.filters.match
+        known: Message | None = None
+        model = _NO_PUBLISH
         for delivery in deliveries:
             message = delivery.message
+            if (
+                known is not None
+                and message.subject == known.subject
+                and message.original is known.original
+                and not (version_5 and (message.headers or message.expires_at is not None))
+            ):
+                # All but its payload is as in the one before.
+                if not model.qos:
+                    settled.append(delivery)
+                ready.append(Publish(model.topic, message.body, model.qos, model.retain))
+                tokens.append(delivery)
+                continue
             if shared is not None:
                 match = _match_of_shared(shared, message)
                 if match is None:
@@ -204,6 +219,15 @@ class Outbound:
                 settled.append(delivery)
             ready.append(publish)
             tokens.append(delivery)
+            if (
+                shared is None
+                and not special
+                and publish.properties is NO_PROPERTIES
+                and message.subject is not None
+                and message.original is not None
+                and message.original[0] == PROTOCOL
+            ):
+                known, model = message, publish
         if ready:
             if self._unreleased:
                 ready, tokens = self._without_unreleased(ready, tokens)
@@ -249,13 +273,17 @@ class Outbound:
     def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
         quota = self._connection.send_quota
-        levels = {publish.qos for publish in publishes}
-        if levels == {1} and len(publishes) <= quota:
-            self._send_at_once(publishes, deliveries, mixed=False)
-            return
+        if len(publishes) <= quota:
+            for publish in publishes:
+                if publish.qos != 1:
+                    break
+            else:
+                self._send_at_once(publishes, deliveries, mixed=False)
+                return
         at_once: list[Publish] = []
         tokens: list[Delivery] = []
-        exactly_once: list[tuple[Publish, Delivery]] = []
+        exactly_once: list[Publish] = []
+        reserved: list[Delivery] = []
         for index, publish in enumerate(publishes):
             if publish.qos:
                 if not quota:
@@ -263,14 +291,15 @@ class Outbound:
                     break
                 quota -= 1
             if publish.qos == 2:
-                exactly_once.append((publish, deliveries[index]))
+                exactly_once.append(publish)
+                reserved.append(deliveries[index])
             else:
                 at_once.append(publish)
                 tokens.append(deliveries[index])
         if at_once:
-            self._send_at_once(at_once, tokens, mixed=0 in levels)
+            self._send_at_once(at_once, tokens, mixed=any(not each.qos for each in at_once))
         if exactly_once:
-            self._send_exactly_once(exactly_once)
+            self._send_exactly_once(exactly_once, reserved)
 
     def _send_at_once(
         self, publishes: list[Publish], deliveries: list[Delivery], *, mixed: bool
@@ -291,35 +320,34 @@ class Outbound:
             # MQTT 5, 3.1.2.11.4 [MQTT-3.1.2-25]: as if it had been sent.
             gateway.settle([each for each in too_large if each is not None])
 
-    def _send_exactly_once(self, ready: list[tuple[Publish, Delivery]]) -> None:
+    def _send_exactly_once(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Store the packet ids, then send (MQTT 5, 4.3.3)."""
         session = self._session
-        publishes = [publish for publish, _ in ready]
-        packet_ids = self._connection.reserve([delivery for _, delivery in ready])
+        packet_ids = self._connection.reserve(deliveries)
         if not session.outlives_process:
-            self._send_reserved(publishes, packet_ids)
+            self._send_reserved(publishes, packet_ids, deliveries)
             return
 
         def stored(unit: UnitOfWork) -> None:
             if unit.error is not None:
                 self.gateway.fail_store(unit.error)
             elif not self._stopped and not self.gateway.lost:
-                self._send_reserved(publishes, packet_ids)
+                self._send_reserved(publishes, packet_ids, deliveries)
 
         unit = UnitOfWork(stored, answered=True)
-        unit.state += session.sent(
-            (packet_id, SENT, delivery.message.message_id)
-            for packet_id, (_, delivery) in zip(packet_ids, ready, strict=True)
-        )
+        message_ids = [delivery.message.message_id for delivery in deliveries]
+        unit.state += session.sent(SENT, packet_ids, message_ids)
         self.gateway.services.store.submit(unit)
 
-    def _send_reserved(self, publishes: list[Publish], packet_ids: list[int]) -> None:
-        tokens = self._session.state.awaiting_pubrec.copy()
+    def _send_reserved(
+        self, publishes: list[Publish], packet_ids: list[int], deliveries: list[Delivery]
+    ) -> None:
         too_large = self._connection.send_reserved(publishes, packet_ids)
         self.gateway.count_sent(len(publishes), sum(len(each.payload) for each in publishes))
         self.gateway.flush()
         if too_large:
-            self.gateway.settle([tokens[packet_id] for packet_id in too_large], too_large)
+            by_id = dict(zip(packet_ids, deliveries, strict=True))
+            self.gateway.settle([by_id[packet_id] for packet_id in too_large], too_large)
 
     def _transfer(self, delivery: Delivery, publish: Publish, consumer: MqttConsumer) -> None:
         """Move a message from a shared queue to the session's own: once its sending with QoS 2 has
@@ -409,15 +437,15 @@ class Outbound:
         unit = UnitOfWork(atomic=session.outlives_process, answered=True)
         unit.deletes += [token for token in tokens if token is not None]
         if session.outlives_process:
-            released: list[tuple[int, int, str]] = []
+            message_ids: list[str] = []
             by_id = {packet_id: name for name, packet_id in session.resumed.items()}
             for packet_id, token in zip(packet_ids, tokens, strict=True):
                 message_id = by_id.get(packet_id, "") if token is None else token.message.message_id
                 if token is None and message_id:
                     session.resumed.pop(message_id)
                     session.discarded[message_id] = None
-                released.append((packet_id, RELEASED, message_id))
-            unit.state += session.sent(released)
+                message_ids.append(message_id)
+            unit.state += session.sent(RELEASED, packet_ids, message_ids)
 
         def stored(unit: UnitOfWork) -> None:
             if unit.error is not None:

@@ -8,7 +8,7 @@ released when the connection goes, comes first when the next one starts, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -210,13 +210,19 @@ class Session:
                 changes.append(StateChange(KIND_RECEIVED, self._row_key(row), None))
         return changes
 
-    def sent(self, ids: Iterable[tuple[int, int, str]]) -> list[StateChange]:
+    def sent(
+        self, phase: int, packet_ids: Sequence[int], message_ids: Sequence[str]
+    ) -> list[StateChange]:
         """The changes that store outbound packet ids, with their phase and message id."""
+        given = self.given
         rows: set[int] = set()
-        for packet_id, phase, message_id in ids:
+        for packet_id, message_id in zip(packet_ids, message_ids, strict=True):
             row = packet_id >> _SENT_SHIFT
-            self.given.setdefault(row, {})[packet_id] = (phase, message_id)
             rows.add(row)
+            held = given.get(row)
+            if held is None:
+                held = given[row] = {}
+            held[packet_id] = (phase, message_id)
         return self._given_changes(rows)
 
     def completed(self, packet_ids: Iterable[int]) -> list[StateChange]:

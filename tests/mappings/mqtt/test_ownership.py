@@ -145,7 +145,7 @@ async def test_packet_ids_of_qos_2_go_along(nodes: Nodes) -> None:
     await one.client("c", **LONG)
     session = one.sessions.by_client["/", "c"]
     await one.sessions.committed(*session.received([5, 300]))
-    await one.sessions.committed(*session.sent([(9, 0, "sent")]))
+    await one.sessions.committed(*session.sent(0, [9], ["sent"]))
     await two.client("c", **LONG)
     taken = two.sessions.by_client["/", "c"]
     assert taken.epoch > session.epoch
