@@ -30,8 +30,8 @@ from bridge.protocols import PROTOCOLS
 LANDBRIDGE = str(Path(sys.executable).with_name("landbridge"))
 FREE_PORTS = tuple(f"--set=listeners.{name}.port=0" for name in PROTOCOLS)
 AWS_KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
-START_SECONDS_MAX = 60
-STOP_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 120
 
 PAYLOAD_BUCKET: Final = "landbridge-payloads"
 EMBEDDED: Final = "embedded"
