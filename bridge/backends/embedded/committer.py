@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.commit import Commit
@@ -88,11 +89,11 @@ class Committer:
 
     # -- collecting
 
-    def add(self, entry: Entry) -> None:
-        """Write a new entry, unless it is settled before."""
-        self.pending.append(entry)
-        self._live += 1
-        self.unheld += 1
+    def add_all(self, entries: Sequence[Entry]) -> None:
+        """Write new entries, unless they are settled before."""
+        self.pending += entries
+        self._live += len(entries)
+        self.unheld += len(entries)
 
     def settle(self, entry: Entry, joined: UnitOfWork | None = None) -> bool:
         """An entry leaves its queue: forgotten if it was not written yet, else deleted.
@@ -122,12 +123,14 @@ class Committer:
         self._next.deletes.append(entry)
         return True
 
-    def received(self, entry: Entry) -> None:
-        """Write soon how often and until when an entry was received, if it is still there."""
-        if entry.status in (WRITING, STORED):
-            self._fresh[entry.id] = entry
-            if self._rotation is None:
-                self._rotate_later()
+    def received(self, entries: Iterable[Entry]) -> None:
+        """Write soon how often and until when entries were received, if they are still there."""
+        fresh = self._fresh
+        for entry in entries:
+            if entry.status in (WRITING, STORED):
+                fresh[entry.id] = entry
+        if fresh and self._rotation is None:
+            self._rotate_later()
 
     def _rotate_later(self) -> None:
         delay = self._limits.lazy_commit_delay_seconds / 2
@@ -295,7 +298,8 @@ class Committer:
             self._syncing.append(commit)
         else:
             self._failed(commit, error)
-        self._owner.wake_up()
+        if self._live or self._next.holds_anything() or error is not None:
+            self._owner.wake_up()
 
     def _synced(self, error: Exception | None) -> None:
         """The first of those that are being synced is over."""

@@ -174,7 +174,7 @@ class Departures:
         copy.expires_at = message.expires_at
         if copy.status == NEW:
             copy.unit, entry.unit = entry.unit, None
-            owner.committer.add(copy)
+            owner.committer.add_all((copy,))
         if isinstance(target, FifoQueue):
             owner.number(target, copy, UnitOfWork())
         owner.delete(entry)

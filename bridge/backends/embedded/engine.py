@@ -121,7 +121,7 @@ class Engine:
     def _send(self, unit: UnitOfWork) -> None:
         """Append every send to its queue; one loop, since it runs once per message."""
         now = self._clock.epoch_ms()
-        add = self.committer.add
+        new: list[Entry] = []
         last: Entry | None = None
         for index, (target, message) in enumerate(unit.sends):
             queue: EmbeddedQueue = target  # type: ignore[assignment]
@@ -143,8 +143,7 @@ class Engine:
             if not queue.transient:
                 entry.status = NEW
                 entry.unit = unit
-                unit.remaining += 1
-                add(entry)
+                new.append(entry)
             if isinstance(queue, FifoQueue):
                 self.number(queue, entry, unit, index)
             elif unit.atomic:
@@ -154,6 +153,8 @@ class Engine:
             ) and self._put_off(entry, now):
                 continue
             self.enqueue(entry, lane, unit)
+        unit.remaining += len(new)
+        self.committer.add_all(new)
 
     def _admitted(
         self, queue: EmbeddedQueue, message: Message, unit: UnitOfWork, index: int, now: int
@@ -201,7 +202,10 @@ class Engine:
         queue.visible += 1
         if queue.weighed:
             queue.bytes += len(entry.message.body)
-        if queue.full(lane):
+        if queue.offer(lane, entry):
+            if entry.expires_at is not None:
+                self.expiry.note(queue, entry.expires_at)
+        else:
             lane.append_to_tail(entry.id)
             entry.away = True
             if entry.status == MEMORY:
@@ -212,13 +216,9 @@ class Engine:
                 if unit is not None:
                     entry.unit = unit
                     unit.remaining += 1
-                self.committer.add(entry)
+                self.committer.add_all((entry,))
             if entry.expires_at is not None:
                 self.expiry.tails = True
-        else:
-            queue.append(lane, entry)
-            if entry.expires_at is not None:
-                self.expiry.note(queue, entry.expires_at)
         self._dirty[queue] = None
 
     def _share(self, entry: Entry, first: Entry) -> None:
@@ -298,7 +298,7 @@ class Engine:
         if entry.visible_at is not None:
             entry.visible_at = self._clock.epoch_ms()
         if counted or entry.visible_at is not None or entry.counted != entry.receive_count:
-            self.committer.received(entry)
+            self.committer.received((entry,))
         queue.put_back(entry)
         if entry.expires_at is not None:
             self.expiry.note(queue, entry.expires_at)
@@ -310,11 +310,11 @@ class Engine:
 
     def hold_all_until(self, entries: Sequence[Entry], deadline: int) -> None:
         """Put held entries of one queue under a visibility timeout that ends at `deadline`."""
+        received = entries[0].queue.received
         for entry in entries:
-            entry.deadline = deadline
-            entry.visible_at = deadline
-            entry.queue.received[entry.id] = entry
-            self.committer.received(entry)
+            entry.deadline = entry.visible_at = deadline
+            received[entry.id] = entry
+        self.committer.received(entries)
         self.schedule.add_all(entries, deadline)
 
     # -- turns
@@ -413,7 +413,7 @@ class Engine:
             visible_at = entry.message.sent_at + queue.settings.delay_seconds * 1000
             if entry.visible_at != visible_at:
                 entry.visible_at = visible_at
-                self.committer.received(entry)
+                self.committer.received((entry,))
                 self.schedule.add(entry, visible_at)
 
     # -- what the committer reports

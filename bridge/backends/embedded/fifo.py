@@ -151,13 +151,16 @@ class FifoQueue(EmbeddedQueue):
 
     # -- places
 
-    def full(self, lane: Lane) -> bool:
+    def offer(self, lane: Lane, entry: Entry) -> bool:
         limits = self._limits
-        return (
+        if (
             lane.tail_count > 0
             or self._loaded >= limits.fifo_head_messages_max
             or self._loaded_bytes >= limits.fifo_head_bytes_max
-        )
+        ):
+            return False
+        self.put_back(entry)
+        return True
 
     def lane_of_tenant(self, message: Message, group_id: str) -> Lane:
         return self.lane_of(message.priority)
@@ -301,8 +304,9 @@ class FifoQueue(EmbeddedQueue):
         return False
 
     def _leaves(self, entry: Entry, now_ms: int, keeper: Keeper) -> bool:
+        kept_since, receive_count_max = self.bounds(now_ms)
         expired = entry.expires_at is not None and entry.expires_at <= now_ms
-        if expired or self.overdue(entry, now_ms):
+        if expired or entry.message.sent_at <= kept_since:
             keeper.expired(entry)
             return True
-        return self.over_received(entry) and keeper.redriven(entry)
+        return entry.receive_count >= receive_count_max and keeper.redriven(entry)

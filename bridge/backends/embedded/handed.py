@@ -49,11 +49,12 @@ class Handed:
             self._timer = self._loop.call_later(self._delay, self._due)
 
     def _write(self, before: float) -> None:
-        received = self._owner.committer.received
         while self._handed and self._handed[0][0] <= before:
-            for entry in self._handed.popleft()[1]:
-                if entry.held and entry.counted != entry.receive_count:
-                    received(entry)
+            self._owner.committer.received(
+                entry
+                for entry in self._handed.popleft()[1]
+                if entry.held and entry.counted != entry.receive_count
+            )
 
     def close(self) -> None:
         """Write them all."""

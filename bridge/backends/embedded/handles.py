@@ -7,20 +7,12 @@ extended clients find the handle behind the last hyphen of what they have made o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge.messaging.errors import ReceiptHandleInvalid
 
 if TYPE_CHECKING:
     from bridge.backends.embedded.entry import Entry
-
-
-class Handle(NamedTuple):
-    """What stands in a receipt handle."""
-
-    entry_id: int
-    message_id: str
-    receive_count: int
 
 
 def handle_from_entry(entry: Entry) -> str:
@@ -29,11 +21,13 @@ def handle_from_entry(entry: Entry) -> str:
     return f"{entry.id:x}.{message_id}.{entry.receive_count:x}"
 
 
-def parse_handle(handle: str) -> Handle:
-    """Raises `ReceiptHandleInvalid` for what `handle_from_entry` never made."""
+def parse_handle(handle: str) -> tuple[int, str, int]:
+    """Entry's id, message's id, receive count. Raises `ReceiptHandleInvalid` for what
+    `handle_from_entry` never made.
+    """
     entry_id, _, rest = handle.partition(".")
     message_id, _, receive_count = rest.rpartition(".")
     try:
-        return Handle(int(entry_id, 16), message_id.replace("_", "-"), int(receive_count, 16))
+        return int(entry_id, 16), message_id.replace("_", "-"), int(receive_count, 16)
     except ValueError:
         raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle') from None

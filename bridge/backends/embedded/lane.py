@@ -51,14 +51,6 @@ class Lane:
         self.generation = 0
         self.skipped: dict[int, Entry] = {}
 
-    def full(self, limits: Limits) -> bool:
-        """True if the next entry belongs to the tail."""
-        return (
-            self.tail_count > 0
-            or len(self.ready) >= limits.queue_head_messages_max
-            or self.head_bytes >= limits.queue_head_bytes_max
-        )
-
     def append(self, entry: Entry) -> None:
         """Put a new entry behind all others, in memory."""
         self.ready.append(entry)

@@ -7,6 +7,7 @@ first-in-first-out) are looked at once per batch. Whoever takes receives a list.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
@@ -114,8 +115,6 @@ class EmbeddedQueue:
         self._turn = 0
         self.tenants: Tenants | None = None
         """Of a standard queue, once it was sent a message with a group."""
-        self.careful = False
-        """Taking has to look at retention or receive counts."""
         self.particular = False
         """Sending and settling have to look at more than the order."""
         self.weighed = False
@@ -124,7 +123,6 @@ class EmbeddedQueue:
     def apply(self, settings: QueueSettings) -> None:
         """Take over other settings; messages that wait keep their place."""
         self.settings = settings
-        self.careful = settings.redrive is not None or settings.retention_seconds is not None
         self.particular = (
             settings.fifo
             or settings.length_max is not None
@@ -189,12 +187,22 @@ class EmbeddedQueue:
         first = self.id * BANDS_MAX
         return first << LANE_BITS, ((first + BANDS_MAX) << LANE_BITS) - 1
 
-    def full(self, lane: Lane) -> bool:
-        """True if the lane's next entry belongs to its tail."""
-        return lane.full(self._limits)
+    def offer(self, lane: Lane, entry: Entry) -> bool:
+        """Put a new entry that is visible behind all others of its lane, in memory; False if it
+        belongs to the tail.
+        """
+        limits = self._limits
+        if (
+            lane.tail_count > 0
+            or len(lane.ready) >= limits.queue_head_messages_max
+            or lane.head_bytes >= limits.queue_head_bytes_max
+        ):
+            return False
+        lane.append(entry)
+        return True
 
     def append(self, lane: Lane, entry: Entry) -> None:
-        """Put a new entry that is visible behind all others of its lane, in memory."""
+        """Put an entry behind all others of its lane, in memory, whether there is room or not."""
         lane.append(entry)
 
     def put_back(self, entry: Entry) -> None:
@@ -321,6 +329,7 @@ class EmbeddedQueue:
     def _take_from(
         self, lane: Lane, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]
     ) -> None:
+        kept_since, receive_count_max = self.bounds(now_ms)
         while count > 0:
             entry = lane.pop()
             if entry is None:
@@ -330,23 +339,23 @@ class EmbeddedQueue:
             if entry.blocked:
                 lane.put_back(entry)
                 return
-            if (entry.expires_at is not None and entry.expires_at <= now_ms) or (
-                self.careful and self.overdue(entry, now_ms)
+            if entry.message.sent_at <= kept_since or (
+                entry.expires_at is not None and entry.expires_at <= now_ms
             ):
                 keeper.expired(entry)
-            elif not (self.careful and self.over_received(entry) and keeper.redriven(entry)):
+            elif entry.receive_count < receive_count_max or not keeper.redriven(entry):
                 taken.append(entry)
                 count -= 1
 
-    def overdue(self, entry: Entry, now_ms: int) -> bool:
-        """True if the queue's retention period has ended for this entry."""
-        retention = self.settings.retention_seconds
-        return retention is not None and entry.message.sent_at + retention * 1000 <= now_ms
-
-    def over_received(self, entry: Entry) -> bool:
-        """True if one more receive moves the entry to the dead-letter queue instead."""
-        redrive = self.settings.redrive
-        return redrive is not None and entry.receive_count >= redrive.receive_count_max
+    def bounds(self, now_ms: int) -> tuple[float, float]:
+        """The retention period has ended for what was sent until the one (epoch ms); what was
+        received as often as the other moves to the dead-letter queue.
+        """
+        retention, redrive = self.settings.retention_seconds, self.settings.redrive
+        return (
+            -math.inf if retention is None else now_ms - retention * 1000,
+            math.inf if redrive is None else redrive.receive_count_max,
+        )
 
     def dispatch(self, now_ms: int, keeper: Keeper) -> list[tuple[Receiver, list[Entry]]]:
         """Share what is visible among the receivers that want it, in equal parts by turns."""

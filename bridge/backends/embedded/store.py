@@ -191,18 +191,16 @@ class EmbeddedStore:
 
     def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
         own = _own(queue)
-        parsed = parse_handle(handle)
-        first, last = own.id_range()
-        if not first <= parsed.entry_id <= last:
-            raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
-        entry = own.received.get(parsed.entry_id)
+        entry_id, message_id, receive_count = parse_handle(handle)
+        entry = own.received.get(entry_id)
         if entry is None:
-            entry = self._engine.loader.lookup(own, parsed.entry_id)
-        if entry is None or entry.message.message_id != parsed.message_id or entry.status == GONE:
+            first, last = own.id_range()
+            if not first <= entry_id <= last:
+                raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
+            entry = self._engine.loader.lookup(own, entry_id)
+        if entry is None or entry.message.message_id != message_id or entry.status == GONE:
             return None
-        if isinstance(own, FifoQueue) and not (
-            entry.held and entry.receive_count == parsed.receive_count
-        ):
+        if isinstance(own, FifoQueue) and not (entry.held and entry.receive_count == receive_count):
             raise ReceiptHandleExpired("the receipt handle has expired")
         return entry
 
