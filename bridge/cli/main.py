@@ -24,8 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = make_parser()
     chosen = parser.parse_args(arguments)
+    command: Command | None = chosen.command
+    if command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
-        command: Command = chosen.command
         return command(chosen)
     except ConfigInvalid as invalid:
         for mistake in invalid.mistakes:
@@ -50,7 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"landbridge {version('landbridge')}"
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
     serve = commands.add_parser("serve", help="start the broker", allow_abbrev=False)
     _add_config_options(serve)
     serve.set_defaults(command=_serve)

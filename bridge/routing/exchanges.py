@@ -54,11 +54,11 @@ class Entry:
 class TopicIndex:
     """The subscriptions of one topic, found by subject."""
 
-    __slots__ = ("_by_headers", "_by_pattern", "_by_subject", "_everything", "kind", "plain_tree")
+    __slots__ = ("_by_headers", "_by_pattern", "_by_subject", "_everything", "_is_tree", "kind")
 
     def __init__(self, topic: Topic) -> None:
         self.kind = topic.kind
-        self.plain_tree = topic.name.name != TOPIC_TREE
+        self._is_tree = topic.name.name == TOPIC_TREE
         self._everything: dict[Entry, None] = {}
         self._by_subject: dict[str, dict[Entry, None]] = {}
         self._by_pattern: PatternIndex[Entry] = PatternIndex()
@@ -100,7 +100,7 @@ class TopicIndex:
         found = list(self._everything)
         if self.kind == "topic":
             # MQTT 5, 4.7.2: what begins with $ in the tree is not for a leading wildcard.
-            wildcards = self.plain_tree or not subject.startswith("$")
+            wildcards = not (self._is_tree and subject.startswith("$"))
             found += self._by_pattern.find(subject, leading_wildcards=wildcards)
         elif self.kind == "direct":
             found += self._by_subject.get(subject, ())

@@ -35,6 +35,10 @@ def test_a_wrong_command_line_is_2(tmp_path: Path, arguments: list[str]) -> None
     assert result.stderr.startswith("usage: landbridge")
 
 
+def test_without_a_command_it_says_which_there_are(tmp_path: Path) -> None:
+    assert "check the configuration" in run_landbridge(directory=tmp_path).stderr
+
+
 def test_check_of_the_defaults_warns_once(tmp_path: Path) -> None:
     result = run_landbridge("check", directory=tmp_path)
     assert result.returncode == 0
