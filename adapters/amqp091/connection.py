@@ -7,6 +7,7 @@ bounded by the negotiated frame size plus one chunk.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,10 +16,16 @@ from adapters.amqp091.errors import (
     HardError,
     frame_error,
     octets_shown,
+    too_early,
     unexpected_frame,
     unknown_frame,
 )
-from adapters.amqp091.limits import FRAME_OVERHEAD, FRAME_SIZE_MIN, ConnectionLimits
+from adapters.amqp091.limits import (
+    EARLY_BYTES_MAX,
+    FRAME_OVERHEAD,
+    FRAME_SIZE_MIN,
+    ConnectionLimits,
+)
 from adapters.amqp091.methods import (
     FRAME_BODY,
     FRAME_END,
@@ -48,6 +55,8 @@ class AmqpConnection(ABC):
         self._held = 0
         self._needed = 8
         self._preamble_done = False
+        self._holding = False
+        """What comes is kept, and not looked at until `_go_on`."""
         self._finished = False
         self._events: list[Any] = []
         self._output: list[bytes] = []
@@ -68,11 +77,18 @@ class AmqpConnection(ABC):
             self._pieces.append(data)
             self._held += len(data)
             if self._held < self._needed:
+                if self._holding and self._held > EARLY_BYTES_MAX:
+                    self._keep(b"")
+                    self._broken(too_early(EARLY_BYTES_MAX), now)
                 return
             data = b"".join(self._pieces)
         elif len(data) < self._needed:
             self._keep(data)
             return
+        self._take(data, now)
+
+    def _take(self, data: bytes, now: float) -> None:
+        """Decode what is complete and keep the rest."""
         try:
             position = self._decode(data, now)
         except HardError as error:
@@ -137,6 +153,20 @@ class AmqpConnection(ABC):
 
     # For the roles
 
+    def _hold(self) -> None:
+        """Look at nothing more until `_go_on`: what comes next depends on an answer."""
+        self._holding = True
+
+    def _go_on(self) -> None:
+        """Look at what came in the meantime."""
+        if not self._holding:
+            return
+        self._holding = False
+        data = b"".join(self._pieces)
+        self._keep(b"")
+        if data:
+            self._take(data, self._received_at)
+
     def _start_heartbeats(self, seconds: int, now: float) -> None:
         self.heartbeat_seconds = float(seconds)
         self._beat_at = now + seconds / 2 if seconds else None
@@ -156,7 +186,9 @@ class AmqpConnection(ABC):
         """Hold an incomplete frame, with a note of how much it needs."""
         self._pieces = [rest] if rest else []
         self._held = len(rest)
-        if not self._preamble_done:
+        if self._holding:
+            self._needed = sys.maxsize
+        elif not self._preamble_done:
             self._needed = 8
         elif self._held < _HEAD_SIZE:
             self._needed = _HEAD_SIZE
@@ -171,7 +203,7 @@ class AmqpConnection(ABC):
                 return end
             self._preamble_done = True
             position = 8
-        while end - position >= _HEAD_SIZE and not self._finished:
+        while end - position >= _HEAD_SIZE and not (self._finished or self._holding):
             kind, number, size = FRAME_HEAD.unpack_from(data, position)
             if kind not in _FRAME_TYPES:
                 raise unknown_frame(kind, data[position + _HEAD_SIZE :][:size])

@@ -106,6 +106,11 @@ def syntax_error(explanation: str, method: int = 0) -> HardError:
     return HardError(ReplyCode.SYNTAX_ERROR, explanation, method)
 
 
+def too_early(size_max: int) -> HardError:
+    """506: more was sent than is kept for a client that has not been let in."""
+    return HardError(ReplyCode.RESOURCE_ERROR, f"more than {size_max} bytes before connection.tune")
+
+
 def unexpected_frame(explanation: str, method: int = 0) -> HardError:
     """505: the frame is well-formed and comes at the wrong place."""
     return HardError(ReplyCode.UNEXPECTED_FRAME, explanation, method)

@@ -8,6 +8,8 @@ FRAME_SIZE_MIN = 4096
 """AMQP 0-9-1, 2.3.5: no peer may ask for less."""
 FRAME_OVERHEAD = 8
 """Octets of a frame around its payload: type, channel, size and the end marker."""
+EARLY_BYTES_MAX = 1024 * 1024
+"""What a client may send behind connection.start-ok before it is let in."""
 TABLE_DEPTH_MAX = 64
 """How deep tables and arrays may nest."""
 CONSUMERS_PER_CHANNEL_MAX = 10_000

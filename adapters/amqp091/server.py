@@ -102,7 +102,7 @@ class ServerConnection(ChannelAnswers):
     # Answers of the connection class
 
     def authenticated(self) -> None:
-        """Accept the credentials and propose limits (connection.tune)."""
+        """Accept the credentials and propose limits (connection.tune); there may be events then."""
         if not self._awaits_authentication():
             return
         self._state = _State.TUNING
@@ -113,6 +113,7 @@ class ServerConnection(ChannelAnswers):
             frame_max=self.limits.frame_size_max,
             heartbeat=self.limits.heartbeat_seconds,
         )
+        self._go_on()
 
     def authentication_failed(self, explanation: str, now: float) -> None:
         """Refuse the credentials, in words only for a client that understands them."""
@@ -153,6 +154,7 @@ class ServerConnection(ChannelAnswers):
             self.finish(text)
         else:
             self._give_up(now + self.limits.close_seconds_max, text)
+            self._go_on()
         return True
 
     def closed(self, now: float) -> None:
@@ -303,6 +305,8 @@ class ServerConnection(ChannelAnswers):
 
     def _start_ok(self, fields: dict[str, Any]) -> None:
         self._state = _State.AUTHENTICATING
+        # Clients need not wait for tune: what they send at once is read when it was sent.
+        self._hold()
         self.client_properties = fields["client_properties"]
         self._events.append(
             events.AuthenticationRequested(

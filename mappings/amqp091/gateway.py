@@ -190,6 +190,8 @@ class AmqpGateway(ConnectionGateway[Event]):
             self.user = user.name
             self._account = user
             self.connection.authenticated()
+            # What the client has sent without waiting.
+            self._backlog += self.connection.next_events()
 
     def _open(self, event: events.OpenRequested) -> None:
         services = self.services

@@ -464,8 +464,9 @@ def test_a_mistake_on_the_connection_is_answered_behind_what_came_before_it() ->
 def test_a_mistake_in_the_handshake_is_answered_behind_what_came_before_it() -> None:
     conversation = Conversation()
     conversation.start()
-    (refused,) = conversation.raw(encode_method(1, "Channel.Open", {}))
+    assert conversation.raw(encode_method(1, "Channel.Open", {})) == []
     conversation.server.authenticated()
+    (refused,) = conversation.happened()
     conversation.server.refuse(refused.error, conversation.now)
     assert conversation.sent() == ["Connection.Tune", "Connection.Close"]
 

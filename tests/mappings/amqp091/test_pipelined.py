@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.amqp091.methods import encode_method
+from adapters.amqp091.limits import EARLY_BYTES_MAX
+from adapters.amqp091.methods import PROTOCOL_HEADER, encode_method
 from bridge.auth import Account, Accounts, Grants
 from bridge.auth.password_hashes import make_password_hash
 from bridge.auth.permissions import NamespacePermission
@@ -57,3 +58,43 @@ async def test_all_is_done_in_a_namespace_that_was_opened() -> None:
     client = await handshaken(broker)
     said = await answers(broker, client, TUNE_OK, OPEN, CHANNEL_OPEN, DECLARE)
     assert said == ["Connection.OpenOk", "Channel.OpenOk", "Queue.DeclareOk"]
+
+
+async def test_a_client_that_waits_for_nothing() -> None:
+    broker = broker_for("/")
+    client = AmqpClient(broker, loopback=False)
+    everything = PROTOCOL_HEADER + START_OK + TUNE_OK + OPEN + CHANNEL_OPEN + DECLARE + CLOSE
+    client.protocol.data_to_send()
+    assert await answers(broker, client, everything[:90], everything[90:]) == [
+        "Connection.Start",
+        "Connection.Tune",
+        "Connection.OpenOk",
+        "Channel.OpenOk",
+        "Queue.DeclareOk",
+        "Connection.CloseOk",
+    ]
+    assert broker.queue_names() == ["q"]
+
+
+@pytest.mark.parametrize("cut", [len(START_OK), len(START_OK) + 5])
+async def test_nothing_is_done_for_a_client_with_a_wrong_password(cut: int) -> None:
+    broker = broker_for("/")
+    client = AmqpClient(broker, loopback=False)
+    await client.read()
+    wrong = START_OK.replace(b"secret", b"sesame")
+    everything = wrong + TUNE_OK + OPEN + CHANNEL_OPEN + DECLARE
+    said = await answers(broker, client, everything[:cut], everything[cut:])
+    assert said == []
+    assert client.wire.closed
+    assert broker.queue_names() == []
+
+
+async def test_what_is_sent_before_tune_is_bounded() -> None:
+    broker = broker_for("/")
+    client = AmqpClient(broker, loopback=False)
+    await client.read()
+    client.gateway.data_received(START_OK)
+    for _ in range(EARLY_BYTES_MAX // 65_536 + 1):
+        client.gateway.data_received(bytes(65_536))
+    said = await answers(broker, client, TUNE_OK)
+    assert said == ["Connection.Tune", "Connection.Close"]
