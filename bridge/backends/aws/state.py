@@ -191,6 +191,10 @@ class AwsState:
             await self.membership.agreed(shared.version)
         return shared.version
 
+    def withdraw(self, submission: Submission) -> None:
+        """Have what was submitted undone, instead of `write`."""
+        self._revert(submission.shared, submission.owned)
+
     def _revert(self, *writes: Write | None) -> None:
         for write in writes:
             if write is not None:

@@ -20,6 +20,7 @@ from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.duties import Duties
 from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.finished import Finished
+from bridge.backends.aws.footing import Footing, Stand
 from bridge.backends.aws.handles import Handle, handle_from_delivery, parse_handle
 from bridge.backends.aws.holding import Holder
 from bridge.backends.aws.messages import AwsDelivery
@@ -94,6 +95,7 @@ class AwsStore:
         self._attempt_ids = MessageIds()
         """For receives from first-in-first-out queues: tried again, they get the same messages."""
         self._steps: set[asyncio.Task[None]] = set()
+        self._footing = Footing()
         self.fenced: Callable[[], bool] = lambda: False
         """Whether another node may have taken over, so that nothing may be accepted here."""
         self.directory = Directory(node, state, options, self._commit, self._make_queue)
@@ -167,7 +169,8 @@ class AwsStore:
             unit.sends, unit.deletes, unit.state = [], [], []
         if unit.state or (unit.sends and (unit.deletes or unit.releases or unit.returns)):
             changes = self._state.submit(unit.state, agreed=unit.agreed)
-            steps = self._node.tasks.spawn(self._in_steps(unit, changes))
+            stand = self._footing.take(unit)
+            steps = self._node.tasks.spawn(self._in_steps(unit, changes, stand))
             self._steps.add(steps)
             steps.add_done_callback(self._steps.discard)
             return
@@ -259,16 +262,13 @@ class AwsStore:
         local.done = settled
         self._local.submit(local)
 
-    async def _in_steps(self, unit: UnitOfWork, changes: Submission) -> None:
+    async def _in_steps(self, unit: UnitOfWork, changes: Submission, stand: Stand) -> None:
         """Sends, state, settles, each after the one before was answered."""
         try:
             if unit.sends:
                 await self._step(unit, self._send)
             if unit.state:
-                try:
-                    await self._state.write(changes, everywhere=unit.agreed)
-                except MessagingError as error:
-                    unit.error = error
+                await self._store_state(unit, changes, stand)
             if unit.error is not None or unit.failures:
                 unit.releases = [*unit.deletes, *unit.releases]
                 unit.deletes = []
@@ -282,7 +282,19 @@ class AwsStore:
             unit.error = StoreUnavailable("the broker made a mistake")
             raise
         finally:
+            stand.end()
             self._node.part_done(unit)
+
+    async def _store_state(self, unit: UnitOfWork, changes: Submission, stand: Stand) -> None:
+        if unit.error is None and not await stand.wait():
+            unit.error = StoreUnavailable("what it builds upon was not stored")
+        if unit.error is not None:
+            self._state.withdraw(changes)
+            return
+        try:
+            await self._state.write(changes, everywhere=unit.agreed)
+        except MessagingError as error:
+            unit.error = error
 
     async def _step(self, unit: UnitOfWork, act: Callable[[UnitOfWork], None]) -> None:
         """One step of a unit, on a unit of its own that shares the lists."""
@@ -346,31 +358,21 @@ class AwsStore:
         return await queue.intake.join(consumer, credit, priority, exclusive=exclusive)
 
     async def receive(
-        self,
-        queue: Queue,
-        *,
-        count: int,
-        visibility_seconds: int | None = None,
-        wait_seconds: int | None = None,
-        attempt_id: str | None = None,
+        self, queue: Queue, *, count: int, **options: Unpack[ReceiveOptions]
     ) -> list[Delivery]:
         if not isinstance(queue, AwsQueue):
             _require_here(queue)
-            return await self._local.receive(
-                queue,
-                count=count,
-                visibility_seconds=visibility_seconds,
-                wait_seconds=wait_seconds,
-                attempt_id=attempt_id,
-            )
-        wait = queue.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+            return await self._local.receive(queue, count=count, **options)
+        wait, attempt_id = options.get("wait_seconds"), options.get("attempt_id")
+        if wait is None:
+            wait = queue.settings.receive_wait_seconds
         if queue.fifo and attempt_id is None:
             attempt_id = self._attempt_ids.next()
         request = Receive(
             queue.url,
             min(count, BATCH_MAX),
             wait_time_seconds=min(wait, WAIT_SECONDS_MAX),
-            visibility_timeout=visibility_seconds,
+            visibility_timeout=options.get("visibility_seconds"),
             receive_request_attempt_id=attempt_id,
         )
         return list(await self._pull_bands(queue, request))
