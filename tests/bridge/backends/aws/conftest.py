@@ -14,9 +14,12 @@ import pytest
 import uvloop
 
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
+from bridge.backends.aws.queues import AwsQueue
+from bridge.backends.aws.store import AwsStore
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
+from bridge.messaging.ports import Queue
 from tests.support.aws_stub import Answer, Answerer, AwsStub
 from tests.support.moto_server import moto_server
 
@@ -36,6 +39,18 @@ URL = "http://aws/000000000000/"
 
 OpenNode = Callable[..., Awaitable[AwsBackend]]
 Opened = Callable[..., Awaitable[tuple[AwsBackend, AwsStub]]]
+
+
+def in_sqs(queue: Queue | None) -> AwsQueue:
+    """A queue as what it is behind the port."""
+    assert isinstance(queue, AwsQueue)
+    return queue
+
+
+def store_of(backend: AwsBackend) -> AwsStore:
+    """The same of a store."""
+    assert isinstance(backend.store, AwsStore)
+    return backend.store
 
 
 def quiet(action: str, request: dict[str, Any]) -> Answer:

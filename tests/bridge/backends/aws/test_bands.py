@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bridge.backends.aws import AwsBackend
+from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.model import DeadLetterReason, DeadLetterTarget, UnitOfWork
 from bridge.messaging.ports import Queue, Store
+from tests.bridge.backends.aws.conftest import in_sqs, store_of
 from tests.support.stores import (
     Collector,
     commit,
@@ -27,8 +29,8 @@ from tests.support.stores import (
 Open = Callable[..., Awaitable[AwsBackend]]
 
 
-def parts_of(queue: Queue) -> list[Any]:
-    return list(queue.parts)  # type: ignore[attr-defined]
+def parts_of(queue: Queue) -> list[AwsQueue]:
+    return list(in_sqs(queue).parts)
 
 
 async def send_all(store: Store, queue: Queue, *priorities: int) -> None:
@@ -109,11 +111,12 @@ async def test_counts_purges_and_handles_are_of_all_bands(opened_at_moto: Open) 
 
 
 async def test_a_queue_goes_with_all_its_bands(opened_at_moto: Open) -> None:
-    store = (await opened_at_moto()).store
+    backend = await opened_at_moto()
+    store = backend.store
     queue = await make_queue(store, priority_max=3)
     await send_all(store, queue, 0, 3)
     assert await store.delete_queue(queue) == 2
-    control = store.directory.control  # type: ignore[attr-defined]
+    control = store_of(backend).directory.control
     assert [await control.url_of(each.sqs_name) for each in parts_of(queue)] == [None] * 4
     assert store.queue(name("orders")) is None
 

@@ -17,7 +17,7 @@ from bridge.messaging.model import (
     UnitOfWork,
 )
 from bridge.messaging.ports import Lease, Queue, Store
-from tests.bridge.backends.aws.conftest import Opened
+from tests.bridge.backends.aws.conftest import Opened, in_sqs, store_of
 from tests.support.stores import consume, delete, drain, make_queue, message, name, send
 
 Open = Callable[..., Awaitable[AwsBackend]]
@@ -117,14 +117,14 @@ async def test_what_is_known_to_expire_is_known_again_after_a_restart(
 
 
 async def _is_free(backend: AwsBackend, queue: Queue) -> bool:
-    return backend.leases.holder(f"sweep/{queue.sqs_name}") is None  # type: ignore[attr-defined]
+    return backend.leases.holder(f"sweep/{in_sqs(queue).sqs_name}") is None
 
 
 async def test_a_sweep_waits_for_the_right_to_it(opened_at_moto: Open) -> None:
     backend = await opened_at_moto()
     store = backend.store
     dead = DeadLetters(store)
-    sqs_name = store.directory.sqs_name_of(name("first"), fifo=False)  # type: ignore[attr-defined]
+    sqs_name = store_of(backend).directory.sqs_name_of(name("first"), fifo=False)
     lease = await backend.leases.acquire(f"sweep/{sqs_name}", on_lost=unexpected)
     assert lease is not None
     first = await make_queue(store, "first", message_ttl_ms=100)
@@ -156,7 +156,7 @@ async def test_a_queue_without_such_settings_has_no_duties(opened: Opened) -> No
     backend, _ = await opened()
     queue = await make_queue(backend.store)
     await send(backend.store, queue, message("a"))
-    assert queue.care is None  # type: ignore[attr-defined]
+    assert in_sqs(queue).care is None
 
 
 # -- length
@@ -200,8 +200,8 @@ async def test_room_made_elsewhere_is_noticed(opened_at_moto: Open) -> None:
     queue = await make_queue(store, length_max=1, overflow=Overflow.REJECT_PUBLISH)
     await send(store, queue, message("0"))
     assert (await send(store, queue, message("1"))).failures
-    url = queue.url  # type: ignore[attr-defined]
-    control = store.directory.control  # type: ignore[attr-defined]
+    url = in_sqs(queue).url
+    control = store_of(backend).directory.control
     await control._call("PurgeQueue", {"QueueUrl": url})
 
     async def taken() -> bool:
@@ -236,7 +236,7 @@ async def test_the_single_active_consumer_is_of_the_node_whose_turn_it_is(
 ) -> None:
     backend = await opened_at_moto()
     store = backend.store
-    sqs_name = store.directory.sqs_name_of(name("orders"), fifo=False)  # type: ignore[attr-defined]
+    sqs_name = store_of(backend).directory.sqs_name_of(name("orders"), fifo=False)
     elsewhere = await backend.leases.acquire(f"consumer/{sqs_name}", on_lost=unexpected)
     assert elsewhere is not None
     queue = await make_queue(store, single_active_consumer=True)
@@ -259,7 +259,7 @@ async def test_who_consumes_first_at_any_node_has_the_turn(opened_at_moto: Open)
     there = second.store.queue(queue.name)
     assert there is not None
     active = await consume(first.store, queue)
-    turn = f"consumer/{queue.sqs_name}"  # type: ignore[attr-defined]
+    turn = f"consumer/{in_sqs(queue).sqs_name}"
     assert first.leases.holder(turn) == first.leases.node_id
     passive = await consume(second.store, there)
     await send(second.store, there, message("a"), message("b"))
@@ -272,7 +272,7 @@ async def test_a_consumer_that_waits_for_the_turn_may_lose_its_queue(opened_at_m
     queue = await make_queue(store, single_active_consumer=True)
     joining = asyncio.ensure_future(consume(store, queue))
     await asyncio.sleep(0)
-    queue.vanish()  # type: ignore[attr-defined]
+    in_sqs(queue).vanish()
     with pytest.raises(QueueDoesNotExist):
         await joining
 
@@ -298,7 +298,7 @@ async def test_exclusive_use_is_one_node_s(opened_at_moto: Open) -> None:
     backend = await opened_at_moto()
     store = backend.store
     queue = await make_queue(store)
-    right = f"exclusive/{queue.sqs_name}"  # type: ignore[attr-defined]
+    right = f"exclusive/{in_sqs(queue).sqs_name}"
     elsewhere = await backend.leases.acquire(right, on_lost=unexpected)
     assert elsewhere is not None
     with pytest.raises(ResourceLocked):

@@ -14,7 +14,7 @@ from bridge.backends.aws.leases import KIND_LEASE
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
 from bridge.messaging.ports import Lease
-from tests.bridge.backends.aws.conftest import Opened, OpenNode, quiet
+from tests.bridge.backends.aws.conftest import Opened, OpenNode, quiet, store_of
 from tests.bridge.backends.aws.test_state import put
 from tests.support.aws_stub import Answer, aws_error
 from tests.support.stores import commit, consume, delete, make_queue, message, name, send
@@ -66,7 +66,7 @@ async def test_two_nodes_make_the_same_queue_at_once(node: OpenNode) -> None:
 
 async def test_a_queue_that_was_in_sqs_before_is_known_everywhere(node: OpenNode) -> None:
     first, second = await node(), await node()
-    await first._store.directory.control.create(  # type: ignore[union-attr]
+    await store_of(first).directory.control.create(
         f"{first._options.prefix}found", {"VisibilityTimeout": "77"}, {}
     )
     queue = await first.store.create_queue(name("found"), QueueSettings())
@@ -176,7 +176,7 @@ async def test_a_node_that_cannot_beat_takes_nothing_until_it_can(opened: Opened
     backend, _ = await opened(answer, lease_seconds=3.0, lease_beat_seconds=0.05)
     queue = await make_queue(backend.store)
     down.append(True)
-    fenced = backend._store.fenced  # type: ignore[union-attr]
+    fenced = store_of(backend).fenced
     await until(fenced)
     assert not backend.healthy
     with pytest.raises(StoreUnavailable):

@@ -20,7 +20,7 @@ from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.errors import StateConflict, TopicDoesNotExist, TopicNameExists
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueName, TopicName
-from bridge.routing.catalogue import Topic, decode_subscription
+from bridge.routing.catalogue import Topic, TopicKind, decode_subscription
 from bridge.routing.topology import Topology
 from tests.bridge.backends.aws.test_state import put
 
@@ -142,17 +142,14 @@ async def allowed(binding: Coroutine[Any, Any, object]) -> None:
 )
 async def test_the_catalogues_of_all_nodes_are_one(
     cluster: Cluster,
-    declared: list[tuple[int, str]],
+    declared: list[tuple[int, TopicKind]],
     bound: list[tuple[int, str]],
     delete: bool,
 ) -> None:
     name = TopicName("/", f"topic{next(_names)}")
     queue = QueueName("/", f"queue{next(_names)}")
     results = await asyncio.gather(
-        *[
-            cluster.catalogues[node].declare_topic(name, kind)  # type: ignore[arg-type]
-            for node, kind in declared
-        ],
+        *[cluster.catalogues[node].declare_topic(name, kind) for node, kind in declared],
         return_exceptions=True,
     )
     made = [each for each in results if isinstance(each, Topic)]

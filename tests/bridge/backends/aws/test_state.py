@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
+from bridge.backends.aws.state import AwsState
 from bridge.messaging.errors import InvalidParameter, OverLimit, StateConflict, StoreUnavailable
 from bridge.messaging.model import StateChange, UnitOfWork
 from tests.bridge.backends.aws.conftest import Opened, OpenNode, quiet
@@ -179,7 +180,8 @@ async def test_the_log_is_carried_over_and_shortened(node: OpenNode, moto_url: s
     for number in range(150):
         await put(first, ("k", f"{number:03}", b"v"))
     await put(second, ("k", "000", None), ("k", "long" * 500, b"w"))
-    log = first._state._log  # type: ignore[union-attr]
+    assert isinstance(first.state, AwsState)
+    log = first.state._log
     async with asyncio.timeout(60):
         while await log.after(0):
             await asyncio.sleep(0)
