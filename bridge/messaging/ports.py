@@ -8,7 +8,7 @@ coroutine. All calls are made on the event loop's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -21,6 +21,8 @@ from bridge.messaging.model import (
 )
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from bridge.messaging.faces import TopicFaces
     from bridge.messaging.neighbours import Neighbours
 
@@ -101,6 +103,16 @@ DeadLetterer = Callable[["Queue", Sequence[Delivery], DeadLetterReason], UnitOfW
 """
 
 
+class ReceiveOptions(TypedDict, total=False):
+    """What SQS's ReceiveMessage takes besides queue and count."""
+
+    visibility_seconds: int | None
+    wait_seconds: int | None
+    """For how long to wait for the first message, at most."""
+    attempt_id: str | None
+    """Tried again with the same one, a receive from a first-in-first-out queue gets the same."""
+
+
 class Store(Protocol):
     """Queues and the messages in them."""
 
@@ -123,17 +135,11 @@ class Store(Protocol):
         ...
 
     async def receive(
-        self,
-        queue: Queue,
-        *,
-        count: int,
-        visibility_seconds: int | None = None,
-        wait_seconds: int | None = None,
-        attempt_id: str | None = None,
+        self, queue: Queue, *, count: int, **options: Unpack[ReceiveOptions]
     ) -> list[Delivery]:
         """Pull up to `count` messages under a visibility timeout (SQS ReceiveMessage).
 
-        None takes the queue's own setting. Waits at most `wait_seconds` for the first message.
+        What is None, or is not given, is the queue's own setting.
         """
         ...
 

@@ -17,8 +17,10 @@ from bridge.api.simulation.faults import Dice
 from bridge.messaging.model import Delivery, Message, QueueSettings, UnitOfWork
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from bridge.messaging.clock import Clock
-    from bridge.messaging.ports import Queue, Store
+    from bridge.messaging.ports import Queue, ReceiveOptions, Store
 
 DUPLICATES_MAX = 10_000
 """Of one queue, copies that wait to be handed out once more; further ones are not made."""
@@ -88,39 +90,26 @@ class SimulatedStore:
     # -- receiving
 
     async def receive(
-        self,
-        queue: Queue,
-        *,
-        count: int,
-        visibility_seconds: int | None = None,
-        wait_seconds: int | None = None,
-        attempt_id: str | None = None,
+        self, queue: Queue, *, count: int, **options: Unpack[ReceiveOptions]
     ) -> list[Delivery]:
-        wait = queue.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+        wait = options.get("wait_seconds")
+        if wait is None:
+            wait = queue.settings.receive_wait_seconds
         dice, place = self._dice, queue.name.name
         if not wait and dice.happens("empty_receive_rate", place):
             return []
         if queue.settings.fifo:
-            return await self._store.receive(
-                queue,
-                count=count,
-                visibility_seconds=visibility_seconds,
-                wait_seconds=wait_seconds,
-                attempt_id=attempt_id,
-            )
+            return await self._store.receive(queue, count=count, **options)
         if count > 1 and dice.happens("partial_receive_rate", place):
             count = 1 + int(dice.throw("partial_receive", place) * count)
         end = self._clock.monotonic() + wait
+        rest = options.copy()
         while True:
             copies = self._due_copies(queue, count)
             if copies:
                 return list(copies)
-            deliveries = await self._store.receive(
-                queue,
-                count=count,
-                visibility_seconds=visibility_seconds,
-                wait_seconds=self._until_next_copy(queue, end),
-            )
+            rest["wait_seconds"] = self._until_next_copy(queue, end)
+            deliveries = await self._store.receive(queue, count=count, **rest)
             if deliveries or self._clock.monotonic() >= end:
                 break
         self._make_copies(queue, deliveries)

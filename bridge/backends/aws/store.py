@@ -57,11 +57,14 @@ from bridge.messaging.model import (
 )
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from bridge.messaging.ports import (
         Consumer,
         DeadLetterer,
         Leases,
         Queue,
+        ReceiveOptions,
         Store,
         Subscription,
     )

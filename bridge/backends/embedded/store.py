@@ -34,9 +34,11 @@ from bridge.messaging.model import (
 from bridge.storage.batch import QueueRow
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from bridge.messaging.clock import Clock
     from bridge.messaging.limits import Limits
-    from bridge.messaging.ports import Consumer, DeadLetterer, Queue, Subscription
+    from bridge.messaging.ports import Consumer, DeadLetterer, Queue, ReceiveOptions, Subscription
 
 QUEUES_MAX = 2**17
 """Queues that the store can number."""
@@ -104,22 +106,19 @@ class EmbeddedStore:
         return receiver
 
     async def receive(
-        self,
-        queue: Queue,
-        *,
-        count: int,
-        visibility_seconds: int | None = None,
-        wait_seconds: int | None = None,
-        attempt_id: str | None = None,
+        self, queue: Queue, *, count: int, **options: Unpack[ReceiveOptions]
     ) -> list[Delivery]:
         own = _own(queue)
+        wait, attempt_id = options.get("wait_seconds"), options.get("attempt_id")
+        visibility_seconds = options.get("visibility_seconds")
         if attempt_id is not None and isinstance(own, FifoQueue):
             repeated = own.attempts.again(attempt_id, self._clock.epoch_ms())
             if repeated:
                 self._hide(repeated, visibility_seconds)
                 return list(repeated)
         entries = await self._take(own, count)
-        wait = own.settings.receive_wait_seconds if wait_seconds is None else wait_seconds
+        if wait is None:
+            wait = own.settings.receive_wait_seconds
         if not entries and wait:
             entries = await self._wait(own, count, wait)
         if not entries and isinstance(own, FifoQueue):
