@@ -8,13 +8,13 @@ repeated.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 import msgspec
 
 from bridge.auth.stored import KIND_NAMESPACE, KIND_USER, encode_account
 from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import QueueName, StateChange, TopicName, UnitOfWork
 from bridge.messaging.ports import Queue, StateStore, Store
@@ -98,19 +98,10 @@ class Importer:
         return work.counts
 
     async def _commit(self, state: list[StateChange]) -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def answered(unit: UnitOfWork) -> None:
-            if unit.error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(unit.error)
-
-        unit = UnitOfWork(answered, atomic=True, answered=True)
+        unit = UnitOfWork(atomic=True, answered=True)
         unit.agreed = True
         unit.state += state
-        self._store.submit(unit)
-        await done
+        await committed(self._store, unit)
 
     def _policies(self, definitions: Definitions) -> Policies:
         """Those of the store, replaced by those of the same name."""

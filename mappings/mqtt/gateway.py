@@ -33,6 +33,7 @@ from adapters.mqtt.limits import ConnectionLimits
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.server import ServerConnection
 from bridge.auth import User
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, StateChange, UnitOfWork
@@ -231,20 +232,8 @@ class MqttGateway(ConnectionGateway[Event]):
 
     async def committed(self, unit: UnitOfWork) -> None:
         """Submit a unit and wait for the store. Raises its error."""
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(unit: UnitOfWork) -> None:
-            if answered.done():
-                return
-            if unit.error is None:
-                answered.set_result(None)
-            else:
-                answered.set_exception(unit.error)
-
-        unit.done = done
         unit.answered = True
-        self.services.store.submit(unit)
-        await answered
+        await committed(self.services.store, unit)
 
     async def stored(self, *changes: StateChange) -> None:
         """Store state changes and wait for it."""

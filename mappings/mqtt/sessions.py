@@ -12,6 +12,7 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -272,21 +273,10 @@ class Sessions:
 
     async def committed(self, *changes: StateChange, agreed: bool = False) -> None:
         """Submit state changes and wait for the store. Raises its error."""
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(unit: UnitOfWork) -> None:
-            if answered.done():
-                return
-            if unit.error is None:
-                answered.set_result(None)
-            else:
-                answered.set_exception(unit.error)
-
-        unit = UnitOfWork(done)
+        unit = UnitOfWork()
         unit.agreed = agreed
         unit.state += changes
-        self.services.store.submit(unit)
-        await answered
+        await committed(self.services.store, unit)
 
     # -- time
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bridge.api.simulation.faults import Dice
-from bridge.api.sqs.service import committed
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import QueueName, QueueSettings, StateChange, UnitOfWork
 

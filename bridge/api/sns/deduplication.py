@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock
+from bridge.messaging.commits import committed
 from bridge.messaging.model import StateChange, UnitOfWork
 from bridge.messaging.ports import StateStore, Store
 

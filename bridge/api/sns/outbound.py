@@ -27,8 +27,8 @@ from bridge.api.sns.notifications import (
     without_trace,
 )
 from bridge.api.sqs.directory import QueueDirectory
-from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.commits import committed
 from bridge.messaging.envelope import attributes_from_message
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn

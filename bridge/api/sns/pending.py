@@ -15,8 +15,8 @@ import msgspec
 from bridge.api.sns.notifications import BASE_URL, REGION_OF, timestamp_of
 from bridge.api.sns.outbound import Outbound
 from bridge.api.sns.signing import Signer
-from bridge.api.sqs.service import committed
 from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.commits import committed
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn
 from bridge.messaging.model import StateChange, TopicName, UnitOfWork
 from bridge.messaging.names import sns_name

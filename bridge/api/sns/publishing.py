@@ -25,8 +25,8 @@ from bridge.api.sns.message_attributes import checked
 from bridge.api.sns.notifications import Published
 from bridge.api.sns.service import SnsService, invalid, topic_name
 from bridge.api.sqs.message_attributes import with_trace_header
-from bridge.api.sqs.service import committed
 from bridge.messaging.attributes import Attribute, is_legal_text, message_size
+from bridge.messaging.commits import committed
 from bridge.messaging.envelope import message_from_attributes
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Message, Origin, Publish, UnitOfWork

@@ -21,7 +21,7 @@ from bridge.api.call import Call
 from bridge.api.errors import INVALID_PARAMETER_VALUE, RESOURCE_NOT_FOUND, ApiError
 from bridge.api.sqs.directory import QueueDirectory
 from bridge.api.sqs.queues import redrives_to
-from bridge.api.sqs.service import SqsService, committed
+from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import (
     CancelMessageMoveTaskRequest,
     CancelMessageMoveTaskResult,
@@ -32,6 +32,7 @@ from bridge.api.sqs.shapes import (
     StartMessageMoveTaskResult,
 )
 from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Delivery, QueueName, StateChange, UnitOfWork
 from bridge.messaging.ports import Lease, Leases, Queue, StateStore, Store

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.api import call
-from bridge.api.sqs.service import SqsService, committed
+from bridge.api.sqs.service import SqsService
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Accepted, Message, Origin, Publish, UnitOfWork
 from bridge.messaging.ports import Queue

@@ -4,7 +4,6 @@ rules.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from bridge.api.options import ApiOptions
 from bridge.api.sqs.directory import QueueDirectory
 from bridge.messaging.clock import Clock, MessageIds
+from bridge.messaging.commits import committed
 from bridge.messaging.model import StateChange, UnitOfWork
 from bridge.messaging.ports import StateStore, Store
 from bridge.routing.router import Router
@@ -93,18 +93,3 @@ class RecentNames:
 
     def __contains__(self, name: str) -> bool:
         return self._until.get(name, 0) > self._clock.epoch_ms()
-
-
-async def committed(store: Store, unit: UnitOfWork) -> None:
-    """Submit a unit of work and wait for its answer. Raises the error that failed all of it."""
-    answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def done(_: UnitOfWork) -> None:
-        if not answered.done():
-            answered.set_result(None)
-
-    unit.done = done
-    store.submit(unit)
-    await answered
-    if unit.error is not None:
-        raise unit.error

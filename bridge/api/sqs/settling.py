@@ -15,7 +15,7 @@ from bridge.api.errors import (
 )
 from bridge.api.sqs.batches import check_distinct, check_entries, failed_entry
 from bridge.api.sqs.receiving import check_visibility
-from bridge.api.sqs.service import SqsService, committed
+from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import (
     BatchResult,
     BatchResultEntry,
@@ -24,6 +24,7 @@ from bridge.api.sqs.shapes import (
     DeleteMessageBatchRequest,
     DeleteMessageRequest,
 )
+from bridge.messaging.commits import committed
 from bridge.messaging.errors import (
     InvalidParameter,
     MessagingError,
