@@ -79,6 +79,13 @@ async def make_queue(store: Store, text: str = "orders", **settings: object) -> 
     return await store.create_queue(name(text), QueueSettings(**settings))  # type: ignore[arg-type]
 
 
+def found(store: Store, text: str = "orders") -> Queue:
+    """The queue of that name, which is there."""
+    queue = store.queue(name(text))
+    assert queue is not None
+    return queue
+
+
 class Collector:
     """A consumer that keeps what it is given; `expect` waits until there are so many."""
 

@@ -19,6 +19,7 @@ from tests.support.stores import (
     consume,
     delete,
     drain,
+    found,
     make_queue,
     message,
     name,
@@ -126,18 +127,14 @@ async def test_bands_are_known_again_after_a_restart(opened_at_moto: Open) -> No
     await send_all(first.store, await make_queue(first.store, priority_max=3), 0, 3)
     again = await opened_at_moto()
     assert [each.name for each in again.store.queues()] == [name("orders")]
-    queue = again.store.queue(name("orders"))
-    assert queue is not None
-    assert await drain(again.store, queue) == ["3", "0"]
+    assert await drain(again.store, found(again.store)) == ["3", "0"]
 
 
 async def test_other_nodes_know_the_bands(opened_at_moto: Open) -> None:
     first = await opened_at_moto()
     second = await opened_at_moto()
     queue = await make_queue(first.store, priority_max=3)
-    there = second.store.queue(name("orders"))
-    assert there is not None
-    await send_all(second.store, there, 0, 3)
+    await send_all(second.store, found(second.store), 0, 3)
     assert await drain(first.store, queue) == ["3", "0"]
 
 

@@ -12,7 +12,17 @@ from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import UnitOfWork
 from tests.bridge.backends.embedded.conftest import Reopen
-from tests.support.stores import commit, consume, delete, drain, make_queue, message, name, send
+from tests.support.stores import (
+    commit,
+    consume,
+    delete,
+    drain,
+    found,
+    make_queue,
+    message,
+    name,
+    send,
+)
 
 
 async def test_what_is_settled_in_time_is_never_written(reopen: Reopen) -> None:
@@ -83,9 +93,7 @@ async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
     await collector.expect(2)
     assert backend.database.query_now("SELECT count(*) FROM entry") == [(1,)]
     backend = await reopen()
-    queue_again = backend.store.queue(name("orders"))
-    assert queue_again is not None
-    assert await drain(backend.store, queue_again) == ["y"]
+    assert await drain(backend.store, found(backend.store)) == ["y"]
 
 
 async def test_a_store_that_cannot_write_refuses_and_recovers(reopen: Reopen) -> None:

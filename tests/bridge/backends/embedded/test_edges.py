@@ -23,9 +23,9 @@ from tests.support.stores import (
     consume,
     delete,
     drain,
+    found,
     make_queue,
     message,
-    name,
     release,
     send,
 )
@@ -36,12 +36,6 @@ SHORT = Limits(
     fifo_head_messages_max=4,
     receive_count_delay_seconds=0.0,
 )
-
-
-async def found(backend: EmbeddedBackend, text: str = "orders") -> Queue:
-    queue = backend.store.queue(name(text))
-    assert queue is not None
-    return queue
 
 
 def collect_dead(store: Store) -> list[str]:
@@ -166,7 +160,7 @@ async def test_what_get_holds_is_counted_over_a_crash(reopen: Reopen, tmp_path: 
         while not backend.database.query_now("SELECT 1 FROM entry WHERE receive_count = 1"):
             await turns(backend.store)
     crashed = await crash(backend, tmp_path)
-    (again,) = await crashed.store.receive(await found(crashed), count=1)
+    (again,) = await crashed.store.receive(found(crashed.store), count=1)
     assert again.redelivered
     await crashed.close()
 
@@ -192,7 +186,7 @@ async def test_a_handle_still_deletes_after_a_crash_that_forgot_the_receive(
     received = await backend.store.receive(queue, count=20)
     handle = backend.store.handle_of(received[place])
     crashed = await crash(backend, tmp_path)
-    queue = await found(crashed)
+    queue = found(crashed.store)
     if place == 1:
         # Some of the head is in memory again.
         await release(crashed.store, *[await taken(crashed.store, queue)])
@@ -258,7 +252,7 @@ async def test_a_length_limit_holds_for_what_is_on_disk(reopen: Reopen) -> None:
     queue = await make_queue(backend.store, length_max=10)
     await send(backend.store, queue, *[message(str(number)) for number in range(10)])
     backend = await reopen(limits=SHORT)
-    queue = await found(backend)
+    queue = found(backend.store)
     await send(backend.store, queue, *[message(str(number)) for number in range(10, 20)])
     async with asyncio.timeout(60):
         while (await backend.store.counts(queue)).visible > 10:
@@ -273,7 +267,7 @@ async def test_a_limit_in_bytes_counts_what_waits(reopen: Reopen) -> None:
     late.visible_at = late.sent_at + 50_000
     await send(backend.store, queue, message("a" * 500), message("b" * 500), late)
     backend = await reopen()
-    queue = await found(backend)
+    queue = found(backend.store)
     await send(backend.store, queue, message("c" * 500))
     assert [body[0] for body in await drain(backend.store, queue)] == ["b", "c"]
     await send(backend.store, queue, *[message(letter * 500) for letter in "def"])
@@ -320,6 +314,6 @@ async def test_a_purge_forgets_what_was_accepted_in_its_own_commit(reopen: Reope
     store.submit(unit)
     await store.purge_queue(queue)
     backend = await reopen()
-    queue = await found(backend, "q.fifo")
+    queue = found(backend.store, "q.fifo")
     await send(backend.store, queue, sent)
     assert await drain(backend.store, queue) == ["x"]

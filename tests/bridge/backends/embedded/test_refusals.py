@@ -26,6 +26,7 @@ from tests.support.stores import (
     consume,
     delete,
     drain,
+    found,
     make_queue,
     message,
     name,
@@ -41,12 +42,6 @@ def refusing(backend: EmbeddedBackend, event: str = "INSERT ON entry") -> Iterat
     ask(f"CREATE TRIGGER refuse BEFORE {event} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     yield
     ask("DROP TRIGGER refuse")
-
-
-async def found(backend: EmbeddedBackend, text: str = "orders") -> Queue:
-    queue = backend.store.queue(name(text))
-    assert queue is not None
-    return queue
 
 
 async def healthy(backend: EmbeddedBackend) -> None:
@@ -104,7 +99,7 @@ async def test_a_failed_transaction_leaves_the_disk_as_it_was(reopen: Reopen) ->
     # The next commit must not carry out what was refused.
     await send(store, queue, message("y"))
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["x", "y"]
+    assert await drain(backend.store, found(backend.store)) == ["x", "y"]
 
 
 async def test_a_failed_transaction_does_not_wake_what_was_gone_before(reopen: Reopen) -> None:
@@ -181,8 +176,8 @@ async def test_a_redrive_that_cannot_be_written_loses_nothing(reopen: Reopen, ev
             await send(store, queue, message("refused"))
     await healthy(backend)
     backend = await reopen()
-    assert await backend.store.counts(await found(backend)) == (0, 0, 0)
-    assert await drain(backend.store, await found(backend, "dead")) == ["x"]
+    assert await backend.store.counts(found(backend.store)) == (0, 0, 0)
+    assert await drain(backend.store, found(backend.store, "dead")) == ["x"]
 
 
 async def test_a_dead_letter_that_cannot_be_written_loses_nothing(reopen: Reopen) -> None:
@@ -200,8 +195,8 @@ async def test_a_dead_letter_that_cannot_be_written_loses_nothing(reopen: Reopen
         while (await store.counts(dead)).visible == 0:
             await send(store, dead)
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["y"]
-    assert await drain(backend.store, await found(backend, "dead")) == ["x"]
+    assert await drain(backend.store, found(backend.store)) == ["y"]
+    assert await drain(backend.store, found(backend.store, "dead")) == ["x"]
 
 
 def _dead_letter_to(backend: EmbeddedBackend, dead: Queue) -> None:
@@ -308,7 +303,7 @@ async def test_a_queue_whose_creation_failed_is_not_taken_for_durable(reopen: Re
     queue = await make_queue(store)
     await send(store, queue, message("x"))
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["x"]
+    assert await drain(backend.store, found(backend.store)) == ["x"]
 
 
 async def test_a_queue_can_be_deleted_and_made_again_at_once(reopen: Reopen) -> None:
@@ -319,7 +314,7 @@ async def test_a_queue_can_be_deleted_and_made_again_at_once(reopen: Reopen) -> 
     _, again = await asyncio.gather(store.delete_queue(queue), make_queue(store))
     await send(store, again, message("new"))
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["new"]
+    assert await drain(backend.store, found(backend.store)) == ["new"]
 
 
 async def test_a_queue_made_and_deleted_at_once_stays_away(reopen: Reopen) -> None:
@@ -328,7 +323,7 @@ async def test_a_queue_made_and_deleted_at_once_stays_away(reopen: Reopen) -> No
     made = asyncio.ensure_future(make_queue(store))
     while store.queue(name("orders")) is None:
         await asyncio.wait([asyncio.ensure_future(store.counts(await make_queue(store, "other")))])
-    await asyncio.gather(made, store.delete_queue(await found(backend)))
+    await asyncio.gather(made, store.delete_queue(found(backend.store)))
     backend = await reopen()
     assert backend.store.queue(name("orders")) is None
 
@@ -342,7 +337,7 @@ async def test_a_purge_that_failed_is_carried_out_later(reopen: Reopen) -> None:
         await store.purge_queue(queue)
     await send(store, queue, message("after"))
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["after"]
+    assert await drain(backend.store, found(backend.store)) == ["after"]
 
 
 async def test_a_store_that_can_write_again_says_so_by_itself(reopen: Reopen) -> None:
@@ -383,7 +378,7 @@ async def test_a_message_that_cannot_be_stored_harms_no_other(
     assert backend.healthy
     assert await store.counts(queue) == (2, 0, 0)
     backend = await reopen()
-    assert await drain(backend.store, await found(backend)) == ["a", "b"]
+    assert await drain(backend.store, found(backend.store)) == ["a", "b"]
 
 
 async def test_a_state_change_that_cannot_be_stored_harms_no_other(reopen: Reopen) -> None:
@@ -402,7 +397,7 @@ async def test_a_state_change_that_cannot_be_stored_harms_no_other(reopen: Reope
         await refused
     backend = await reopen()
     assert backend.state.get("kind", "key") == b"value"
-    assert await drain(backend.store, await found(backend)) == ["x"]
+    assert await drain(backend.store, found(backend.store)) == ["x"]
 
 
 async def test_a_queue_that_cannot_be_stored_is_refused(reopen: Reopen) -> None:

@@ -12,24 +12,18 @@ from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
-from bridge.messaging.ports import Queue
 from tests.bridge.backends.embedded.conftest import Reopen
 from tests.support.stores import (
     commit,
     consume,
     delete,
     drain,
+    found,
     make_queue,
     message,
     name,
     send,
 )
-
-
-def _found(backend: EmbeddedBackend, text: str = "orders") -> Queue:
-    queue = backend.store.queue(name(text))
-    assert queue is not None
-    return queue
 
 
 async def test_queues_and_messages_survive_in_order(reopen: Reopen) -> None:
@@ -38,7 +32,7 @@ async def test_queues_and_messages_survive_in_order(reopen: Reopen) -> None:
     await send(backend.store, queue, *[message(str(number)) for number in range(5_000)])
     settings = queue.settings
     backend = await reopen()
-    queue = _found(backend)
+    queue = found(backend.store)
     assert queue.settings == settings
     assert (await backend.store.counts(queue)).visible == 5_000
     assert await drain(backend.store, queue) == [str(number) for number in range(5_000)]
@@ -51,7 +45,7 @@ async def test_what_was_deleted_stays_away(reopen: Reopen) -> None:
     taken = await backend.store.receive(queue, count=10)
     await delete(backend.store, *taken[::2])
     backend = await reopen()
-    assert await backend.store.counts(_found(backend)) == (0, 5, 0)
+    assert await backend.store.counts(found(backend.store)) == (0, 5, 0)
 
 
 async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> None:
@@ -61,11 +55,11 @@ async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> No
     (held,) = await backend.store.receive(queue, count=1, visibility_seconds=4)
     handle = backend.store.handle_of(held)
     backend = await reopen()
-    queue = _found(backend)
+    queue = found(backend.store)
     assert await backend.store.receive(queue, count=1, wait_seconds=0) == []
-    found = backend.store.delivery_of(queue, handle)
-    assert found is not None
-    assert found.first_received_at == held.first_received_at
+    known = backend.store.delivery_of(queue, handle)
+    assert known is not None
+    assert known.first_received_at == held.first_received_at
     (again,) = await backend.store.receive(queue, count=1, wait_seconds=60)
     assert again.receive_count == 2
 
@@ -77,7 +71,7 @@ async def test_what_a_connection_held_is_visible_and_counted(reopen: Reopen) -> 
     collector = await consume(backend.store, queue, credit=1)
     await collector.expect(1)
     backend = await reopen()
-    first, second = await backend.store.receive(_found(backend), count=2, wait_seconds=0)
+    first, second = await backend.store.receive(found(backend.store), count=2, wait_seconds=0)
     assert (first.message.body, first.receive_count) == (b"a", 2)
     assert (second.message.body, second.receive_count) == (b"b", 1)
 
@@ -91,7 +85,7 @@ async def test_delays_priorities_and_expiry_survive(reopen: Reopen) -> None:
     gone.expires_at = gone.sent_at
     await send(backend.store, queue, message("low"), message("high", priority=9), soon, late, gone)
     backend = await reopen()
-    queue = _found(backend)
+    queue = found(backend.store)
     assert await drain(backend.store, queue) == ["high", "low"]
     assert (await backend.store.counts(queue)).delayed == 2
     (received,) = await backend.store.receive(queue, count=1, wait_seconds=60)
@@ -105,7 +99,7 @@ async def test_a_purged_queue_stays_empty(reopen: Reopen) -> None:
     await backend.store.purge_queue(queue)
     await send(backend.store, queue, message("after"))
     backend = await reopen()
-    assert await drain(backend.store, _found(backend)) == ["after"]
+    assert await drain(backend.store, found(backend.store)) == ["after"]
 
 
 async def test_a_shared_body_is_stored_once_and_goes_with_its_last_copy(reopen: Reopen) -> None:
@@ -119,7 +113,7 @@ async def test_a_shared_body_is_stored_once_and_goes_with_its_last_copy(reopen: 
     assert ask("SELECT count(*), sum(copies) FROM content") == [(1, 3)]
     backend = await reopen()
     for number in range(3):
-        (received,) = await backend.store.receive(_found(backend, str(number)), count=1)
+        (received,) = await backend.store.receive(found(backend.store, str(number)), count=1)
         assert received.message == shared
         await delete(backend.store, received)
     backend = await reopen()

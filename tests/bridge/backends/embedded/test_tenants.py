@@ -10,7 +10,7 @@ from bridge.backends.embedded.tenants import NOISY_MESSAGES_MIN, NOISY_SHARE, Te
 from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Queue, Store
 from tests.bridge.backends.embedded.conftest import Reopen
-from tests.support.stores import delete, drain, make_queue, message, name, send
+from tests.support.stores import delete, drain, found, make_queue, message, send
 
 SHORT = Limits(queue_head_messages_max=8, queue_refill_messages=4)
 _numbers = count(1)
@@ -90,8 +90,7 @@ async def test_noisy_tenants_stay_behind_after_a_restart(reopen: Reopen) -> None
     store = (await reopen()).store
     noisy = await flood(store, await make_queue(store), "noisy", 100)
     store = (await reopen()).store
-    queue = store.queue(name("orders"))
-    assert queue is not None
+    queue = found(store)
     quiet = await flood(store, queue, "quiet", 2)
     bodies = await drain(store, queue)
     assert sorted(bodies) == sorted(noisy + quiet)
