@@ -27,8 +27,9 @@ def doubles(config: Config) -> Iterator[Finding]:
         ("namespaces", [repr(name) for name in config.namespaces]),
     ]
     for section, names in named:
+        places: dict[str, int] = {}
         for index, name in enumerate(names):
-            first = names.index(name)
+            first = places.setdefault(name, index)
             if first < index or (section, name) == ("namespaces", repr(DEFAULT_NAMESPACE)):
                 namespaces = tuple((section, each, "namespace") for each in (first, index))
                 yield Finding((section, index), f"{name} is given twice", namespaces)
