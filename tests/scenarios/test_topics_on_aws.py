@@ -309,6 +309,13 @@ def test_what_a_killed_node_had_is_swept_up(moto_url: str, tmp_path: Path) -> No
             assert session.next() == ("a/b", b"reached")
             victim.kill()
             session.close()
-            until(lambda: not any("swept-inbox-" in url for url in queues()))
-            with pytest.raises(pika.exceptions.UnroutableError):
-                channel.basic_publish("amq.topic", "a.b", b"nobody", mandatory=True)
+
+            def nobody() -> bool:
+                try:
+                    channel.basic_publish("amq.topic", "a.b", b"nobody", mandatory=True)
+                except pika.exceptions.UnroutableError:
+                    return True
+                return False
+
+            # The inbox stays for a while: the node could have been cut off, and come back.
+            until(nobody)
