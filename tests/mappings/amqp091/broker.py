@@ -9,7 +9,8 @@ from typing import Any
 from adapters.amqp091.client import ClientConnection, MethodReceived
 from adapters.amqp091.limits import ConnectionLimits
 from mappings.amqp091.gateway import AmqpGateway
-from tests.mappings.stomp.broker import Broker, WireTap
+from tests.support.broker import MemoryBroker as Broker
+from tests.support.broker import WireTap
 from tests.support.gateways import Listener
 from tests.support.routing import FixedClock
 
