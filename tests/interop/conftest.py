@@ -1,7 +1,7 @@
 """The backends that real clients are tested with.
 
-A test that asks for a `place` runs embedded, and where it is marked `quick_on_aws` on moto as well;
-with `--backend`, on those named there.
+A test that asks for a `place` runs embedded; with `--backend`, on those named there. One that is
+marked `only_on_aws` runs on moto.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tests.support.program import AWS_MOTO, AWS_SIMULATED, EMBEDDED, PAYLOAD_BUC
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "quick_on_aws: runs on moto, too, unless told otherwise")
+    config.addinivalue_line("markers", "only_on_aws: runs on moto, whatever `--backend` says")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" not in metafunc.fixturenames:
         return
     chosen = metafunc.config.getoption("backend") or [EMBEDDED]
-    if metafunc.definition.get_closest_marker("quick_on_aws") and chosen == [EMBEDDED]:
-        chosen = [EMBEDDED, AWS_MOTO]
+    if metafunc.definition.get_closest_marker("only_on_aws"):
+        chosen = [AWS_MOTO]
     metafunc.parametrize("place", chosen, indirect=True, scope="module")
 
 

@@ -20,6 +20,7 @@ class Row(NamedTuple):
 
 
 AMQP_ORDER: Final = Row("amqp", "order, and requeued messages in their place")
+AMQP_LENGTH: Final = Row("amqp", "x-max-length and x-overflow")
 MQTT_ORDER: Final = Row("mqtt", "order of each topic and QoS")
 STOMP_ORDER: Final = Row("stomp", "order of each queue")
 

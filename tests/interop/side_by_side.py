@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
+
+from pika.exceptions import AMQPError
 
 from tests.benchmarks.peers import Peer
 
@@ -22,17 +24,17 @@ class Script(Protocol):
 
 
 class SideBySide:
-    """The outcomes of scripts at brokers of the names given, which are running."""
+    """The outcomes of scripts at brokers that are running; `ports` by the broker's name."""
 
-    def __init__(self, brokers: Sequence[Peer], protocol: str) -> None:
-        self._ports = {broker.name: broker.ports[protocol] for broker in brokers}
+    def __init__(self, ports: Mapping[str, int]) -> None:
+        self._ports = ports
         self._outcomes: dict[tuple[str, str], Outcome] = {}
 
     def run(self, scripts: Sequence[Script], at_once: int) -> None:
         """Run all, many at once: most of their time is waiting for what is not to come."""
         with ThreadPoolExecutor(at_once) as pool:
             running = {
-                (script.name, broker): pool.submit(self._outcome, script, broker)
+                (script.name, broker): pool.submit(outcome_of, script, self._ports[broker])
                 for script in scripts
                 for broker in self._ports
             }
@@ -48,15 +50,21 @@ class SideBySide:
         brokers = ("landbridge", peer)
         ours, theirs = (self._outcomes[script.name, broker] for broker in brokers)
         if (ours == theirs) is not same:
-            ours, theirs = (self._outcome(script, broker) for broker in brokers)
+            ours, theirs = (outcome_of(script, self._ports[broker]) for broker in brokers)
         return ours, theirs
 
-    def _outcome(self, script: Script, broker: str) -> Outcome:
-        try:
-            return script.run(self._ports[broker])
-        except (AssertionError, KeyError, OSError) as error:
-            # A step that the script takes for granted went wrong: that is an outcome, too.
-            return [f"stuck: {error!r}"]
+
+def outcome_of(script: Script, port: int) -> Outcome:
+    """What comes of a script at the broker on a port."""
+    try:
+        return script.run(port)
+    except (AssertionError, KeyError, OSError, AMQPError) as error:
+        # A step that the script takes for granted went wrong: that is an outcome, too.
+        return [f"stuck: {error!r}"]
+
+
+def ports_of(brokers: Sequence[Peer], protocol: str) -> dict[str, int]:
+    return {broker.name: broker.ports[protocol] for broker in brokers}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from tests.benchmarks.peers import Landbridge, Mosquitto, Peer
 from tests.interop import mqtt_scripts_properties  # noqa: F401 - importing it lists its scripts
 from tests.interop.mqtt_scripts import SCRIPTS, Script
-from tests.interop.side_by_side import SideBySide, all_running
+from tests.interop.side_by_side import SideBySide, all_running, ports_of
 
 SCRIPTS_AT_ONCE = 32
 
@@ -75,7 +75,7 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     directory = tmp_path_factory.mktemp("peers")
     peers: list[Peer] = [Landbridge(directory), Mosquitto(directory)]
     with all_running(peers):
-        brokers = SideBySide(peers, "mqtt")
+        brokers = SideBySide(ports_of(peers, "mqtt"))
         brokers.run(SCRIPTS, SCRIPTS_AT_ONCE)
         yield brokers
 

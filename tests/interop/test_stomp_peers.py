@@ -18,7 +18,7 @@ from tests.interop import (  # noqa: F401 - importing them lists their scripts
     stomp_scripts_settling,
     stomp_scripts_subscriptions,
 )
-from tests.interop.side_by_side import SideBySide, all_running
+from tests.interop.side_by_side import SideBySide, all_running, ports_of
 from tests.interop.stomp_differences import DIFFERENCES
 from tests.interop.stomp_script import SCRIPTS, Script
 
@@ -40,7 +40,7 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     kinds: list[type[Peer]] = [Landbridge, *PEERS]
     peers = [kind(directory) for kind in kinds if kind.installed()]
     with all_running(peers):
-        brokers = SideBySide(peers, "stomp")
+        brokers = SideBySide(ports_of(peers, "stomp"))
         brokers.run(SCRIPTS, SCRIPTS_AT_ONCE)
         yield brokers
 
