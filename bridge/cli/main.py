@@ -7,6 +7,7 @@ user never shows a traceback.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -29,17 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return command(chosen)
+        code = command(chosen)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except ConfigInvalid as invalid:
         for mistake in invalid.mistakes:
             print(mistake, file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output has left; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print("landbridge: no space is left for the output", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from bridge.auth import parse_password_hash
-from tests.support.program import run_landbridge
+from tests.support.program import LANDBRIDGE, run_landbridge
 
 
 def test_version(tmp_path: Path) -> None:
@@ -80,6 +81,15 @@ def test_check_says_what_the_backend_makes_of_an_option(tmp_path: Path) -> None:
     aws = run_landbridge("check", *given, directory=tmp_path)
     assert "x-max-priority (queues.priority_max): emulated: up to four bands" in aws.stdout
     assert "(queues.message_ttl_ms): emulated: one node at a time" in aws.stdout
+
+
+def test_a_full_disk_is_told_without_a_traceback(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [LANDBRIDGE, "losses"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == b"landbridge: no space is left for the output\n"
 
 
 def test_check_says_what_is_not_installed(tmp_path: Path) -> None:
