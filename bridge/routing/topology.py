@@ -1,18 +1,15 @@
 """The catalogue: topics, and what is subscribed to them; every change in the store before it is
 answered, and every change of another node followed.
 
-A change is applied when its unit of work is submitted, so that later calls of the same loop see it,
-and undone if the store refuses it; where another node was first, it is tried again on what that one
-left. Queues themselves belong to the store. What goes with this process (subscriptions of transient
+How a change gets into the store, and what becomes of it where that refuses, is in `changing`.
+Queues themselves belong to the store. What goes with this process (subscriptions of transient
 queues, topics declared non-durable) is kept in memory only, unless other nodes have to know it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +18,6 @@ from bridge.messaging.errors import (
     AccessDenied,
     InvalidParameter,
     QueueDoesNotExist,
-    StateConflict,
     SubscriptionDoesNotExist,
     TopicNameExists,
 )
@@ -31,7 +27,6 @@ from bridge.messaging.model import (
     QueueSettings,
     StateChange,
     TopicName,
-    UnitOfWork,
 )
 from bridge.messaging.ports import Queue, StateStore, Store
 from bridge.routing.catalogue import (
@@ -46,39 +41,15 @@ from bridge.routing.catalogue import (
     encode,
     topic_key,
 )
-from bridge.routing.following import FollowedTables
+from bridge.routing.changing import Change, ChangedTables, again_after_conflict
 
 LEGACY: Final = QueueSettings()
 """The settings of a queue that a legacy client makes by using it: nothing in it ever ends by
 itself.
 """
 
-CONFLICTS_MAX: Final = 20
-"""How often a change is tried again because another node was first."""
 
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-_Operation = Callable[_Arguments, Coroutine[Any, Any, _Result]]
-
-
-def _again_after_conflict(
-    operation: _Operation[_Arguments, _Result],
-) -> _Operation[_Arguments, _Result]:
-    """Look again, and decide again, where another node changed something first."""
-
-    @wraps(operation)
-    async def decided(*arguments: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
-        for _ in range(CONFLICTS_MAX):
-            try:
-                return await operation(*arguments, **given)
-            except StateConflict:
-                continue
-        return await operation(*arguments, **given)
-
-    return decided
-
-
-class Topology(FollowedTables):
+class Topology(ChangedTables):
     """Topics and subscriptions of all namespaces."""
 
     def __init__(
@@ -87,7 +58,6 @@ class Topology(FollowedTables):
         super().__init__(store, state)
         self._clock = clock
         self._message_ids = message_ids
-        self._pending: dict[tuple[str, str], asyncio.Future[None]] = {}
         self.faces: TopicFaces | None = None
         """What topics have outside, where the backend has such."""
 
@@ -97,7 +67,7 @@ class Topology(FollowedTables):
 
     # -- topics
 
-    @_again_after_conflict
+    @again_after_conflict
     async def declare_topic(  # noqa: PLR0913 - each is a property of a topic
         self,
         name: TopicName,
@@ -144,7 +114,7 @@ class Topology(FollowedTables):
             attributes=dict(attributes or {}),
             tags=dict(tags or {}),
         )
-        change = _Change()
+        change = Change()
         self._put_topic(topic)
         change.undo.append(lambda: self._drop_topic(topic))
         if self._is_stored(topic):
@@ -152,7 +122,7 @@ class Topology(FollowedTables):
         await self._commit(change)
         return topic
 
-    @_again_after_conflict
+    @again_after_conflict
     async def change_topic(
         self,
         name: TopicName,
@@ -167,7 +137,7 @@ class Topology(FollowedTables):
             attributes=old.attributes if attributes is None else dict(attributes),
             tags=old.tags if tags is None else dict(tags),
         )
-        change = _Change()
+        change = Change()
         self._topics[name] = new
         change.undo.append(lambda: self._restore_topic(new, old))
         if self._is_stored(new):
@@ -175,7 +145,7 @@ class Topology(FollowedTables):
         await self._commit(change)
         return new
 
-    @_again_after_conflict
+    @again_after_conflict
     async def delete_topic(self, name: TopicName) -> None:
         """Delete a topic with all that is subscribed to it and all that it is subscribed to.
 
@@ -184,13 +154,13 @@ class Topology(FollowedTables):
         topic = self._existing_topic(name)
         if topic.built_in:
             raise AccessDenied(f"topic {name.name!r} is built in and cannot be deleted")
-        change = _Change()
+        change = Change()
         self._remove_topic(topic, change)
         await self._commit(change)
 
     # -- subscriptions
 
-    @_again_after_conflict
+    @again_after_conflict
     async def subscribe(  # noqa: PLR0913 - each is a property of a subscription
         self,
         topic: TopicName,
@@ -249,13 +219,13 @@ class Topology(FollowedTables):
         if queue is not None and self.neighbours is not None and self._dangles(subscription):
             # Another node deleted the queue first, and could not know of this.
             if self.subscription(subscription.id) is subscription:
-                change = _Change()
+                change = Change()
                 self._remove_subscription(subscription, change)
                 await self._commit(change)
             raise _does_not_exist(queue)
         return subscription
 
-    @_again_after_conflict
+    @again_after_conflict
     async def change_subscription(
         self,
         subscription_id: str,
@@ -283,7 +253,7 @@ class Topology(FollowedTables):
         await self._commit(self._replace_subscription(new))
         return new
 
-    @_again_after_conflict
+    @again_after_conflict
     async def unsubscribe(self, subscription_id: str) -> bool:
         """End a subscription; False where there was none. An auto-delete topic goes with its last
         one.
@@ -291,7 +261,7 @@ class Topology(FollowedTables):
         subscription = self.subscription(subscription_id)
         if subscription is None:
             return False
-        change = _Change()
+        change = Change()
         self._remove_subscription(subscription, change)
         await self._commit(change)
         return True
@@ -313,7 +283,7 @@ class Topology(FollowedTables):
             queue = await self._store.create_queue(name, effective, transient=transient)
         return queue
 
-    @_again_after_conflict
+    @again_after_conflict
     async def remove_queue(self, queue: Queue) -> int:
         """Delete a queue with its bindings; returns how many messages were visible."""
         if queue.deleted and self._store.queue(queue.name) not in (None, queue):
@@ -326,10 +296,10 @@ class Topology(FollowedTables):
             await self._commit(self._forget(queue.name))
         return count
 
-    @_again_after_conflict
+    @again_after_conflict
     async def restore(self, queues: Iterable[QueueName]) -> None:
         """Store the bindings of queues again, whatever the state store has of them."""
-        change = _Change()
+        change = Change()
         for subscription in [each for name in queues for each in self.subscriptions_to(name)]:
             value = encode(subscription)
             change.state.append(StateChange(KIND_SUBSCRIPTION, subscription.id, value))
@@ -361,8 +331,8 @@ class Topology(FollowedTables):
             raise _does_not_exist(queue)
         return True
 
-    def _forget(self, name: QueueName) -> _Change:
-        change = _Change()
+    def _forget(self, name: QueueName) -> Change:
+        change = Change()
         for subscription in self.subscriptions_to(name):
             if not subscription.outlives_queue:
                 self._remove_subscription(subscription, change)
@@ -373,7 +343,7 @@ class Topology(FollowedTables):
             self._topics[new.name] = old
             self.version += 1
 
-    def _remove_topic(self, topic: Topic, change: _Change) -> None:
+    def _remove_topic(self, topic: Topic, change: Change) -> None:
         change.removing.add(topic.name)
         for subscription in self._around(topic.name):
             if subscription.id in self._entries:
@@ -383,8 +353,8 @@ class Topology(FollowedTables):
         if self._is_stored(topic):
             change.state.append(StateChange(KIND_TOPIC, topic_key(topic.name), None))
 
-    def _replace_subscription(self, subscription: Subscription) -> _Change:
-        change = _Change()
+    def _replace_subscription(self, subscription: Subscription) -> Change:
+        change = Change()
         old = self.subscription(subscription.id)
         if old is not None:
             change.undo.append(lambda: self._revive_subscription(old))
@@ -413,7 +383,7 @@ class Topology(FollowedTables):
             if not topic.built_in
         ]
 
-    def _remove_subscription(self, subscription: Subscription, change: _Change) -> None:
+    def _remove_subscription(self, subscription: Subscription, change: Change) -> None:
         self._drop_subscription(subscription)
         change.undo.append(lambda: self._revive_subscription(subscription))
         if self._is_stored(subscription):
@@ -433,63 +403,6 @@ class Topology(FollowedTables):
     def _revive_subscription(self, subscription: Subscription) -> None:
         if subscription.topic in self._topics and subscription.id not in self._entries:
             self._put_subscription(subscription)
-
-    # -- the store's answer
-
-    async def _commit(self, change: _Change) -> None:
-        """Submit a change and wait for the store; raises its error after everything was undone."""
-        if not change.state:
-            return
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        keys = [(each.kind, each.key) for each in change.state]
-        for key in keys:
-            self._pending[key] = answer
-
-        def done(unit: UnitOfWork) -> None:
-            for key in keys:
-                if self._pending.get(key) is answer:
-                    del self._pending[key]
-            if unit.error is None:
-                answer.set_result(None)
-                return
-            for undo in reversed(change.undo):
-                undo()
-            if isinstance(unit.error, StateConflict):
-                self._look_again(keys, change)
-            answer.set_exception(unit.error)
-            answer.exception()  # It counts as seen though whoever waited may be gone.
-
-        unit = UnitOfWork(done, answered=True)
-        unit.agreed = True
-        unit.state = [*self._stale, *change.state]
-        self._stale = []
-        self._store.submit(unit)
-        await asyncio.shield(answer)
-
-    def _look_again(self, keys: Iterable[tuple[str, str]], change: _Change) -> None:
-        """A change was undone because another node was first: go by what that one left."""
-        self._follow(StateChange(kind, key, self._state.get(kind, key)) for kind, key in keys)
-        if change.removing:
-            # What was subscribed elsewhere to a topic that seemed to be gone.
-            stored = self._state.scan(KIND_SUBSCRIPTION)
-            self._follow(StateChange(KIND_SUBSCRIPTION, key, value) for key, value in stored)
-
-    async def _until_stored(self, kind: str, key: str) -> None:
-        """Wait for what another caller submitted, so that no answer is earlier than the store's."""
-        pending = self._pending.get((kind, key))
-        if pending is not None:
-            await asyncio.shield(pending)
-
-
-class _Change:
-    """What one change writes, and how to take it back."""
-
-    __slots__ = ("removing", "state", "undo")
-
-    def __init__(self) -> None:
-        self.removing: set[TopicName] = set()
-        self.state: list[StateChange] = []
-        self.undo: list[Callable[[], None]] = []
 
 
 def _does_not_exist(queue: QueueName) -> QueueDoesNotExist:
