@@ -37,7 +37,7 @@ from mappings.stomp.addresses import (
     reply_to_from_temporary,
 )
 from mappings.stomp.messages import DELAY, Content, content_from_send
-from mappings.stomp.queues import settings_from_headers
+from mappings.stomp.queues import require_dead_letters, settings_from_headers
 
 if TYPE_CHECKING:
     from mappings.gateway import Barrier
@@ -182,6 +182,7 @@ class Publishing:
             try:
                 if asking is not None:
                     require_configure(self._rights, name.namespace, "queue", name.name)
+                    require_dead_letters(self._rights, name.namespace, asking.headers)
                 settings = settings_from_headers({} if asking is None else asking.headers)
                 await self._gateway.services.topology.ensure_queue(name, settings)
             except MessagingError as error:

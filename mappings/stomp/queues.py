@@ -116,6 +116,7 @@ async def open_source(
     require_read(user, namespace, "exchange", topic.name.name)
     if topic.kind == "topic":
         require_read_subject(user, namespace, topic.name.name, pattern, client_id)
+    require_dead_letters(user, namespace, headers)
     if given := headers.get("x-queue-name"):
         _require_own_queue(services, user, QueueName(namespace, given), headers)
         require_write(user, namespace, "queue", given)
@@ -160,9 +161,14 @@ def _require_own_queue(
     """
     if services.store.queue(name) is None:
         require_configure(user, name.namespace, "queue", name.name)
-        if exchange := headers.get("x-dead-letter-exchange"):
-            require_write(user, name.namespace, "exchange", exchange)
+        require_dead_letters(user, name.namespace, headers)
     require_read(user, name.namespace, "queue", name.name)
+
+
+def require_dead_letters(user: User, namespace: str, headers: Mapping[str, str]) -> None:
+    """Dead letters are published: whoever makes a queue that sends some may do that himself."""
+    if "x-dead-letter-exchange" in headers:
+        require_write(user, namespace, "exchange", headers["x-dead-letter-exchange"])
 
 
 def _existing_topic(services: Services, namespace: str, name: str) -> Topic:

@@ -69,6 +69,16 @@ REFUSED = [
         subscribe("/queue/own", "0", "x-dead-letter-exchange:alien"),
         "write access to exchange 'alien'",
     ),
+    (
+        "own",
+        send("/queue/own", "x", "x-dead-letter-exchange:alien"),
+        "write access to exchange 'alien'",
+    ),
+    (
+        "reader",
+        subscribe("/topic/a", "0", "x-dead-letter-exchange:"),
+        "write access to exchange 'amq.default'",
+    ),
     ("meter", send("/topic/m.b"), "write access to topic 'm.b' in exchange 'amq.topic'"),
     ("meter", subscribe("/topic/m.*"), "read access to topic 'm.*' in exchange 'amq.topic'"),
     ("keyed", send("/topic/x"), "write access to topic 'x' in exchange 'amq.topic'"),
