@@ -1,11 +1,11 @@
 """The frames that come by the thousand: publish with its content, ack, deliver, confirms.
 
 Hot path. Everything else is decoded by `methods`, which costs 4 us and more per method. Measured
-with 256-byte bodies: a publish (three frames) 1.0 us, an ack 0.3 us, a delivery 0.3 us. What makes
-it cheap: one loop per run of equal frames, one unpack per frame head, and bounded caches from the
-octets of a method or of properties to what they mean, since most messages of a connection repeat
-them. The decoders here never raise: at anything unusual they stop in front of it, and the
-connection takes that one frame the slow way, which knows all errors.
+with 256-byte bodies: a publish (three frames) 1.0 us, in a run 0.4 us, an ack 0.3 us, a delivery
+0.3 us. What makes it cheap: one loop per run of equal frames, one unpack per frame head, and
+bounded caches from the octets of a method or of properties to what they mean, since most messages
+of a connection repeat them. The decoders here never raise: at anything unusual they stop in front
+of it, and the connection takes that one frame the slow way, which knows all errors.
 """
 
 from __future__ import annotations
@@ -120,24 +120,19 @@ class PublishDecoder:
                 kind, on, size = FRAME_HEAD.unpack_from(data, header_stop + 1)
                 if kind != FRAME_BODY or on != number or size != body_size:
                     break
+                start, position = position, stop + 1
+                published += step
                 body = data[header_stop + 8 : stop]
-                position = stop + 1
+                first = event(number, published, *target, properties, body)
+                events.append(first)
+                head = header_stop + 8 - start
+                if data.startswith(data[start : start + head], position):
+                    position = _take_alike(data, first, head, position, step, events)
+                    published = events[-1].sequence
             else:
-                body = b""
                 position = header_stop + 1
-            published += step
-            exchange, routing_key, mandatory = target
-            events.append(
-                event(
-                    number,
-                    published,
-                    exchange,
-                    routing_key,
-                    mandatory,
-                    properties,
-                    body,
-                )
-            )
+                published += step
+                events.append(event(number, published, *target, properties, b""))
         channel.published = published
         return position
 
@@ -169,6 +164,31 @@ class PublishDecoder:
                 self._properties.clear()
             self._properties[raw] = properties
         return properties
+
+
+def _take_alike(
+    data: bytes, first: PublishReceived, head: int, position: int, step: int, events: list[Any]
+) -> int:
+    """Append what differs from the publish before `position` in its body alone.
+
+    `head` octets are before the body. A publish of a run costs 0.4 us, others 1.0 us.
+    """
+    whole = head + len(first.body) + 1
+    start = position - whole
+    prefix = data[start : start + head]
+    make = type(first)
+    number, sequence, properties = first.channel, first.sequence, first.properties
+    exchange, key, mandatory = first.exchange, first.routing_key, first.mandatory
+    end = len(data) - whole
+    while position <= end and data.startswith(prefix, position):
+        stop = position + whole - 1
+        if data[stop] != FRAME_END:
+            break
+        sequence += step
+        body = data[position + head : stop]
+        events.append(make(number, sequence, exchange, key, mandatory, properties, body))
+        position = stop + 1
+    return position
 
 
 def decode_acks(data: bytes, position: int, channel: Channel, tokens: list[Any]) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from adapters.amqp091.channel import Consumer as ProtocolConsumer
 from adapters.amqp091.codec import Outgoing
-from bridge.messaging.model import Delivery
+from bridge.messaging.model import Delivery, Message
 from bridge.messaging.ports import Queue
 from mappings.amqp091.errors import delivery_timed_out
 from mappings.amqp091.messages import (
@@ -79,10 +79,22 @@ class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
             outgoing = [outgoing_of(each, self, queue_name, counts=True) for each in deliveries]
             size_bytes = sum(len(each.message.body) for each in deliveries)
         else:
+            exchange = key = ""
+            raw = b""
+            last: Message | None = None
             for delivery in deliveries:
                 message = delivery.message
-                exchange, key = routing_of(message, queue_name)
-                raw = raw_properties_of(message)
+                if (
+                    last is None
+                    or message.original is not last.original
+                    or message.headers is not last.headers
+                    or message.subject != last.subject
+                    or message.topic != last.topic
+                ):
+                    exchange, key = routing_of(message, queue_name)
+                    raw = raw_properties_of(message)
+                    original = message.original
+                    last = message if original is not None and raw is original[1] else None
                 body = message.body
                 size_bytes += len(body)
                 outgoing.append(

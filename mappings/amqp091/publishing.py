@@ -81,23 +81,31 @@ class Publishing:
         now_ms = services.clock.epoch_ms()
         next_id = services.message_ids.next
         targets, namespace, user = self._targets, self._namespace, self._user
+        run: tuple[PublishReceived, Translation, Origin, str | None, str | None] | None = None
         for position in range(index, len(events)):
             event = events[position]
             if type(event) is not PublishReceived:
                 return position
-            channel = channels.get(event.channel)
-            translation: Translation | None = event.properties.translation
-            key = event.routing_key
-            target = targets.get((event.exchange, key))
             if (
-                channel is None
-                or translation is None
-                or target is None
-                or translation.particular
-                or channel.transaction is not None
+                run is None
+                or event.properties is not run[0].properties
+                or event.routing_key is not run[0].routing_key
+                or event.exchange is not run[0].exchange
+                or event.channel != run[0].channel
             ):
-                return position
-            origin, topic, subject = target
+                channel = channels.get(event.channel)
+                known: Translation | None = event.properties.translation
+                target = targets.get((event.exchange, event.routing_key))
+                if (
+                    channel is None
+                    or known is None
+                    or target is None
+                    or known.particular
+                    or channel.transaction is not None
+                ):
+                    return position
+                run = event, known, *target
+            first, translation, origin, topic, subject = run
             expiration_ms = translation.expiration_ms
             message = Message(
                 next_id(),
@@ -116,7 +124,8 @@ class Publishing:
                 None,
                 translation.original,
             )
-            publishes.append(Publish(origin, message, namespace, None if topic else key))
+            queue = None if topic else first.routing_key
+            publishes.append(Publish(origin, message, namespace, queue))
             received.append(event)
         return len(events)
 

@@ -101,6 +101,16 @@ def test_sequences_count_from_confirm_select() -> None:
     assert [event.sequence for event in happened] == [1, 0, 2]
 
 
+def test_publishes_that_differ_in_their_bodies_alone_have_their_own_sequences() -> None:
+    conversation = opened(2)
+    conversation.ask(1, "Confirm.Select", nowait=True)
+    bodies = [b"aa", b"bb", b"cc", b"longer", b"dd", b"ee"]
+    chunk = b"".join(map(message, bodies)) + message(b"ff", 2) + message(b"gg")
+    happened = conversation.raw(chunk)
+    assert [event.body for event in happened] == [*bodies, b"ff", b"gg"]
+    assert [event.sequence for event in happened] == [1, 2, 3, 4, 5, 6, 0, 7]
+
+
 def test_mandatory() -> None:
     conversation = opened()
     (event,) = conversation.raw(publish(mandatory=True) + header(0))
@@ -138,6 +148,11 @@ FAULTS = {
         message(b"x")[:-1] + b"\xcd",
         501,
         'type 3, all octets = <<"x">>: {invalid_frame_end_marker,205}',
+    ),
+    "no end of frame in a run": (
+        message(b"evil")[:-1] + b"\xcd",
+        501,
+        'type 3, all octets = <<"evil">>: {invalid_frame_end_marker,205}',
     ),
     "unknown frame type": (frame(7, 1, b"\0x"), 501, "type 7, all octets = <<0,120>>: unknown_f"),
     "longer one": (frame(7, 1, b"x" * 17), 501, f'type 7, first 16 octets = <<"{"x" * 16}">>'),
