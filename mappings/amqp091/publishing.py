@@ -208,7 +208,10 @@ class Publishing:
     # The long way
 
     def checked(self, event: PublishReceived, channel: GatewayChannel) -> Properties:
-        """The properties of a particular publish as they are to travel. Raises `AmqpError`."""
+        """The properties of a particular publish as they are to travel.
+
+        Raises `AmqpError`, and `AccessDenied` for a copy that may not be sent.
+        """
         properties = event.properties
         translation = translation_of(properties)
         if translation.problem is not None:
@@ -227,7 +230,9 @@ class Publishing:
             headers = {k: v for k, v in translation.headers.items() if k != "BCC"}
             properties = with_changes(properties, headers=headers)
         if has_copies(event):
-            copies_of(event)
+            for key in copies_of(event):
+                # Each copy is a publish with a key of its own, which may be forbidden.
+                self._target(event.exchange, key)
         return properties
 
     def add_copies(self, event: PublishReceived, message: Message, unit: UnitOfWork) -> None:

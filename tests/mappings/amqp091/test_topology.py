@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adapters.amqp091.properties import encode_properties
 from bridge.auth import Account, Accounts, Grants, NamespacePermission
 from bridge.auth.password_hashes import make_password_hash
 from tests.mappings.amqp091.broker import AmqpClient, Broker, connect, names
@@ -224,6 +225,19 @@ async def test_what_is_not_permitted_is_refused(
     await client.declare("my-q")
     error = await client.error(method, **fields)
     assert error == f"ACCESS_REFUSED - {text} refused for user 'ada'"
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+async def test_copies_need_permission(name: str) -> None:
+    client = await permitted()
+    await client.declare("my-q")
+    properties = encode_properties(headers={name: ["my-q", "other"]})
+    client.publish("my-q", b"1", properties=properties)
+    (close,) = await client.read()
+    assert close.fields["reply_text"] == (
+        "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user"
+        " 'ada'"
+    )
 
 
 async def test_publishing_needs_permission() -> None:
