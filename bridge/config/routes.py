@@ -20,10 +20,11 @@ def compile_routes(config: Config, limits: Limits) -> tuple[Rules, list[Finding]
 
 
 def _finding(mistake: RuleInvalid) -> Finding:
-    index, *_ = mistake.path
+    path = ("routes", *mistake.path)
+    _, index, key, *_ = path
+    values = (("routes", index, "filter_scope"),) if key == "filter" else ()
     # AWS's words for a filter policy say in a second line where that is in its JSON.
-    message = str(mistake).partition("\n")[0]
-    return Finding(("routes", *mistake.path), message, (("routes", index, "filter_scope"),))
+    return Finding(path, str(mistake).partition("\n")[0], values)
 
 
 def _rule(route: Route, number: int) -> Rule:

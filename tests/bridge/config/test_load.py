@@ -207,7 +207,7 @@ def test_no_mistake_hides_another_one(loaded: Load) -> None:
         "  stomp: {port: no, namespace: nowhere, tls: {certificate: no.pem}}\n"
         "  aws: {websocket: true, namespace: nowhere, bind: 0.0.0.0}\n"
         "routes:\n"
-        "  - {from: foo:bar, to: []}\n"
+        "  - {from: foo:bar, to: [], filter_scope: head}\n"
         "  - {from: sqs:a, filter: {a: {b: 1}}, set: {attributes: {n: '{nobody}'}}}\n"
         "queues:\n"
         "  - {name: a, namespace: nowhere, length_max: many, fifo: true}\n"
@@ -231,6 +231,7 @@ def test_no_mistake_hides_another_one(loaded: Load) -> None:
             "listeners.aws.namespace",
             "routes[0].to",
             "routes[0].from",
+            "routes[0].filter_scope",
             "routes[1].to",
             "routes[1].filter",
             "routes[1].set.attributes.n",
