@@ -141,10 +141,20 @@ class ConnectionGateway(ABC, Generic[Event]):
     def data_received(self, data: bytes) -> None:
         if self._finishing or self._stopping:
             return
-        self._connection.receive_data(data, self.services.clock.monotonic())
+        connection = self._connection
+        connection.receive_data(data, self.services.clock.monotonic())
         if self._waiting:
             self._backlog_bytes += len(data)
-        self._advance()
+            self._advance()
+            return
+        # As `_advance`, without the calls: small chunks cost little else.
+        events = connection.next_events()
+        if events:
+            self._handle(events)
+        if not (self.lost or self._waiting or self._finishing):
+            out = connection.data_to_send()
+            if out:
+                self.transport.write(out)
 
     def eof_received(self) -> bool | None:
         """Nothing more comes; the connection is told once all that came is done and answered.

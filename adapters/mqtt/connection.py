@@ -97,7 +97,13 @@ class MqttConnection(Sender, ABC):
         partial = self._partial
         if partial is None:
             self._last_received = now
-            self._read(data)
+            try:
+                position = self._decode(data)
+            except MqttError as error:
+                self._fail(error)
+                return
+            if position < len(data) and not self._closed:
+                self._partial = bytearray(data[position:])
             return
         partial += data
         if len(partial) < self._needed:
