@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import statistics
@@ -23,6 +24,7 @@ from typing import Final
 import boto3
 import msgspec
 
+from bridge.app import GARBAGE_THRESHOLDS
 from bridge.backends.aws import AwsBackend, AwsOptions
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import MessageIds, SystemClock
@@ -256,6 +258,7 @@ def measure(cases: list[str], runs: int, seconds: float, run: Callable[..., str]
     """Print the table. `run` runs a coroutine."""
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "AKIATEST")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "secret")
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     print("| case | msg/s | calls of SQS per message (send, receive, delete) | CPU us/msg", end="")
     print(" | confirm p50 / p99 ms | delivery p50 / p99 ms |")
     print("|---|---|---|---|---|---|", flush=True)

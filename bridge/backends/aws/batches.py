@@ -121,7 +121,7 @@ class Batcher(ABC, Generic[ItemT]):
         if self.has_full_batch():
             self._flush(everything=False)
             self._since = self._node.loop.time()
-        if self._pending:
+        if self._pending and (self._timer is None or (self._timer_is_lazy and not self._lazy)):
             self._arm()
 
     async def drain(self) -> None:

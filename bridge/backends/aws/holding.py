@@ -7,6 +7,7 @@ so a renewal costs nothing for messages that are settled quickly.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bridge.backends.aws.messages import AwsDelivery
@@ -28,14 +29,17 @@ class Holder:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, delivery: AwsDelivery) -> None:
-        """Renew a delivery that was just received, until `drop`."""
+    def hold(self, deliveries: Iterable[AwsDelivery]) -> None:
+        """Renew deliveries that were just received, until `drop`."""
         now = self._node.clock.monotonic()
-        delivery.held = True
-        delivery.received_at = now
-        delivery.renew_at = now + self._node.limits.renew_after_seconds
-        self._held[delivery.message.message_id] = delivery
-        if self._timer is None:
+        renew_at = now + self._node.limits.renew_after_seconds
+        held = self._held
+        for delivery in deliveries:
+            delivery.held = True
+            delivery.received_at = now
+            delivery.renew_at = renew_at
+            held[delivery.message.message_id] = delivery
+        if self._timer is None and held:
             self._arm(self._node.limits.renew_after_seconds)
 
     def drop(self, delivery: AwsDelivery) -> bool:

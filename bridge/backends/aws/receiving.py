@@ -285,9 +285,7 @@ class Intake:
         deliveries = source.without_copies(deliveries)
         if queue.care is not None:
             queue.care.taken(len(deliveries))
-        hold = queue.holder.hold
-        for delivery in deliveries:
-            hold(delivery)
+        queue.holder.hold(deliveries)
         deliveries = source.sort_out(deliveries)
         if deliveries:
             self._hand_out(deliveries)

@@ -79,7 +79,8 @@ class Deleter(_Settler):
     def succeeded(self, item: Settled, sent: Sent) -> None:
         if item.delivery.payload is not None:
             self._node.payloads.discard(item.delivery.payload)
-        super().succeeded(item, sent)
+        if item.unit is not None:
+            self._node.part_done(item.unit)
 
     def failed(self, item: Settled, error: AwsError) -> None:
         self._queue.finished.forget(item.delivery.message.message_id)

@@ -394,7 +394,7 @@ class AwsStore:
         )
         while pulled := await self._pull_bands(queue, request):
             for delivery in pulled[0].queue.without_copies(pulled):
-                self._holder.hold(delivery)
+                self._holder.hold([delivery])
                 return delivery
         return None
 
