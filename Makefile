@@ -36,6 +36,11 @@ dev: $(VENV)/.installed-dev  ## install what development needs as well
 test: dev system-packages node-clients  ## run the tests; options for pytest go in ARGS="..."
 	@exec $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-aws
+test-aws: dev system-packages node-clients  ## run the tests of clients and stores on the AWS backend
+	@exec $(BIN)/python -m pytest --backend aws-moto --backend aws-simulated -k aws- \
+	  tests/conformance tests/interop $(ARGS)
+
 .PHONY: check
 check: dev  ## lint, formatting, types, layers and style
 	$(BIN)/ruff check .
