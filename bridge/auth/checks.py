@@ -7,7 +7,7 @@ Each function raises `AccessDenied` whose text begins after the protocol's own w
 
 from __future__ import annotations
 
-from typing import Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias
 
 from bridge.auth.accounts import User
 from bridge.messaging.errors import AccessDenied
@@ -20,6 +20,9 @@ from bridge.messaging.subjects import (
 )
 
 Kind: TypeAlias = Literal["queue", "exchange"]
+
+_WILDCARDS: Final = {"*": "+", "#": "#"}
+"""A pattern's wildcards as MQTT's topic filters write them."""
 
 
 def require_open(user: User, namespace: str) -> None:
@@ -79,15 +82,10 @@ def require_read_subject(
 
 
 def _filter_from_pattern(pattern: str) -> str:
-    levels = [
-        "+"
-        if level == "*"
-        else "#"
-        if level == "#"
-        else slashed_from_subject(literal_from_pattern(level))
+    return "/".join(
+        _WILDCARDS.get(level) or slashed_from_subject(literal_from_pattern(level))
         for level in levels_of(pattern)
-    ]
-    return "/".join(levels)
+    )
 
 
 def _refuse(user: User, deed: str, namespace: str, kind: Kind, name: str) -> NoReturn:
