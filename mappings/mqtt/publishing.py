@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.mqtt.packets import Publish as MqttPublish
 from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.reason_codes import ReasonCode
-from bridge.messaging.errors import MessagingError
+from bridge.messaging.errors import MessagingError, StoreUnavailable
 from bridge.messaging.model import Origin, Publish, QueueName, UnitOfWork
 from bridge.routing.router import Routed
 from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, SYS_PREFIX
@@ -301,13 +301,18 @@ class Publishing:
     ) -> list[bytes]:
         gateway = self._gateway
         received, codes = chunk.received, chunk.codes
+        refused = False
         if unit.error is not None:
             gateway.fail_store(unit.error)
             return []
         for send, error in unit.failures.items():
             publish = routed.publish_of(send if kept is None else kept[send])
-            if unit.sends[send][0] not in gateway.sessions.by_queue:
-                codes[chunk.positions[publish]] = reason_code_from(error)
+            sessions = gateway.sessions.by_queue
+            if unit.sends[send][0] not in sessions or isinstance(error, StoreUnavailable):
+                code = codes[chunk.positions[publish]] = reason_code_from(error)
+                refused = refused or code >= _FAILURE
+        if refused:
+            self._forget_refused(chunk)
         gateway.flush()
         if not codes:
             gateway.connection.acknowledge(received)
@@ -315,11 +320,17 @@ class Publishing:
             gateway.connection.acknowledge(
                 received, [codes.get(index, 0) for index in range(len(received))]
             )
-            refused = [received[at].packet_id for at, code in codes.items() if code >= _FAILURE]
-            gateway.outbound.let_go(refused)
+            gateway.outbound.let_go(_refused_ids(chunk))
         else:
             return self._answer_older(received, codes)
         return gateway.connection.data_to_send()
+
+    def _forget_refused(self, chunk: Chunk) -> None:
+        """Packet ids whose messages were not stored are not known: they may come again."""
+        session = self._gateway.session
+        if chunk.stateful and session.outlives_process:
+            packet_ids = _refused_ids(chunk, qos=2)
+            self._gateway.sessions.store(*session.received(packet_ids, free=True))
 
     def _answer_older(self, received: list[MqttPublish], codes: dict[int, int]) -> list[bytes]:
         """3.x cannot refuse a publish: what was not stored ends the connection, unanswered, so
@@ -334,6 +345,13 @@ class Publishing:
         if bad:
             gateway.end(ReasonCode(codes[end]), "a publish could not be stored")
         return data
+
+
+def _refused_ids(chunk: Chunk, qos: int = 1) -> list[int]:
+    """Of what is refused and has at least that QoS."""
+    received = chunk.received
+    refused = [received[index] for index, code in chunk.codes.items() if code >= _FAILURE]
+    return [each.packet_id for each in refused if each.qos >= qos]
 
 
 def _is_plain(publish: MqttPublish) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from adapters.mqtt.events import DeliveriesCompleted, DeliveriesReceived
 from adapters.mqtt.packets import ProtocolVersion, Publish
-from bridge.messaging.model import QueueName, TopicName, UnitOfWork
+from bridge.messaging.model import Overflow, QueueName, QueueSettings, TopicName, UnitOfWork
 from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from tests.mappings.mqtt.broker import Broker
 from tests.support.mqtt_client import texts
+from tests.support.stores import delete
 
 V3, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
 
@@ -216,3 +219,35 @@ async def test_publishes_to_very_many_queues_wait_for_the_store(
     assert client.acknowledged == tokens
     assert max(sends) <= SENDS_PER_UNIT_MAX + len(names)
     assert [await broker.waiting(name.name) for name in names] == [100] * len(names)
+
+
+@pytest.mark.parametrize("version", [V3, V5])
+async def test_a_refused_publish_of_qos_2_is_taken_when_it_comes_again(
+    broker: Broker, version: ProtocolVersion
+) -> None:
+    name = QueueName("/", "full")
+    settings = QueueSettings(length_max=1, overflow=Overflow.REJECT_PUBLISH)
+    full = await broker.store.create_queue(name, settings)
+    await broker.topology.subscribe(TopicName("/", "amq.topic"), name, pattern="t")
+    options: dict[str, Any] = {"version": version, "clean": False}
+    if version is V5:
+        options["session_expiry_interval"] = 60
+    client = await broker.client("c", **options)
+    await client.publish("t", "first", qos=2)
+    client.send("t", "second", qos=2, token="second")
+    await client.until(lambda: client.closed if version is V3 else client.rejected)
+    await delete(broker.store, *await broker.store.receive(full, count=1))
+    if version is V5:
+        # Within the process, ids that were refused are not looked up.
+        await broker.crash()
+    session = client.session
+    session.last_packet_id = 1
+    again = await broker.client("c", session=session, **options)
+    if version is V3:
+        again.connection.resend([Publish("t", b"second", 2, dup=True)], [2])
+        again.flush()
+    else:
+        # The id is free, and used for something else.
+        again.send("t", "third", qos=2)
+    await again.event(DeliveriesCompleted)
+    assert await broker.waiting("full") == 1
