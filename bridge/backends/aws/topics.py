@@ -414,10 +414,12 @@ class AwsTopics:
         if self._closed:
             return
         assert self._uses is not None, "follow gave it"
-        if (version := self._uses.version) != self._applied or self._leaving:
+        if (version := self._uses.version) != self._applied:
             self._apply(self._uses)
-            self._forget(self._uses)
+            self._leaving = True
             self._applied = version
+        if self._leaving:
+            self._forget(self._uses)
         now = self._node.clock.monotonic()
         due = [each for each in self._topics.values() if each.wanted and each.check_at <= now]
         for start in range(0, len(due), CHECKED_AT_ONCE_MAX):
