@@ -4,7 +4,8 @@ CPU time per message, and the time that a message takes from one node to another
 Messages come one by one at random times (a Poisson process), so that how full calls are is the
 backend's doing, or ten by ten, as protocols hand over chunks, as fast as they are confirmed. Nodes
 are stores without protocols, in this process; the same three calls in a boto3 loop stand beside
-them.
+them. `aws-stomp-...` are two whole brokers, a client publishing at one and another one consuming at
+the other.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import Delivery, Message, QueueName, QueueSettings, UnitOfWork
 from bridge.messaging.ports import Queue, Store, Subscription
+from tests.benchmarks.load import Load, Options
+from tests.benchmarks.peers import LandbridgeOnAws
 from tests.benchmarks.sqs_stub import stub
+from tests.benchmarks.stomp import StompWire
 
 SIZE: Final = 256
 PREFETCH: Final = 500
@@ -54,6 +58,8 @@ class AwsCase(msgspec.Struct, frozen=True):
     mixed: bool = False
     delay_seconds: float = 0.0
     scatter_seconds: float = 0.0
+    brokers: bool = False
+    """Whole ones, with a client of STOMP at each."""
 
 
 AWS_CASES: Final = {
@@ -66,6 +72,10 @@ AWS_CASES: Final = {
     "aws-1000-mixed2": AwsCase(1_000, consumers=2, nodes=2, mixed=True, delay_seconds=0.01),
     "aws-1-nodes2": AwsCase(1, nodes=2, delay_seconds=0.01),
     "aws-100-nodes2": AwsCase(100, nodes=2, delay_seconds=0.01),
+    **{
+        f"aws-stomp-{rate}": AwsCase(rate, nodes=2, delay_seconds=0.01, brokers=True)
+        for rate in (1, 100, 1_000)
+    },
 }
 
 
@@ -228,6 +238,43 @@ class Snapshot(msgspec.Struct, frozen=True):
         )
 
 
+def run_brokers(url: str, case: AwsCase, seconds: float) -> str:
+    """The same line for two brokers: CPU time is that of both processes."""
+    with tempfile.TemporaryDirectory(prefix="landbridge-bench-") as directory:
+        nodes = [LandbridgeOnAws(Path(directory), name, url) for name in ("one", "other")]
+        try:
+            for node in nodes:
+                node.start()
+            spent: list[float] = []
+
+            def note() -> None:
+                spent.append(sum(node.cpu_seconds() for node in nodes))
+
+            ports = [node.ports["stomp"] for node in nodes]
+            options = Options(
+                "stomp",
+                ports[1],
+                ports[0],
+                rate=case.rate,
+                window=WINDOW,
+                backlog=WINDOW,
+                prefetch=PREFETCH,
+                duration_seconds=seconds,
+            )
+            result = Load(StompWire(options), options).run(note, note)
+        finally:
+            for node in nodes:
+                node.stop()
+    if result.lost:
+        raise SystemExit(f"{result.lost} messages were lost")
+    count = max(result.received_per_second * seconds, 1)
+    return (
+        f"{result.received_per_second:,.0f} | | {(spent[1] - spent[0]) / count * 1e6:.1f}"
+        f" | {result.confirm_p50:.1f} / {result.confirm_p99:.1f}"
+        f" | {result.delivery_p50:.1f} / {result.delivery_p99:.1f} |"
+    )
+
+
 def _quantiles(seconds: list[float]) -> str:
     if len(seconds) < 2:
         return ""
@@ -266,7 +313,11 @@ def measure(cases: list[str], runs: int, seconds: float, run: Callable[..., str]
         case = AWS_CASES[name]
         for _ in range(runs):
             with stub(case.delay_seconds, case.scatter_seconds) as url:
-                print(f"| {name} | {run(run_case(url, case, seconds))}", flush=True)
+                if case.brokers:
+                    line = run_brokers(url, case, seconds)
+                else:
+                    line = run(run_case(url, case, seconds))
+                print(f"| {name} | {line}", flush=True)
         if not case.rate:
             with stub() as url:
                 print(f"| boto3 | | 0.300 | {boto_loop(url, 2_000):.1f} | | |", flush=True)

@@ -26,6 +26,8 @@ class Options(msgspec.Struct, frozen=True):
 
     protocol: str
     port: int
+    """Subscribers connect to it, and publishers unless they have a port of their own."""
+    publish_port: int = 0
     publishers: int = 1
     subscribers: int = 1
     destinations: int = 1
@@ -299,7 +301,7 @@ class Load:
             self._subscribers.append(side)
             self._watch(side)
         for number in range(options.publishers):
-            publisher = Publisher(self, number, Link(options.port))
+            publisher = Publisher(self, number, Link(options.publish_port or options.port))
             self._publishers.append(publisher)
             self._watch(publisher)
         for number, subscriber in enumerate(self._subscribers):

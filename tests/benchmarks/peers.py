@@ -138,6 +138,25 @@ class Landbridge(Peer):
         return [str(program), "serve", "-c", str(configuration)], {}
 
 
+class LandbridgeOnAws(Landbridge):
+    """A node of this product on an endpoint for all services."""
+
+    def __init__(self, directory: Path, name: str, url: str) -> None:
+        self.name = name
+        super().__init__(directory)
+        self._url = url
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        arguments, _ = super().command()
+        configuration = self.directory / "landbridge.yaml"
+        listeners = configuration.read_text().partition("\n")[2]
+        configuration.write_text(
+            f"backend: {{kind: aws, region: us-east-1, endpoint_url: '{self._url}',"
+            f" path: {self.directory}/data}}\n{listeners}"
+        )
+        return arguments, {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
 class RabbitMQ(Peer):
     """Debian's rabbitmq-server with its STOMP and MQTT plugins."""
 
