@@ -66,7 +66,7 @@ DIFFERENCES: Final = {name: reason for reason, names in _TABLE for name in names
 
 pytestmark = [
     pytest.mark.skipif(not Mosquitto.installed(), reason="mosquitto is not installed"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(900),
 ]
 
 

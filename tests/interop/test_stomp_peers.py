@@ -30,7 +30,7 @@ pytestmark = [
         not any(peer.installed() for peer in PEERS),
         reason="neither rabbitmq-server nor activemq is installed (Debian's packages)",
     ),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(900),
 ]
 
 

@@ -12,6 +12,8 @@ import socket
 import time
 from typing import Self
 
+from tests.support.patience import patient
+
 PATIENCE_SECONDS = 5.0
 """How long an answer that has to come may take."""
 QUIET_SECONDS = 0.5
@@ -125,9 +127,10 @@ class Wire:
 
     # -- what comes
 
-    def read(self, seconds: float = PATIENCE_SECONDS) -> str:
+    def read(self, seconds: float | None = None) -> str:
         """The next packet in words, or "closed", or "" within the time."""
-        deadline = time.monotonic() + seconds
+        wait = patient(PATIENCE_SECONDS) if seconds is None else seconds
+        deadline = time.monotonic() + wait
         while (found := self._take()) is None:
             if self._closed:
                 return CLOSED
@@ -145,7 +148,7 @@ class Wire:
     def quiet(self, seconds: float = QUIET_SECONDS) -> list[str]:
         """What comes until nothing more does, or the connection is closed."""
         said: list[str] = []
-        while word := self.read(PATIENCE_SECONDS if not said else seconds):
+        while word := self.read(patient(seconds) if said else None):
             said.append(word)
             if word == CLOSED:
                 break

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import NamedTuple
 
+from tests.support.patience import patient
+
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 PATIENCE_SECONDS = 5.0
@@ -72,9 +74,11 @@ class Wire:
         )
         return self.expect("CONNECTED")
 
-    def read(self, seconds: float = PATIENCE_SECONDS) -> Received:
+    def read(self, seconds: float | None = None) -> Received:
         """The next frame; `Received("CLOSED")` and `Received("NOTHING")` where there is none."""
-        return self._aside.pop(0) if self._aside else self._read(seconds)
+        if self._aside:
+            return self._aside.pop(0)
+        return self._read(patient(PATIENCE_SECONDS) if seconds is None else seconds)
 
     def _read(self, seconds: float) -> Received:
         deadline = time.monotonic() + seconds
@@ -105,7 +109,7 @@ class Wire:
     def quiet(self) -> list[str]:
         """What comes until nothing more does, or the client is refused, in words."""
         said: list[str] = []
-        while (received := self.read(QUIET_SECONDS)).command != "NOTHING":
+        while (received := self.read(patient(QUIET_SECONDS))).command != "NOTHING":
             said.append(str(received))
             if said[-1] == REFUSED:
                 break
