@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bridge.backends.aws.wire import Received
 
 RETRY_SECONDS = 30
-"""How long a message stays hidden whose payload could not be read."""
+"""How long a message stays hidden whose payload could not be read, or that cannot be moved."""
 
 
 async def deliveries_from(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.backends.aws.batches import BATCH_MAX
-from bridge.backends.aws.claims import deliveries_from
+from bridge.backends.aws.claims import RETRY_SECONDS, deliveries_from
 from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.duties import Duties
 from bridge.backends.aws.errors import AwsError, messaging_error_from
@@ -329,8 +329,21 @@ class AwsStore:
         if self._dead_letterer is None:
             unit.deletes += deliveries
         else:
-            unit = self._dead_letterer(queue, deliveries, reason)
+            try:
+                unit = self._dead_letterer(queue, deliveries, reason)
+            except Exception as error:  # noqa: BLE001 - reported; the queue's others go on
+                self._node.report(f"{len(deliveries)} messages were not dead-lettered", error)
+                self._put_off(deliveries)
+                return
         self.submit(unit)
+
+    def _put_off(self, deliveries: Iterable[Delivery]) -> None:
+        """Let messages come again after a while, from SQS."""
+        for delivery in deliveries:
+            if isinstance(delivery, AwsDelivery):
+                delivery.queue.hide(delivery, RETRY_SECONDS)
+            elif isinstance(delivery, Refused):
+                delivery.settle(False)
 
     def _dead_letter_local(
         self, queue: Queue, deliveries: Iterable[Delivery], reason: DeadLetterReason

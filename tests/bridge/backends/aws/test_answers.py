@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.backends.aws import AwsBackend
+from bridge.backends.aws.claims import RETRY_SECONDS
 from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StoreUnavailable
 from bridge.messaging.model import StateChange, UnitOfWork
@@ -152,6 +153,34 @@ async def test_a_message_that_cannot_be_read_keeps_no_other_back(
     assert collector.bodies == ["a", "b", "c"]
     assert left == [b"bad"]
     assert reported == ["ValueError"]
+
+
+async def test_dead_letters_that_fail_keep_no_other_back(
+    opened: Opened, reported: list[str]
+) -> None:
+    answers = [received("old", "a")]
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action != "ReceiveMessage" or not answers:
+            return quiet(action, request)
+        given = answers.pop(0)
+        assert given is not None
+        given[1]["Messages"][0]["Attributes"]["SentTimestamp"] = "yesterday"
+        return given
+
+    def clumsy(*_: object) -> UnitOfWork:
+        raise ZeroDivisionError
+
+    backend, stub = await opened(answer)
+    backend.store.use_dead_letterer(clumsy)
+    collector = await consume(backend.store, await sqs_queue(backend), credit=10)
+    await collector.expect(1)
+    assert collector.bodies == ["a"]
+    assert reported == ["ValueError", "ZeroDivisionError"]
+    await until(lambda: stub.requests("ChangeMessageVisibilityBatch"))
+    (request,) = stub.requests("ChangeMessageVisibilityBatch")
+    (entry,) = request["Entries"]
+    assert (entry["ReceiptHandle"], entry["VisibilityTimeout"]) == ("handle-old", RETRY_SECONDS)
 
 
 async def test_a_second_copy_in_one_answer_is_left_out(opened: Opened) -> None:
