@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -104,9 +105,17 @@ class Batcher(ABC, Generic[ItemT]):
     def has_full_batch(self) -> bool:
         return len(self._pending) >= BATCH_MAX
 
-    async def call(self, body: bytes, deadline: float) -> BatchReply:
+    async def call(
+        self, body: bytes, deadline: float, again: Callable[[], bytes] | None = None
+    ) -> BatchReply:
         """Send the request. Raises `AwsError`, and `MsgspecError` for what is no answer."""
-        return decode_batch_reply(await self._node.sqs.call(self.action, body, deadline=deadline))
+        return decode_batch_reply(
+            await self._node.sqs.call(self.action, body, deadline=deadline, again=again)
+        )
+
+    def again(self, batch: list[ItemT]) -> Callable[[], bytes] | None:
+        """What makes the request for a batch that may have been taken already; None: the same."""
+        return None
 
     # -- in
 
@@ -250,7 +259,7 @@ class Batcher(ABC, Generic[ItemT]):
         """
         left = dict(zip(IDS, batch, strict=False))
         try:
-            reply = await self.call(self.encode(batch), deadline)
+            reply = await self.call(self.encode(batch), deadline, self.again(batch))
             self._node.sqs.carried(self.action, len(reply.successful))
             for sent in reply.successful:
                 if (item := left.get(sent.id)) is not None:

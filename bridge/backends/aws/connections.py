@@ -33,6 +33,10 @@ class HttpFailure(Exception):
     """No answer: refused, lost, or too late."""
 
 
+class Unreachable(HttpFailure):
+    """No connection, so the request was not sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a service is, and the proxy on the way there; `path` is `/` unless an endpoint URL says
@@ -205,12 +209,12 @@ class Pool:
                     lambda: _Connection(self._loop), endpoint.host, endpoint.port, ssl=self._tls
                 )
         except TimeoutError:
-            raise HttpFailure(
+            raise Unreachable(
                 f"{endpoint.authority} does not accept connections: no answer within"
                 f" {self._limits.connect_seconds_max:g} s"
             ) from None
         except OSError as error:
-            raise HttpFailure(f"{endpoint.authority} cannot be reached: {error}") from None
+            raise Unreachable(f"{endpoint.authority} cannot be reached: {error}") from None
         return connection
 
     async def _connect_through(self, proxy: Proxy) -> _Connection:

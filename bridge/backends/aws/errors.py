@@ -87,16 +87,25 @@ _TOO_LONG: Final = ("must be shorter than", "Message too long")
 class AwsError(Exception):
     """A call that was answered with an error, or not at all (`status` 0)."""
 
-    def __init__(self, action: str, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, action: str, status: int, code: str, message: str, *, sent: bool = True
+    ) -> None:
+        """`sent`: the request may have reached the service."""
         super().__init__(f"{action}: {code}: {message}" if code else f"{action}: {message}")
         self.action = action
         self.status = status
+        self.sent = sent
         self.code = code
         self.message = message
 
     @property
     def throttled(self) -> bool:
         return self.code in THROTTLING or self.status == 429
+
+    @property
+    def perhaps_done(self) -> bool:
+        """Whether what was asked for may have been done all the same."""
+        return self.sent and (self.status == 0 or self.status >= 500)
 
     @property
     def retryable(self) -> bool:

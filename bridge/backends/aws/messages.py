@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bridge.backends.aws.wire import Received, SendEntry, WireAttribute
 from bridge.messaging.attributes import Attribute, message_size
 from bridge.messaging.envelope import (
+    AGAIN_ATTRIBUTE,
     ORIGIN_ATTRIBUTE,
     attributes_from_message,
     message_from_attributes,
@@ -42,10 +43,20 @@ class AwsDelivery(Delivery):
 
     `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
     `received_at` is monotonic. `payload`: where its body was found, if not in SQS. `from_sns`: a
-    node of Landbridge published it there.
+    node of Landbridge published it there. `again`: it was sent once more, since no answer had come,
+    and may be there twice.
     """
 
-    __slots__ = ("from_sns", "handle", "held", "payload", "received_at", "receiver", "renew_at")
+    __slots__ = (
+        "again",
+        "from_sns",
+        "handle",
+        "held",
+        "payload",
+        "received_at",
+        "receiver",
+        "renew_at",
+    )
 
     queue: AwsQueue
 
@@ -58,6 +69,11 @@ class AwsDelivery(Delivery):
         self.receiver: Receiver | None = None
         self.payload: Pointer | None = None
         self.from_sns = False
+        self.again = False
+
+    @property
+    def redelivered(self) -> bool:
+        return self.again or self.receive_count > 1
 
 
 def entry_from_message(
@@ -118,6 +134,7 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     """The delivery of one message of a ReceiveMessage answer."""
     attributes = received.message_attributes
     from_sns = attributes.pop(ORIGIN_ATTRIBUTE, None) is not None
+    again = attributes.pop(AGAIN_ATTRIBUTE, None) is not None
     system = received.attributes
     message = message_from_attributes(
         received.body,
@@ -138,6 +155,7 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
         message.dead_letter_source = queue.name_of_arn(source)
     delivery = AwsDelivery(queue, message, received.receipt_handle)
     delivery.from_sns = from_sns
+    delivery.again = again
     looks = queue.looks.count_of(received.message_id)
     delivery.receive_count = max(1, int(system.approximate_receive_count) - looks)
     first = system.approximate_first_receive_timestamp

@@ -73,8 +73,10 @@ class Publisher(Sender):
             fields += _fields_of(f"PublishBatchRequestEntries.member.{number + 1}", item.entry)
         return forms.form(self.action, fields)
 
-    async def call(self, body: bytes, deadline: float) -> BatchReply:
-        answer = await self._node.sns.call(self.action, body, deadline=deadline)
+    async def call(
+        self, body: bytes, deadline: float, again: Callable[[], bytes] | None = None
+    ) -> BatchReply:
+        answer = await self._node.sns.call(self.action, body, deadline=deadline, again=again)
         try:
             return _reply(forms.parse(answer))
         except (ValueError, KeyError) as error:

@@ -8,6 +8,8 @@ deduplication id stays with a message through all tries.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +19,7 @@ from bridge.backends.aws.messages import ATTRIBUTES_MAX, entry_from_message
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.payloads import body_from_pointer
 from bridge.backends.aws.wire import SendBatch, SendEntry, Sent, WireAttribute, encode
+from bridge.messaging.envelope import AGAIN_ATTRIBUTE
 from bridge.messaging.errors import MessageTooLong, MessagingError, StoreUnavailable
 from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import Accepted
@@ -28,18 +31,30 @@ if TYPE_CHECKING:
 SIZE_MAX = ServiceLimits().message_size_max
 POINTER_BYTES_MAX = 2_048
 """A pointer into S3 with the attribute that goes with it; keys have at most 1,024 bytes."""
+MARK_SIZE_MAX = 512
+"""What the mark of a message that is sent again adds, with the room that is made for it."""
+
+_MARK = WireAttribute("String", "1")
 
 
 class Outgoing:
     """One send on its way: the `index`th of `unit`."""
 
-    __slots__ = ("deadline", "entry", "index", "ready", "size", "unit")
+    __slots__ = ("deadline", "entry", "index", "message", "ready", "size", "unit")
 
     def __init__(
-        self, unit: UnitOfWork, index: int, entry: SendEntry, size: int, deadline: float
+        self,
+        unit: UnitOfWork,
+        index: int,
+        message: Message,
+        entry: SendEntry,
+        size: int,
+        deadline: float,
     ) -> None:
         self.unit = unit
         self.index = index
+        self.message = message
+        """What the entry carries; a parcel for another node is not the unit's own."""
         self.entry = entry
         self.size = size
         self.deadline = deadline
@@ -95,14 +110,14 @@ class Sender(Batcher[Outgoing]):
             return
         unit.remaining += 1
         self._size += size
-        self.add(Outgoing(unit, index, entry, size, deadline))
+        self.add(Outgoing(unit, index, message, entry, size, deadline))
 
     # -- payloads over the limit
 
     def _offload(self, unit: UnitOfWork, index: int, message: Message, deadline: float) -> None:
         """Put the body of a message into S3, then send what points to it."""
-        # One attribute is taken by the body's size.
-        entry, size = self.entry_from(message, self.attributes_max - 1)
+        # One attribute is taken by the body's size, another one by the mark of a second try.
+        entry, size = self.entry_from(message, self.attributes_max - 2)
         text = entry.message_body
         length = len(text.encode("utf-8", "surrogatepass"))
         rest = size - length + POINTER_BYTES_MAX
@@ -116,7 +131,7 @@ class Sender(Batcher[Outgoing]):
             **entry.message_attributes,
             name: WireAttribute("Number", str(length)),
         }
-        item = Outgoing(unit, index, entry, rest, deadline)
+        item = Outgoing(unit, index, message, entry, rest, deadline)
         item.ready = False
         unit.remaining += 1
         self._preparing += 1
@@ -239,3 +254,25 @@ class QueueSender(Sender):
             entry.id = IDS[number]
             entries.append(entry)
         return encode(SendBatch(self._queue.url, entries))
+
+    def again(self, batch: list[Outgoing]) -> Callable[[], bytes] | None:
+        # In a first-in-first-out queue the deduplication id sees to it.
+        return None if self._to.fifo else partial(self._encode_again, batch)
+
+    def _encode_again(self, batch: list[Outgoing]) -> bytes:
+        """SQS may have the batch, so what it is sent now says that it may be a second copy.
+
+        Not where the batch is so full that the mark would be too much.
+        """
+        if sum(item.size for item in batch) + len(batch) * MARK_SIZE_MAX <= self.size_max:
+            for item in batch:
+                self._mark(item)
+        return self.encode(batch)
+
+    def _mark(self, item: Outgoing) -> None:
+        entry = item.entry
+        if len(entry.message_attributes) >= ATTRIBUTES_MAX:
+            # One that may be packed makes room.
+            smaller, _ = self.entry_from(item.message, ATTRIBUTES_MAX - 1)
+            entry.message_attributes = smaller.message_attributes
+        entry.message_attributes = {**entry.message_attributes, AGAIN_ATTRIBUTE: _MARK}

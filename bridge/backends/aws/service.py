@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from bridge.backends.aws.connections import Endpoint, HttpFailure, Pool
+from bridge.backends.aws.connections import Endpoint, HttpFailure, Pool, Unreachable
 from bridge.backends.aws.counters import CallCounters
 from bridge.backends.aws.credentials import Credentials
 from bridge.backends.aws.errors import (
@@ -99,10 +99,17 @@ class Service:
         """Count entries of a batch that are done."""
         self._counters.carried(action, entries)
 
-    async def call(self, action: str, body: bytes, *, deadline: float) -> bytes:
+    async def call(
+        self,
+        action: str,
+        body: bytes,
+        *,
+        deadline: float,
+        again: Callable[[], bytes] | None = None,
+    ) -> bytes:
         """Call until it succeeds, is refused for good, or `deadline` (monotonic) has come.
 
-        Raises `AwsError`.
+        `again` makes the request for tries after one that may have succeeded. Raises `AwsError`.
         """
         backoff: Backoff | None = None
         while True:
@@ -115,6 +122,8 @@ class Service:
                 pause = backoff.next_seconds()
                 if self._clock.monotonic() + pause >= deadline:
                     raise
+                if again is not None and error.perhaps_done:
+                    body, again = again(), None
             await asyncio.sleep(pause)
 
     async def poll(
@@ -158,7 +167,8 @@ class Service:
             self._failing += 1
             self._counters.called(self.name, action, len(body), 0, fifo=FIFO in body[:MARK_BYTES])
             self._counters.failed(self.name, action)
-            raise AwsError(action, 0, "", str(failure)) from None
+            sent = not isinstance(failure, Unreachable)
+            raise AwsError(action, 0, "", str(failure), sent=sent) from None
         self._counters.called(
             self.name, action, len(body), len(reply.body), fifo=FIFO in body[:MARK_BYTES]
         )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.backends.aws import AwsBackend
+from bridge.messaging.envelope import AGAIN_ATTRIBUTE, PROPERTIES_ATTRIBUTE
 from bridge.messaging.errors import (
     InvalidParameter,
     MessageTooLong,
@@ -15,7 +16,7 @@ from bridge.messaging.errors import (
     StoreUnavailable,
 )
 from bridge.messaging.model import StateChange, UnitOfWork
-from tests.bridge.backends.aws.conftest import Opened, quiet
+from tests.bridge.backends.aws.conftest import Opened, quiet, received
 from tests.support.aws_stub import Answer, AwsStub, aws_error
 from tests.support.stores import commit, make_queue, message, send
 
@@ -107,6 +108,48 @@ async def test_an_answer_that_never_comes_is_asked_for_again(opened: Opened) -> 
     queue = await make_queue(backend.store)
     assert not (await send(backend.store, queue, message("x"))).failures
     assert len(stub.requests("SendMessageBatch")) == 2
+
+
+@pytest.mark.parametrize("headers", [0, 10])
+async def test_what_may_be_there_already_says_so_when_it_is_sent_again(
+    opened: Opened, headers: int
+) -> None:
+    answers: list[Answer] = [None, aws_error("RequestThrottled")]
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action == "SendMessageBatch" and answers:
+            return answers.pop()
+        return quiet(action, request)
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store)
+    named = {f"h{number}": "x" for number in range(headers)}
+    await send(backend.store, queue, message("x", headers=named))
+    refused, lost, again = (
+        request["Entries"][0].get("MessageAttributes", {})
+        for request in stub.requests("SendMessageBatch")
+    )
+    assert refused == lost
+    assert len(lost) == headers
+    assert again[AGAIN_ATTRIBUTE] == {"DataType": "String", "StringValue": "1"}
+    assert len(again) == max(1, headers)
+    assert (PROPERTIES_ATTRIBUTE in again) is (headers == 10)
+
+
+async def test_a_second_copy_is_delivered_as_redelivered(opened: Opened) -> None:
+    def answer(action: str, request: dict[str, Any]) -> Any:
+        if action == "ReceiveMessage":
+            reply: Any = received("x", "y")
+            mark = {"DataType": "String", "StringValue": "1"}
+            reply[1]["Messages"][1]["MessageAttributes"] = {AGAIN_ATTRIBUTE: mark}
+            return reply
+        return quiet(action, request)
+
+    backend, _ = await opened(answer)
+    queue = await make_queue(backend.store)
+    first, second = await backend.store.receive(queue, count=2, wait_seconds=20)
+    assert (first.redelivered, second.redelivered) == (False, True)
+    assert second.message.headers == {}
 
 
 async def test_nothing_is_confirmed_that_was_not_taken_before_the_deadline(opened: Opened) -> None:
