@@ -93,8 +93,9 @@ def publish_from_source(
     """The publish that `mqtt:plant/7/meter` stands for. Raises `InvalidAddress`."""
     protocol, address = split_protocol(source)
     require_one_topic(protocol, address)
-    if protocol == "stomp" and "/" not in address:
-        address = f"/queue/{address}"
+    if "/" not in address:
+        # As gateways write them: STOMP's short form of a queue, AMQP's empty routing key.
+        address = {"stomp": f"/queue/{address}", "amqp": f"{address}/"}.get(protocol, address)
     to = destination(protocol, address, namespace)
     message = Message(message_id="", body=body, sent_at=0, headers=dict(attributes or {}))
     if to.topic is not None:

@@ -71,6 +71,7 @@ async def test_attributes_decide_filters_and_templates() -> None:
         ("stomp:/queue/new", "queue new (to be created)"),
         ("stomp:new", "queue new (to be created)"),
         ("amqp:/new", "queue new: the queue does not exist"),
+        ("amqp:amq.topic", "topic amq.topic, subject %e -> nothing is subscribed"),
         ("amqp:none/k", "topic none, subject k: the topic does not exist"),
         ("sns:meters", "topic meters, subject meters -> nothing is subscribed"),
     ],
