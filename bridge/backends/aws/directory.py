@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from bridge.messaging.ports import Queue
 
 KIND_QUEUE = "queue"
+MADE_TAG: Final = "landbridge-made"
+"""On queues in SQS that a node made: one without an entry in the state is not finished."""
 
 _log = logging.getLogger("landbridge.aws")
 
@@ -172,6 +174,7 @@ class Directory:
             name = QueueName(record.namespace, record.name)
         attributes = await self.control.attributes(url)
         tags = await self.control.tags(url)
+        made = tags.pop(MADE_TAG, None) is not None
         if name is None:
             original = original_from_tags(tags)
             name = self.name_of_sqs_name(sqs) if original is None else QueueName(*original)
@@ -180,6 +183,7 @@ class Directory:
         if redrive is not None:
             redrive_name = self.name_of_sqs_name(redrive.rpartition(":")[2]).name
         queue = self._put(name, settings_from_attributes(attributes, tags, redrive_name), sqs, url)
+        queue.unfinished = made and record is None
         queue.arn = attributes.get("QueueArn")
         # moto's have fractions.
         queue.created_at = int(float(attributes.get("CreatedTimestamp", 0))) * 1000
@@ -191,6 +195,7 @@ class Directory:
         name = QueueName(record.namespace, record.name)
         queue = self._put(name, record.settings, sqs, url)
         self._add_bands(queue, record.bands)
+        queue.unfinished = False
         queue.settings = record.settings
         queue.created_at, queue.modified_at = record.created_at, record.modified_at
         return queue
@@ -272,7 +277,9 @@ class Directory:
             url = await self.control.url_of(each)
             if url is not None:
                 queue = await self._adopt(each, url, name)
-                if self._state.get(KIND_QUEUE, each) is None:
+                if queue.unfinished:
+                    await self._finish(queue, settings)
+                elif self._state.get(KIND_QUEUE, each) is None:
                     await self._save(queue, taken=True)
                 return queue
         if not self._options.create:
@@ -281,7 +288,7 @@ class Directory:
             )
         recorded = self._state.get(KIND_QUEUE, sqs)
         arn = await self._redrive_arn(name, settings)
-        tags = dict(settings.tags)
+        tags = {**settings.tags, MADE_TAG: "1"}
         if sqs != self._options.prefix + name.name or name.namespace != DEFAULT_NAMESPACE:
             tags.update(tags_of_original(name))
         try:
@@ -297,13 +304,46 @@ class Directory:
         for band in self._band_names(name, bands):
             await self.control.create(band, attributes, tags)
         queue = self._put(name, settings, sqs, url)
+        queue.unfinished = True
         self._add_bands(queue, bands)
         if queue.care is not None:
             queue.care.made()
         if self._state.get(KIND_QUEUE, sqs) == recorded:
             queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
             await self._save(queue)
+        queue.unfinished = False
         return queue
+
+    async def _finish(self, queue: AwsQueue, settings: QueueSettings) -> None:
+        """Give a queue its settings whose maker could not tell of them, unless that is done."""
+        if not self._options.create:
+            await self._save(queue, taken=True)
+            queue.unfinished = False
+            return
+        # What is consumed already cannot be divided any more.
+        bands = 1
+        if not queue.consumer_count:
+            bands = self._bands_of(queue.name, settings, queue.sqs_name, fifo=queue.fifo)
+        arn = await self._redrive_arn(queue.name, settings)
+        attributes = attributes_from_settings(settings, arn, fifo=queue.fifo)
+        for band in self._band_names(queue.name, bands):
+            await self.control.create(band, attributes, {MADE_TAG: "1"})
+        if self._state.get(KIND_QUEUE, queue.sqs_name) is not None:
+            return
+        self._add_bands(queue, bands)
+        former, queue.settings = queue.settings, settings
+        queue.created_at = queue.modified_at = self._node.clock.epoch_ms()
+        try:
+            await self._commit([self._change(queue)], agreed=True)
+        except StateConflict:
+            # Another node has told, and everybody goes by that.
+            return
+        except BaseException:
+            queue.settings = former
+            raise
+        queue.unfinished = False
+        wanted = attributes_from_settings(settings, arn, fifo=queue.fifo, changing=True)
+        await self.control.set_attributes(queue.url, wanted)
 
     async def change(self, queue: AwsQueue, settings: QueueSettings) -> None:
         arn = await self._redrive_arn(queue.name, settings)
@@ -321,6 +361,7 @@ class Directory:
         queue.settings = settings
         queue.modified_at = self._node.clock.epoch_ms()
         await self._commit([self._change(queue)])
+        queue.unfinished = False
 
     async def delete(self, queue: AwsQueue) -> int:
         """Delete a queue; returns how many messages were visible, about."""

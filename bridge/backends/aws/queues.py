@@ -68,6 +68,8 @@ class AwsQueue:
         self.created_at = 0
         self.modified_at = 0
         self.deleted = False
+        self.unfinished = False
+        """Whether a node made it and had no time to tell with which settings."""
         self.counted: tuple[float, QueueCounts] | None = None
         """The latest counts with their time; forgotten with everything that this node does."""
         self.holder = holder

@@ -519,8 +519,11 @@ class AwsStore:
     ) -> Queue:
         existing = self.queue(name)
         if existing is not None:
-            if isinstance(existing, AwsQueue) and existing.care is not None:
-                existing.care.used()
+            if isinstance(existing, AwsQueue):
+                if existing.unfinished:
+                    return await self.directory.create(name, settings)
+                if existing.care is not None:
+                    existing.care.used()
             return existing
         if transient:
             queue = await self._local.create_queue(name, settings, transient=True)
