@@ -51,9 +51,9 @@ class Rate:
 
     def seconds_for(self, count: float, now: float) -> float:
         """How long so many take to come; infinite if none have."""
-        if not self._count:
-            return inf
         kept = exp((self._at - now) / MEMORY_SECONDS)
+        if not self._count * kept:
+            return inf
         seconds = self._seconds * kept + MEMORY_SECONDS * (1.0 - kept)
         return count * seconds / (self._count * kept)
 
@@ -83,8 +83,10 @@ class PollPace:
 
     def left(self, now: float) -> None:
         """A poll was opened."""
-        if self._full < BEHIND_POLLS:
-            self.at = now + self._rate.seconds_for(TEN * FILLING, now)
+        fill = self._rate.seconds_for(TEN * FILLING, now)
+        # After a silence the pace of before says nothing.
+        if self._full < BEHIND_POLLS and fill <= self._limits.fill_seconds_max:
+            self.at = now + fill
 
     def came(self, count: int, asked: int, seconds: float, now: float) -> None:
         """A poll for `asked` messages has brought `count`, after so many seconds."""

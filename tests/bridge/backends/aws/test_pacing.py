@@ -21,7 +21,7 @@ import pytest
 from bridge.backends.aws import AwsLimits
 from bridge.backends.aws.batches import Batcher
 from bridge.backends.aws.errors import AwsError
-from bridge.backends.aws.pacing import BACKLOG_POLLS, BEHIND_POLLS, PollPace, Rate
+from bridge.backends.aws.pacing import BACKLOG_POLLS, BEHIND_POLLS, TEN, PollPace, Rate
 from bridge.backends.aws.tasks import Tasks
 from bridge.backends.aws.wire import BatchReply, Sent
 
@@ -423,3 +423,17 @@ def test_what_comes_after_the_end_is_refused() -> None:
         assert (batches.sizes, batches.refused) == ([], 1)
 
     in_no_time(act)
+
+
+def test_a_poll_after_a_silence_does_not_put_off_the_next() -> None:
+    pace, now = PollPace(LIMITS), 100.0
+    for brought in [TEN] * BEHIND_POLLS + [TEN - 1] * 2:
+        pace.left(now)
+        pace.came(brought, TEN, 0.002, now + 0.004)
+        now += 0.005
+    for silence in (1.0, 10.0, 1_000.0):
+        now += silence
+        pace.left(now)
+        assert pace.at <= now + MOST
+        pace.came(TEN, TEN, 0.002, now + 0.01)
+        assert pace.at <= now + MOST
