@@ -64,6 +64,8 @@ def complete_listeners(
         if spoken not in protocols:
             where = path if listener.protocol is None else (*path, "protocol")
             message = refusal_of_protocol(spoken, list(protocols))
+            if listener.protocol is None:
+                message += " (a listener with a name of its own needs a protocol)"
             findings.append(Finding(where, message, ((*path, "protocol"),)))
             continue
         protocol = protocols[spoken]

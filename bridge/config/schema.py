@@ -32,12 +32,9 @@ NOT_SPOKEN: Final = {
     "amqp10": "amqp 1.0 is not spoken yet",
     "amqp1": "amqp 1.0 is not spoken yet",
     "amqp1.0": "amqp 1.0 is not spoken yet",
-    "mqtt": "mqtt is not spoken yet",
-    "amqp": "amqp is not spoken yet",
-    "amqp091": "amqp is not spoken yet",
     "kafka": "kafka is not spoken",
 }
-"""Protocols that are refused by name, unless the table of protocols has them."""
+"""Protocols that are refused by name."""
 
 
 class Tls(Section):
@@ -435,8 +432,8 @@ class Config(Section):
     listeners: dict[Name, Listener | None] | None = Field(
         None,
         description="Addresses to answer on, by a free name. Giving this replaces the defaults: one"
-        " listener on loopback for each protocol at its usual port, the AWS API and metrics."
-        " A listener that is `null` is left out.",
+        " listener on loopback for each protocol at its usual port, the AWS API, the management API"
+        " and metrics. A listener that is `null` is left out.",
     )
     routes: list[Route] = Field(
         [], description="Where messages go that should not go where their address says."

@@ -177,6 +177,11 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "f.yaml:1: listeners.b.port: 0.0.0.0:61613 is taken by listener 'stomp' already",
         ),
         ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
+        (
+            "listeners: {stomps: {port: 1}}",
+            "f.yaml:1: listeners.stomps: 'stomps' is no protocol; did you mean 'stomp'? (a listener"
+            " with a name of its own needs a protocol)",
+        ),
         ("listeners: {stomp: {namespace: x}}", "f.yaml:1: listeners.stomp.namespace: "),
         (r'backend: {path: "a\0b"}', "f.yaml:1: backend.path: must not contain a null character"),
         ("listeners: {stomp: {}, b: {protocol: stomp}}", "f.yaml:1: listeners.b.port: "),
