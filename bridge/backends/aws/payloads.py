@@ -127,12 +127,14 @@ class Payloads:
             return
 
     async def _call(self, action: str, method: str, pointer: Pointer, **arguments: Any) -> Any:
-        async with self._making:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._make_client)
-        self._counters.called("s3", action, 0, 0)
         try:
+            async with self._making:
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._make_client)
+            self._counters.called("s3", action, 0, 0)
             return await asyncio.to_thread(self._blocking, method, pointer, arguments)
+        except PayloadMissing:
+            raise
         except botocore.exceptions.ClientError as error:
             self._counters.failed("s3", action)
             code = str(error.response.get("Error", {}).get("Code", ""))
@@ -142,7 +144,7 @@ class Payloads:
             if code == "AccessDenied":
                 raise AccessDenied(text) from None
             raise StoreUnavailable(text) from None
-        except (botocore.exceptions.BotoCoreError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - also those of what botocore reads with
             self._counters.failed("s3", action)
             raise StoreUnavailable(f"{action} of s3://{pointer.bucket}: {error}") from None
 

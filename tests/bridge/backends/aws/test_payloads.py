@@ -252,3 +252,19 @@ async def test_a_payload_that_is_none_is_dead_lettered(
     await until(lambda: dead)
     assert collector.bodies == ["y" * 3_000]
     assert dead == [pointer.encode()]
+
+
+async def test_where_s3_cannot_be_used_messages_wait(opened: Any, cloud: Any) -> None:
+    backend = await opened(payload_bytes_max=1_024)
+    payloads = backend._node.payloads
+
+    def none() -> Any:
+        raise ValueError("no model of S3")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(payloads, "_make_client", none)
+        queue = await make_queue(backend.store)
+        unit = await send(backend.store, queue, message("x" * 2_000))
+        assert isinstance(unit.failures[0], StoreUnavailable)
+        assert "no model of S3" in str(unit.failures[0])
+    assert not (await send(backend.store, queue, message("x" * 2_000))).failures
