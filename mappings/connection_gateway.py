@@ -111,7 +111,13 @@ class ConnectionGateway(ABC, Generic[Event]):
     def handle_events(self, events: list[Event]) -> None:
         """Handle events in order; where one has to wait, give the rest to `wait_for` and return.
 
-        Once `finishing`, what is left over is to be ignored.
+        Once `finishing`, what is left over is for `discard`.
+        """
+
+    @abstractmethod
+    def discard(self, events: Sequence[Event]) -> None:
+        """Events that came and will not be handled, as the connection ends: nobody but they may
+        hold what the client has settled. Its deliveries have been stopped.
         """
 
     @abstractmethod
@@ -170,7 +176,6 @@ class ConnectionGateway(ABC, Generic[Event]):
             return
         self.lost = self._finishing = True
         self.services.connections.discard(self)
-        self._backlog.clear()
         if self.greeted:
             self.services.log.disconnected(
                 self.protocol,
@@ -180,6 +185,7 @@ class ConnectionGateway(ABC, Generic[Event]):
                 reason=self._reason or reason,
             )
         self.stop_deliveries()
+        self._discard_backlog()
         self._note_all_answered()
         self._note_room()
         if not self._waiting:
@@ -320,7 +326,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         """
         self._finishing = True
         self._reason = self._reason or reason
-        self._backlog.clear()
+        self._discard_backlog()
         self._close_when_answered()
 
     def flow_changed(self) -> None:
@@ -336,7 +342,14 @@ class ConnectionGateway(ABC, Generic[Event]):
                 self._check_flow()
             elif not self._finishing:
                 self._handle(events)
+            else:
+                self.discard(events)
         self._flush()
+
+    def _discard_backlog(self) -> None:
+        events, self._backlog = self._backlog, []
+        if events:
+            self.discard(events)
 
     def _handle(self, events: list[Event]) -> None:
         try:

@@ -335,7 +335,9 @@ class ServerConnection(ChannelAnswers):
         """
         number = channel.number
         match method.name:
-            case "Channel.Open" if channel.state is ChannelState.CLOSE_RECEIVED:
+            case "Channel.Open" if channel.state is ChannelState.CLOSE_RECEIVED or (
+                channel.state is ChannelState.REFUSED and channel.client_closes
+            ):
                 raise second_open(method)
             case "Channel.Close" if channel.state is ChannelState.CLOSING:
                 channel.client_closes = True

@@ -13,7 +13,13 @@ from typing import ClassVar, Final
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError, HardError, ReplyCode, not_allowed
-from adapters.amqp091.events import AcksReceived, Event, PublishReceived
+from adapters.amqp091.events import (
+    AcksReceived,
+    Event,
+    NacksReceived,
+    PublishReceived,
+    RecoverRequested,
+)
 from adapters.amqp091.limits import ConnectionLimits
 from adapters.amqp091.methods import NUMBER_OF
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
@@ -126,6 +132,7 @@ class AmqpGateway(ConnectionGateway[Event]):
                 self.wait_for(barrier, events[index:])
                 return
             if self.finishing:
+                self.discard(events[index:])
                 return
         barrier = collected.submit()
         if barrier is not None:
@@ -348,6 +355,17 @@ class AmqpGateway(ConnectionGateway[Event]):
             ),
             self.services.clock.monotonic(),
         )
+
+    def discard(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, AcksReceived | NacksReceived):
+                channel = self.connection.channels.get(event.channel)
+                if channel is not None and channel.transactional:
+                    # The adapter holds them until tx.commit.
+                    continue
+                self.release([delivery for delivery, _ in event.tokens])
+            elif isinstance(event, RecoverRequested):
+                self.release([delivery for delivery, _ in event.tokens])
 
     def refuse_all(self, error: Exception) -> None:
         self.connection.refuse(

@@ -38,6 +38,8 @@ class Requests:
         gateway = self._gateway
         channel = gateway.channels.get(event.channel)
         if channel is None:
+            # Closed for a mistake that came before.
+            gateway.discard([event])
             return None
         operation = _OPERATIONS.get(type(event))
         if operation is not None:

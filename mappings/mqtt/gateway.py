@@ -120,6 +120,7 @@ class MqttGateway(ConnectionGateway[Event]):
                     barrier = publishing.submit()
                     if barrier is not None:
                         self.services.spawn(barrier)
+                    self.discard(events[index + 1 :])
                     return
                 continue
             if type(event) is DeliveriesAcknowledged:
@@ -134,6 +135,7 @@ class MqttGateway(ConnectionGateway[Event]):
                 self.wait_for(barrier, events[index + 1 :])
                 return
             if self.finishing:
+                self.discard(events[index + 1 :])
                 return
         barrier = publishing.submit()
         if barrier is not None:
@@ -301,6 +303,17 @@ class MqttGateway(ConnectionGateway[Event]):
     def say_goodbye(self, reason: StopReason) -> None:
         code, text = _GOODBYES[reason]
         self.connection.disconnect(code, reason_string=text)
+
+    def discard(self, events: Sequence[Event]) -> None:
+        """What the client has acknowledged it has, whatever became of the connection since."""
+        for event in events:
+            match event:
+                case DeliveriesAcknowledged():
+                    self.settle(event.tokens)
+                case DeliveriesReceived() | DeliveriesCompleted() | DeliveryRejected():
+                    self._control(event)
+                case _:
+                    pass
 
     def refuse_all(self, error: Exception) -> None:
         if self.connection.accepted:

@@ -103,6 +103,7 @@ class StompGateway(ConnectionGateway[Event]):
                 self.wait_for(barrier, rest)
                 return
             if self.finishing:
+                self.discard(rest)
                 return
         if (barrier := self._submit_collected()) is not None:
             self.wait_for(barrier, ())
@@ -151,6 +152,7 @@ class StompGateway(ConnectionGateway[Event]):
         barrier = self._submit_collected()
         if barrier is None:
             self.refuse(error, event.receipt)
+            self.discard(rest)
         else:
             self.wait_for(barrier, rest)
 
@@ -279,6 +281,16 @@ class StompGateway(ConnectionGateway[Event]):
 
     def say_goodbye(self, reason: StopReason) -> None:
         self.connection.refuse("Connection closed", f"{_GOODBYES[reason]}\n")
+
+    def discard(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case AckReceived() | NackReceived() | UnsubscribeReceived():
+                    self.release(event.deliveries)
+                case TransactionCommitted():
+                    self.discard(event.actions)
+                case _:
+                    pass
 
     def refuse_all(self, error: Exception) -> None:
         self.connection.refuse("internal_error", "INTERNAL_ERROR - see the broker's log\n")

@@ -265,11 +265,17 @@ class MemoryStore:
     async def delete_queue(self, queue: Queue) -> int:
         found = self._existing(queue)
         await asyncio.sleep(0)
+        if found.deleted:
+            return 0
         del self.by_name[found.name]
         found.deleted = True
-        for subscription in found.consumers:
+        count = len(found.waiting)
+        found.waiting.clear()
+        found.held.clear()
+        consumers, found.consumers = found.consumers, []
+        for subscription in consumers:
             subscription.consumer.cancelled()
-        return len(found.waiting)
+        return count
 
     async def purge_queue(self, queue: Queue) -> int:
         found = self._existing(queue)

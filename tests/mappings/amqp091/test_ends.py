@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mappings.gateway import StopReason
@@ -123,3 +125,48 @@ async def confirming(broker: Broker) -> AmqpClient:
     await client.declare("q")
     assert names(await client.call("Confirm.Select")) == ["Confirm.SelectOk"]
     return client
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        ("Basic.Ack", {"delivery_tag": 1}),
+        ("Basic.Nack", {"delivery_tag": 1, "requeue": True}),
+        ("Basic.Recover", {"requeue": True}),
+    ],
+)
+async def test_what_a_lost_client_settled_behind_a_request_is_held_by_nobody(
+    broker: Broker, method: str, fields: dict[str, Any]
+) -> None:
+    client = await connect(broker)
+    await client.declare("q")
+    client.publish("q", b"1")
+    assert names(await client.call("Basic.Consume", queue="q"))[-1] == "Basic.Deliver"
+    client.send("Queue.Declare", queue="other", durable=True)
+    client.send(method, **fields)
+    client.gateway.data_received(b"".join(client.protocol.data_to_send()))
+    await client.lose()
+    assert broker.bodies("q") == ["1"]
+
+
+async def test_what_is_recovered_behind_a_mistake_is_held_by_nobody(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.declare("q")
+    client.publish("q", b"1")
+    await client.call("Basic.Consume", queue="q")
+    client.publish("k", b"2", exchange="missing")
+    client.send("Basic.Recover", requeue=True)
+    assert names(await client.read()) == ["Channel.Close"]
+    assert broker.bodies("q") == ["1"]
+
+
+async def test_a_channel_is_not_opened_again_before_its_mistake_was_answered(
+    broker: Broker,
+) -> None:
+    client = await connect(broker)
+    client.send("Queue.Declare", queue="q", durable=True)
+    client.send("Basic.Ack", delivery_tag=7)
+    client.send("Channel.Close", reply_code=200)
+    client.send("Channel.Open")
+    answers = names(await client.read())
+    assert answers == ["Queue.DeclareOk", "Channel.Close", "Channel.CloseOk", "Connection.Close"]

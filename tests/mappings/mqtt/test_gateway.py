@@ -349,6 +349,25 @@ async def test_figures_cannot_be_forged(broker: Broker) -> None:
 # -- the end
 
 
+async def test_what_a_lost_client_acknowledged_behind_a_subscription_is_settled(
+    broker: Broker,
+) -> None:
+    client = await broker.client("c", clean=False, session_expiry_interval=60)
+    client.automatic = False
+    await client.subscribe("t", qos=1)
+    await client.publish("t", qos=1)
+    await client.until(lambda: client.inbox)
+    queue = client.gateway.session.queue
+    assert queue is not None
+    assert await broker.waiting(queue.name.name) == 1
+    client.connection.acknowledge(client.inbox)
+    subscribe = bytes.fromhex("82 08 0063 00 0002 6e65 01")
+    client.transmit(subscribe + b"".join(client.connection.data_to_send()))
+    client.cut()
+    await broker.at_rest()
+    assert await broker.waiting(queue.name.name) == 0
+
+
 async def test_the_broker_stops(broker: Broker) -> None:
     client = await broker.client("c")
     client.send("t", qos=1, retain=True, token=1)

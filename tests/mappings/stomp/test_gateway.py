@@ -276,6 +276,29 @@ async def test_too_many_returns_dead_letter(broker: Broker) -> None:
     assert broker.bodies("landbridge-dead-letters") == ["hello"]
 
 
+@pytest.mark.parametrize("command", ["ACK", "NACK"])
+async def test_what_a_lost_client_settled_behind_a_subscription_is_held_by_nobody(
+    broker: Broker, command: str
+) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/queue/a", "0", "ack:client"))
+    (message,) = await client.messages(send("/queue/a", "1"))
+    client.push(subscribe("/queue/new", "1"), ack(message["ack"], command=command))
+    await client.lose()
+    assert broker.bodies("a") == ["1"]
+
+
+@pytest.mark.parametrize("mistake", ["SEND\n\nx^@", send("/foo/bar")])
+async def test_what_is_acknowledged_behind_a_mistake_is_held_by_nobody(
+    broker: Broker, mistake: str
+) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/queue/a", "0", "ack:client"))
+    (message,) = await client.messages(send("/queue/a", "1"))
+    assert "ERROR\n" in await client.send(mistake, ack(message["ack"]))
+    assert broker.bodies("a") == ["1"]
+
+
 async def test_a_lost_connection_releases_and_does_not_send_again(broker: Broker) -> None:
     client = await broker.client()
     await client.send(subscribe("/queue/a", "0", "ack:client"))
