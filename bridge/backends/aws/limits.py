@@ -34,7 +34,7 @@ class AwsLimits:
     """How long SQS may hold a poll that has nothing to answer."""
     poll_linger_seconds: float = 0.005
     """How long after a poll that brought fewer than it asked for the next one waits, where ten
-    messages take longer than `fill_seconds_max` to come.
+    messages take longer than `fill_seconds_max` to come, but one no longer than this.
     """
     hold_seconds: int = 60
     """Visibility timeout of what consumers hold; a dead node's messages are back after that."""

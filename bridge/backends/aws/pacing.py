@@ -65,7 +65,8 @@ class PollPace:
     can bring, on average a little earlier: it would be answered with the first one. That begins
     when a poll brings fewer than it asked for, so all there was. Full polls in a row say that more
     is there: they follow one another at once then, and in the end more and more of them are open.
-    Otherwise as many are open as it takes to have one answered each time that ten have come.
+    Otherwise as many are open as it takes to have one answered each time that ten have come. Slower
+    messages are waited for where one may come within `poll_linger_seconds`.
     """
 
     __slots__ = ("_full", "_limits", "_rate", "_way", "at", "open_max")
@@ -98,12 +99,16 @@ class PollPace:
         if count < asked:
             paced = fill <= limits.fill_seconds_max
             self._full = 0 if paced else BACKLOG_POLLS
-            self.at = now + (fill if paced else limits.poll_linger_seconds if count else 0.0)
+            self.at = now + (fill if paced else self._linger(now))
         elif self._full < BACKLOG_POLLS:
             self._full += 1
         else:
             needed = max(needed, self.open_max) + 1
         self.open_max = min(needed, limits.polls_per_queue_max)
+
+    def _linger(self, now: float) -> float:
+        linger = self._limits.poll_linger_seconds
+        return linger if self._rate.seconds_for(1, now) <= linger else 0.0
 
     def failed(self) -> None:
         """A poll was not answered."""

@@ -71,18 +71,32 @@ async def test_full_polls_let_more_be_opened(opened: Opened) -> None:
     assert sorted(collector.bodies, key=int) == [str(number) for number in range(100)]
 
 
-async def test_a_poll_that_was_not_filled_is_followed_a_little_later(opened: Opened) -> None:
-    source = Source("a")
-    backend, stub = await opened(source, poll_linger_seconds=2.0)
+async def test_where_little_comes_the_next_poll_follows_at_once(opened: Opened) -> None:
+    backend, stub = await opened(Source("a"), poll_linger_seconds=1_000.0)
     queue = await make_queue(backend.store)
     collector = await consume(backend.store, queue, credit=100)
     await collector.expect(1)
-    source.bodies = ["b", "c"]
+    await until(lambda: len(stub.requests("ReceiveMessage")) == 2)
+
+
+async def test_where_more_comes_the_next_poll_waits_for_ten_messages(opened: Opened) -> None:
+    polls = [received("a"), received("b"), received("c", "d")]
+
+    def answer(action: str, request: dict[str, Any]) -> Any:
+        if action != "ReceiveMessage":
+            return quiet(action, request)
+        return polls.pop(0) if polls else Source()(action, request)
+
+    # One message in 0.05 s has come, when the second poll is answered.
+    backend, stub = await opened(answer, fill_seconds_max=10.0)
+    queue = await make_queue(backend.store)
+    collector = await consume(backend.store, queue, credit=100)
+    await collector.expect(2)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(stub.requests("ReceiveMessage")) == 1
-    await collector.expect(3)
     assert len(stub.requests("ReceiveMessage")) == 2
+    await collector.expect(4)
+    assert len(stub.requests("ReceiveMessage")) == 3
 
 
 async def test_more_polls_are_opened_for_full_batches_only(opened: Opened) -> None:
