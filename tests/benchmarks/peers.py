@@ -17,11 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.support.ports import free_port
 
 
 class Peer(ABC):
@@ -60,7 +56,7 @@ class Peer(ABC):
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         for port in self.ports.values():
             while not _answers(port):
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -71,7 +67,7 @@ class Peer(ABC):
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
