@@ -41,6 +41,10 @@ test-aws: dev system-packages node-clients  ## run the tests of clients and stor
 	@exec $(BIN)/python -m pytest --backend aws-moto --backend aws-simulated -k aws- \
 	  tests/conformance tests/interop $(ARGS)
 
+.PHONY: test-nodes
+test-nodes: dev  ## kill nodes on AWS under load, on a bad day of AWS as well
+	@LANDBRIDGE_LONG_TESTS=1 exec $(BIN)/python -m pytest tests/scenarios/test_killed_nodes_on_aws.py $(ARGS)
+
 .PHONY: check
 check: dev  ## lint, formatting, types, layers and style
 	$(BIN)/ruff check .

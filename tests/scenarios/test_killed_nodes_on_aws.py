@@ -2,21 +2,28 @@
 started again: no confirmed message is lost, sessions go on at other nodes, and what comes twice is
 what a killed node had handed out, or what it had not acknowledged to its publisher.
 
-moto stands for AWS.
+moto stands for AWS; `make test-nodes` lets two nodes go through the same on our own API on a bad
+day, where what a dead node had stays hidden for a minute.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws_clients import client
+from tests.support.bad_aws import bad_aws
 from tests.support.fleet import (
     PREFETCH,
     WAIT_SECONDS,
-    WINDOW,
     AmqpConsumer,
     AmqpPublisher,
     Cluster,
@@ -31,6 +38,7 @@ from tests.support.fleet import (
 from tests.support.moto_server import let_visibility_end, messages_in_sqs, moto_server
 from tests.support.program import Program
 
+_LOG = logging.getLogger(__name__)
 NODES = 3
 EACH = 20
 """Messages of each client before a node is killed, after it, and once it is back."""
@@ -47,13 +55,16 @@ class Fleet:
     def __init__(self, cluster: Cluster) -> None:
         self.work, self.once, self.exactly = Ledger(), Ledger(), Ledger()
         """What came from the queue, and at the sessions of QoS 1 and 2."""
+        self.mqtt_publishers = [
+            MqttPublisher(cluster, self.work, "mqtt-1", "work/1", 1),
+            MqttPublisher(cluster, self.work, "mqtt-2", "work/2", 2),
+        ]
         self.publishers: list[FleetClient] = [
             AmqpPublisher(cluster, self.work, "amqp", "", "work"),
             AmqpPublisher(cluster, self.work, "amqp-key", "amq.topic", "work.amqp"),
             StompPublisher(cluster, self.work, "stomp", "/queue/work"),
             StompPublisher(cluster, self.work, "stomp-topic", "/topic/work.stomp"),
-            MqttPublisher(cluster, self.work, "mqtt-1", "work/1", 1),
-            MqttPublisher(cluster, self.work, "mqtt-2", "work/2", 2),
+            *self.mqtt_publishers,
         ]
         self.subscribers = [
             MqttSubscriber(cluster, self.once, "session-1", "work/1", 1),
@@ -87,7 +98,8 @@ class Fleet:
             assert time.monotonic() < deadline, [
                 each.name for each, target in targets if each.count < target
             ]
-            assert all(each.failed is None for each in clients), [each.failed for each in clients]
+            for each in clients:
+                each.check()
             with self.work.changed:
                 self.work.changed.wait(QUIET_SECONDS)
 
@@ -145,30 +157,27 @@ def run_and_kill(
     return fleet
 
 
-def check(fleet: Fleet, killed: set[Program], note: Callable[[str, object], None]) -> None:
+def check(fleet: Fleet, killed: set[Program]) -> None:
     """Nothing twice but what had to be expected, and not too much of that."""
-    note("confirmed", len(fleet.work.confirmed))
-    note("twice from the queue", len(fleet.work.twice()))
-    note("twice at QoS 1", len(fleet.once.twice()))
-    note("twice at QoS 2", len(fleet.exactly.twice()))
-    # What was not acknowledged to a client that publishes by MQTT is sent again.
-    again = set(fleet.work.unexplained(killed))
-    assert all(body.startswith("mqtt-") for body in again)
-    assert len(again) <= 2 * WINDOW * NODES
+    _LOG.info(
+        "%d confirmed; twice: %d from the queue, %d at QoS 1, %d at QoS 2",
+        len(fleet.work.confirmed),
+        *[len(ledger.twice()) for ledger, _ in fleet.ledgers()],
+    )
+    again: set[str] = set()
+    for publisher in fleet.mqtt_publishers:
+        again |= publisher.sent_again
     queue_consumers = 3
-    assert len(fleet.work.twice()) - len(again) <= queue_consumers * 2 * PREFETCH * NODES
-    twice = set(fleet.work.twice())
-    assert set(fleet.once.unexplained(killed)) <= twice
-    # The session of QoS 2 gets nothing twice but what was published so.
-    assert set(fleet.exactly.twice()) <= twice
-    assert len(fleet.exactly.twice()) <= WINDOW * NODES
+    assert len(fleet.work.twice()) <= queue_consumers * 2 * PREFETCH * NODES + len(again)
+    assert set(fleet.work.unexplained(killed)) <= again
+    assert set(fleet.once.unexplained(killed)) <= again
+    # The session of QoS 2 gets nothing twice but what its publisher had to send again.
+    assert set(fleet.exactly.twice()) <= again
     for each in fleet.subscribers:
         assert each.sessions_found == [False] + [True] * (len(each.sessions_found) - 1)
 
 
-def test_nothing_confirmed_is_lost(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_nothing_confirmed_is_lost(tmp_path: Path) -> None:
     with moto_server() as url, ExitStack() as stack:
         cluster = Cluster(stack, url, tmp_path, "killed", NODES)
         fleet = run_and_kill(
@@ -176,4 +185,32 @@ def test_nothing_confirmed_is_lost(
             lambda: messages_in_sqs("killed-"),
             lambda: let_visibility_end("killed-"),
         )
-        check(fleet, cluster.killed, record_property)
+        check(fleet, cluster.killed)
+
+
+def not_empty(sqs: Any) -> list[str]:
+    """The queues that have something, with their counts."""
+    names = [f"ApproximateNumberOfMessages{each}" for each in ("", "NotVisible")]
+    found = []
+    for url in sqs.list_queues(QueueNamePrefix="killed-").get("QueueUrls", []):
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        if any(int(count) for count in counts.values()):
+            found.append(f"{url} {counts}")
+    return found
+
+
+@pytest.mark.skipif("LANDBRIDGE_LONG_TESTS" not in os.environ, reason="make test-nodes runs it")
+def test_nothing_confirmed_is_lost_on_a_bad_day(tmp_path: Path) -> None:
+    with bad_aws() as url, ExitStack() as stack:
+        sqs = client(url, "sqs")
+
+        def left() -> list[str]:
+            try:
+                return not_empty(sqs)
+            except ClientError as error:
+                return [str(error)]
+
+        cluster = Cluster(stack, url, tmp_path, "killed", 2)
+        # What the killed nodes had comes back when its time has come.
+        fleet = run_and_kill(cluster, left, lambda: None)
+        check(fleet, cluster.killed)

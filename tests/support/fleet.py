@@ -33,6 +33,8 @@ PAUSE_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.01
 """Between two messages of a publisher that would be too fast for the others."""
 WAIT_SECONDS: Final = 60
+IDLE_SECONDS_MAX: Final = 600
+LINES_SHOWN: Final = 20
 
 
 class Cluster:
@@ -146,18 +148,26 @@ class FleetClient(ABC, threading.Thread):
                 self.work(node)
             except (OSError, EOFError, pika.exceptions.AMQPError) as error:
                 if node not in self.cluster.killed and not self.over.is_set():
-                    self.failed = error
+                    self._fail(error, node)
                     return
             except BaseException as error:  # noqa: BLE001 - the test's thread says it
-                self.failed = error
+                self._fail(error, node)
                 return
+
+    def _fail(self, error: BaseException, node: Program) -> None:
+        error.add_note(f"{self.name}, at a node that said: " + "\n".join(node.log[-LINES_SHOWN:]))
+        self.failed = error
+
+    def check(self) -> None:
+        """Raise what ended it before its time."""
+        if self.failed is not None:
+            raise AssertionError(self.name) from self.failed
 
     def end(self) -> None:
         self.over.set()
         self.join(WAIT_SECONDS)
         assert not self.is_alive(), self.name
-        if self.failed is not None:
-            raise AssertionError(self.name) from self.failed
+        self.check()
 
 
 # -- AMQP
@@ -251,6 +261,7 @@ class StompConsumer(FleetClient):
 
     async def _work(self, node: Program) -> None:
         client = await StompClient.connect(node.port("stomp"))
+        client.TIMEOUT_SECONDS = IDLE_SECONDS_MAX
         try:
             subscription = {
                 "destination": self._destination,
@@ -340,6 +351,8 @@ class MqttPublisher(MqttFleetClient):
     def __init__(self, cluster: Cluster, ledger: Ledger, name: str, topic: str, qos: int) -> None:
         super().__init__(cluster, ledger, name, topic, qos)
         self._waiting: dict[int, str] = {}
+        self.sent_again: set[str] = set()
+        """What was not acknowledged when its node was killed."""
         self.client.on_publish = self._on_publish
 
     def _on_publish(self, _client: Any, _data: Any, packet_id: int, *_: Any) -> None:
@@ -347,6 +360,13 @@ class MqttPublisher(MqttFleetClient):
 
     def busy(self) -> bool:
         return bool(self._waiting)
+
+    def work(self, node: Program) -> None:
+        try:
+            super().work(node)
+        except OSError:
+            self.sent_again.update(self._waiting.values())
+            raise
 
     def step(self) -> None:
         while len(self._waiting) < WINDOW and not self.done:
