@@ -95,10 +95,11 @@ def run_once(peer: Peer, options: Options) -> Row:
 
 def run_at_half(peer: Peer, options: Options) -> Row:
     """One run as fast as it goes, and one at half of that rate, which is returned."""
-    rate = run_once(peer, options).result.received_per_second / 2
-    allowed = int(rate) + 1
+    rate = run_once(peer, options).result.received_per_second / options.copies / 2
+    # What is published in a tenth of a second: latencies are of less than that, or of a jam.
+    backlog = int(rate / 10) + 1_000
     return run_once(
-        peer, msgspec.structs.replace(options, rate=rate, window=allowed, backlog=2 * allowed)
+        peer, msgspec.structs.replace(options, rate=rate, window=backlog, backlog=backlog)
     )
 
 

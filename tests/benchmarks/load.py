@@ -20,6 +20,9 @@ import msgspec
 from tests.benchmarks.frames import FRAMES_MAX, PACKET_IDS, Batch, Numbers
 from tests.benchmarks.link import Link
 
+PACE_SECONDS_MIN = 0.0002
+"""Between publishes at a rate: what is due in less is published together."""
+
 
 class Options(msgspec.Struct, frozen=True):
     """One case."""
@@ -45,6 +48,12 @@ class Options(msgspec.Struct, frozen=True):
     warmup_seconds: float = 1.0
     duration_seconds: float = 3.0
     drain_seconds: float = 10.0
+
+    @property
+    def copies(self) -> int:
+        """Deliveries of each message."""
+        every = self.fan_out or self.protocol == "mqtt"
+        return self.subscribers // self.destinations if every else 1
 
 
 class Result(msgspec.Struct):
@@ -192,12 +201,17 @@ class Publisher:
         sent = self.times.count
         return sum(sent - each.numbers.received for each in self.subscribers)
 
+    @property
+    def room(self) -> int:
+        """How many more messages may be undelivered."""
+        return self._load.options.backlog - self.undelivered // len(self.subscribers)
+
     def fill(self) -> None:
         """Publish what window and backlog allow, unless the load is paced."""
         load = self._load
         if load.options.rate or load.stopping:
             return
-        count = load.options.backlog - self.undelivered // len(self.subscribers)
+        count = self.room
         if self._confirms:
             count = min(count, self._window - self.times.count + self._confirmed.count)
         if count > 0:
@@ -264,6 +278,7 @@ class Load:
         self._sides: dict[int, Publisher | Subscriber] = {}
         self._paced = 0
         self._paced_since = 0.0
+        self._paced_next = 0.0
 
     def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
         """`started` and `ended` are called around the measured window."""
@@ -333,17 +348,24 @@ class Load:
                     publisher.fill()
 
     def _pace(self, now: float) -> float:
-        """Publish what is due at `rate` messages a second, by turns; seconds until the next."""
-        due = int((now - self._paced_since) * self.options.rate) + 1
+        """Publish what is due at `rate` messages a second, by turns; seconds until the next.
+
+        What exceeds the backlog is left out: a broker that cannot follow is not made to drop it.
+        """
+        if now < self._paced_next:
+            return self._paced_next - now
+        rate = self.options.rate
+        due = int((now - self._paced_since) * rate) + 1
         count, self._paced = due - self._paced, due
         publishers = self._publishers
         share, more = divmod(count, len(publishers))
         for _ in range(len(publishers) if share else more):
             publisher = publishers.pop(0)
             publishers.append(publisher)
-            publisher.publish(share + (more > 0))
+            publisher.publish(min(share + (more > 0), publisher.room))
             more -= 1
-        return max(self._paced_since + due / self.options.rate - time.monotonic(), 0.0)
+        self._paced_next = max(self._paced_since + due / rate, now + PACE_SECONDS_MIN)
+        return max(self._paced_next - time.monotonic(), 0.0)
 
     def _result(self, elapsed: float, spent: float) -> Result:
         tally = self.tally
