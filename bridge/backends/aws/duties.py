@@ -174,13 +174,16 @@ class Duties:
         self._sweep(queue, care).noted(*_times(value))
 
     def _forget(self, queue: AwsQueue) -> None:
-        """Nothing is left that ends, as far as is known here."""
+        """Nothing is left that ends, as far as is known here; a note that another node has made
+        meanwhile stays.
+        """
         value = self._state.get(KIND_EXPIRING, queue.sqs_name)
         if value is not None and (queue.deleted or _times(value)[1] <= self._node.clock.epoch_ms()):
             self._change(queue, None)
 
     def _change(self, queue: AwsQueue, value: bytes | None) -> None:
         unit = UnitOfWork()
+        unit.agreed = value is None
         unit.state.append(StateChange(KIND_EXPIRING, queue.sqs_name, value))
         self._submit(unit)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from bridge.backends.aws import AwsBackend
+from bridge.backends.aws.duties import KIND_EXPIRING
 from bridge.messaging.errors import QueueDoesNotExist, QueueFull, ResourceLocked
 from bridge.messaging.model import (
     DeadLetterReason,
@@ -18,6 +19,7 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Lease, Queue, Store
 from tests.bridge.backends.aws.conftest import Opened, in_sqs, store_of
+from tests.bridge.backends.aws.test_state import put
 from tests.support.stores import consume, delete, drain, make_queue, message, name, send
 
 Open = Callable[..., Awaitable[AwsBackend]]
@@ -226,6 +228,23 @@ async def test_a_consumer_keeps_its_queue(opened_at_moto: Open) -> None:
     collector.subscription.cancel()
     while (last := await asyncio.wait_for(removed.get(), 60)) is not used:
         assert last is unused
+
+
+async def test_a_node_forgets_no_note_that_it_has_not_seen(opened_at_moto: Open) -> None:
+    first = await opened_at_moto(follow_seconds=1_000.0)
+    second = await opened_at_moto()
+    queue = in_sqs(await make_queue(first.store))
+    await put(first, (KIND_EXPIRING, queue.sqs_name, b"1 2"))
+    await second.state.refresh(KIND_EXPIRING)
+    note = b"%d %d" % (2**50, 2**50)
+    await put(second, (KIND_EXPIRING, queue.sqs_name, note))
+    # What ended at the first node is all that it knows of.
+    store_of(first).duties._forget(queue)
+    assert first.state.get(KIND_EXPIRING, queue.sqs_name) is None
+    await put(first, ("k", "after that", b""))
+    for each in (first, second):
+        await each.state.refresh(KIND_EXPIRING)
+        assert each.state.get(KIND_EXPIRING, queue.sqs_name) == note
 
 
 # -- consumers that are alone, among nodes
