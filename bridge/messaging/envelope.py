@@ -37,15 +37,12 @@ PROPERTIES_ATTRIBUTE: Final = "landbridge-properties"
 ORIGIN_ATTRIBUTE: Final = "landbridge-origin"
 """On messages in SNS that a node published there: its id. No part of the message."""
 AGAIN_ATTRIBUTE: Final = "landbridge-again"
-"""On messages in SQS that were sent once more, since no answer had come. No part of the message."""
+"""On messages in SQS that were sent once more, since no answer had come. No part of the message.
+
+Not reserved: where the API stands for SQS, it keeps the attribute as any other.
+"""
 RESERVED_ATTRIBUTES: Final = frozenset(
-    {
-        BODY_ATTRIBUTE,
-        SUBJECT_ATTRIBUTE,
-        PROPERTIES_ATTRIBUTE,
-        ORIGIN_ATTRIBUTE,
-        AGAIN_ATTRIBUTE,
-    }
+    {BODY_ATTRIBUTE, SUBJECT_ATTRIBUTE, PROPERTIES_ATTRIBUTE, ORIGIN_ATTRIBUTE}
 )
 
 EMPTY_BODY: Final = "-"

@@ -17,7 +17,8 @@ _KILL: Final = "tests/interop/test_mqtt_kill.py::"
 _MOSQUITTO: Final = "tests/interop/test_mqtt_mosquitto.py::"
 
 _AT_LEAST_ONCE: Final = Emulated(
-    "standard queues deliver at least once", "duplicates have DUP and the same user properties"
+    "standard queues deliver at least once",
+    "duplicates come as new publishes with the same user properties",
 )
 _IN_STEPS: Final = Emulated(
     "packet id first, then the message, then the answer",

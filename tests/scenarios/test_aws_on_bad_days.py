@@ -272,3 +272,27 @@ def test_what_sqs_hands_out_twice_comes_once(api: RunningApi, program: Program) 
     one.loop_stop()
     assert sorted(consumed) == sorted(publisher.bodies)
     assert sorted(came.queue) == sorted(publisher.bodies)
+
+
+def test_copies_that_lost_answers_leave_are_marked(api: RunningApi, program: Program) -> None:
+    declare(program.port("amqp"), "copies", topic="copies")
+    sent = [str(number) for number in range(EACH)]
+    came: list[tuple[str, bool]] = []
+    parameters = pika.ConnectionParameters("127.0.0.1", program.port("amqp"))
+    with pika.BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        api.use(seed=4, lost_reply_rate=0.5)
+        for body in sent:
+            channel.basic_publish("", "copies", body)
+        api.use()
+        for method, _, body in channel.consume("copies", inactivity_timeout=3):
+            if method is None:
+                break
+            came.append((body.decode(), method.redelivered))
+            channel.basic_ack(method.delivery_tag)
+        channel.cancel()
+    assert {body for body, _ in came} == set(sent)
+    copies = len(came) - len(sent)
+    assert copies > 0
+    assert sum(redelivered for _, redelivered in came) == copies

@@ -43,12 +43,10 @@ class AwsDelivery(Delivery):
 
     `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
     `received_at` is monotonic. `payload`: where its body was found, if not in SQS. `from_sns`: a
-    node of Landbridge published it there. `again`: it was sent once more, since no answer had come,
-    and may be there twice.
+    node of Landbridge published it there.
     """
 
     __slots__ = (
-        "again",
         "from_sns",
         "handle",
         "held",
@@ -69,11 +67,6 @@ class AwsDelivery(Delivery):
         self.receiver: Receiver | None = None
         self.payload: Pointer | None = None
         self.from_sns = False
-        self.again = False
-
-    @property
-    def redelivered(self) -> bool:
-        return self.again or self.receive_count > 1
 
 
 def entry_from_message(
@@ -155,9 +148,9 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
         message.dead_letter_source = queue.name_of_arn(source)
     delivery = AwsDelivery(queue, message, received.receipt_handle)
     delivery.from_sns = from_sns
-    delivery.again = again
     looks = queue.looks.count_of(received.message_id)
-    delivery.receive_count = max(1, int(system.approximate_receive_count) - looks)
+    # What was sent once more, since no answer had come, may have been received as another one.
+    delivery.receive_count = max(1, int(system.approximate_receive_count) - looks) + again
     first = system.approximate_first_receive_timestamp
     delivery.first_received_at = int(first) if first else None
     delivery.sequence_number = system.sequence_number
