@@ -32,6 +32,9 @@ _OF_THE_NODE: Final = Emulated("figures of the node that the client is at", "no 
 _BY_ANOTHER_NODE: Final = Emulated(
     "by the node of the session, and by another one when that has died", "up to 15 s late then"
 )
+_IN_S3: Final = Emulated(
+    "in S3, in the form of AWS's extended clients", "refused without backend.payload_bucket"
+)
 
 LOSSES: Final = (
     _ROWS.kept(
@@ -86,6 +89,11 @@ LOSSES: Final = (
     _ROWS.kept(
         "Maximum Packet Size in both directions",
         f"{_PUBLISHING}test_maximum_packet_size_of_the_client_is_kept",
+    ),
+    _ROWS.kept(
+        "payloads over 1 MiB",
+        "tests/interop/test_mqtt_paho.py::test_two_megabytes",
+        _IN_S3,
     ),
     _ROWS.kept("topic aliases", "tests/adapters/mqtt/test_sending.py::test_topic_aliases"),
     _ROWS.kept(

@@ -198,6 +198,15 @@ def test_properties(program: Program) -> None:
     client.close()
 
 
+def test_two_megabytes(program: Program) -> None:
+    client = Client(program, V5, name="large")
+    client.subscribe("large", 1)
+    client.paho.publish("large", b"\xff" * 2**21, 1).wait_for_publish(WAIT_SECONDS)
+    (message,) = client.take(1)
+    assert message.payload == b"\xff" * 2**21
+    client.close()
+
+
 def test_many_messages_in_order(place: Place, program: Program) -> None:
     client = Client(program, V311, name="many")
     client.subscribe("many", 1)
