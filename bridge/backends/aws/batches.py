@@ -51,6 +51,9 @@ class Batcher(ABC, Generic[ItemT]):
     def __init__(self, node: Node, in_flight_max: int) -> None:
         self._node = node
         self._pending: list[ItemT] = []
+        """What waits here, unless the kind of batches keeps it elsewhere."""
+        self._waiting = 0
+        """How many items wait."""
         self._in_flight = 0
         self._preparing = 0
         """Items that will come once something else is done."""
@@ -96,14 +99,24 @@ class Batcher(ABC, Generic[ItemT]):
         """How long a lazy item waits for company."""
         return self._node.limits.settle_linger_seconds
 
+    def keep(self, item: ItemT) -> None:
+        """Let an item wait."""
+        self._pending.append(item)
+
     def take_batch(self) -> list[ItemT]:
         """Take the next batch out of what waits; empty where nothing may leave now."""
         batch = self._pending[:BATCH_MAX]
         del self._pending[:BATCH_MAX]
         return batch
 
+    def take_all(self) -> list[ItemT]:
+        """Take all that waits, whether it may leave or not."""
+        batch, self._pending = self._pending, []
+        return batch
+
     def has_full_batch(self) -> bool:
-        return len(self._pending) >= BATCH_MAX
+        """Whether so much of what may leave now waits that nothing else would go along."""
+        return self._waiting >= BATCH_MAX
 
     async def call(
         self, body: bytes, deadline: float, again: Callable[[], bytes] | None = None
@@ -121,16 +134,17 @@ class Batcher(ABC, Generic[ItemT]):
 
     def add(self, item: ItemT, *, lazy: bool = False) -> None:
         """Take an item; a lazy one waits longer for company."""
-        if not self._pending:
+        if not self._waiting:
             self._since = self._node.loop.time()
             self._lazy = True
-        self._pending.append(item)
+        self.keep(item)
+        self._waiting += 1
         if not lazy:
             self._lazy = False
         if self.has_full_batch():
             self._flush(everything=False)
             self._since = self._node.loop.time()
-        if self._pending and (self._timer is None or (self._timer_is_lazy and not self._lazy)):
+        if self._waiting and (self._timer is None or (self._timer_is_lazy and not self._lazy)):
             self._arm()
 
     async def drain(self) -> None:
@@ -143,7 +157,7 @@ class Batcher(ABC, Generic[ItemT]):
 
     @property
     def busy(self) -> bool:
-        return bool(self._pending or self._in_flight or self._preparing)
+        return bool(self._waiting or self._in_flight or self._preparing)
 
     # -- out
 
@@ -162,7 +176,7 @@ class Batcher(ABC, Generic[ItemT]):
         else:
             wait = self._filled_in() * LOOK_AGAIN
             if wait:
-                self._seen = self._taken + len(self._pending)
+                self._seen = self._taken + self._waiting
             elif self._in_flight:
                 wait = limits.batch_linger_seconds
         if wait > 0.0:
@@ -179,7 +193,7 @@ class Batcher(ABC, Generic[ItemT]):
 
     def _ring(self) -> None:
         self._timer = None
-        if self._pending and self._may_wait():
+        if self._waiting and self._may_wait():
             self._arm()
         else:
             self._overdue = True
@@ -189,7 +203,7 @@ class Batcher(ABC, Generic[ItemT]):
         waited = self._node.loop.time() - self._since
         if self._lazy:
             return waited < self.lazy_seconds() * LOOK_AGAIN
-        if self._seen == self._taken + len(self._pending):
+        if self._seen == self._taken + self._waiting:
             self._doubt = min(self._doubt * 2, DOUBT_BATCHES_MAX) or DOUBT_BATCHES
             self._hasty = self._doubt
             return False
@@ -202,7 +216,7 @@ class Batcher(ABC, Generic[ItemT]):
         if self._node.tasks.closed:
             self._refuse_all()
         while (
-            self._pending
+            self._waiting
             and self._in_flight < self._in_flight_max
             and (everything or self.has_full_batch())
         ):
@@ -210,18 +224,19 @@ class Batcher(ABC, Generic[ItemT]):
             if not batch:
                 return
             self._in_flight += 1
+            self._waiting -= len(batch)
             self._taken += len(batch)
             if self._hasty:
                 self._hasty -= 1
             self._rate.add(len(batch), self._node.loop.time())
             self._node.tasks.spawn(self._fly(batch))
-        if not self._pending:
+        if not self._waiting:
             self._overdue = False
 
     def _refuse_all(self) -> None:
         """Too late: what came or waited until now finds the node closed."""
-        pending, self._pending = self._pending, []
-        for item in pending:
+        self._waiting = 0
+        for item in self.take_all():
             self.failed(item, AwsError(self.action, 0, "", "the broker stops"))
 
     async def _fly(self, batch: list[ItemT]) -> None:
@@ -245,7 +260,7 @@ class Batcher(ABC, Generic[ItemT]):
         self._in_flight -= 1
         alone = not (self._in_flight or self._lazy or self._filled_in())
         self._flush(everything=self._overdue or alone)
-        if self._pending:
+        if self._waiting:
             self._arm()
         self._tell_idle()
 

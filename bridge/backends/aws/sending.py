@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.aws.batches import BATCH_MAX, IDS, Batcher
 from bridge.backends.aws.errors import AwsError, messaging_error_from
+from bridge.backends.aws.groups import Groups
 from bridge.backends.aws.messages import ATTRIBUTES_MAX, entry_from_message
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.payloads import body_from_pointer
@@ -40,7 +41,7 @@ _MARK = WireAttribute("String", "1")
 class Outgoing:
     """One send on its way: the `index`th of `unit`."""
 
-    __slots__ = ("deadline", "entry", "index", "message", "ready", "size", "unit")
+    __slots__ = ("deadline", "entry", "index", "message", "place", "ready", "size", "unit")
 
     def __init__(
         self,
@@ -60,6 +61,8 @@ class Outgoing:
         self.deadline = deadline
         self.ready = True
         """False while its payload is on its way to S3; its group waits for it."""
+        self.place = 0
+        """Where it stands among all that wait in groups, and have waited."""
 
 
 class Destination(Protocol):
@@ -84,8 +87,9 @@ class Sender(Batcher[Outgoing]):
         super().__init__(node, node.limits.sends_in_flight_max)
         self._to = to
         self._size = 0
-        self._groups: set[str] = set()
-        """Of what is first-in-first-out, those with a batch under way."""
+        """Of what waits without groups, in bytes."""
+        self._groups = Groups() if to.fifo else None
+        """What waits, if it is first-in-first-out."""
 
     @abstractmethod
     def entry_from(self, message: Message, attributes_max: int) -> tuple[SendEntry, int]:
@@ -109,7 +113,6 @@ class Sender(Batcher[Outgoing]):
             )
             return
         unit.remaining += 1
-        self._size += size
         self.add(Outgoing(unit, index, message, entry, size, deadline))
 
     # -- payloads over the limit
@@ -135,9 +138,8 @@ class Sender(Batcher[Outgoing]):
         item.ready = False
         unit.remaining += 1
         self._preparing += 1
-        if self._to.fifo:
+        if self._groups is not None:
             # It takes its place now, and the others of its group wait behind it.
-            self._size += rest
             self.add(item)
         self._node.tasks.spawn(self._put(item, text))
 
@@ -155,16 +157,18 @@ class Sender(Batcher[Outgoing]):
 
     def _was_put(self, item: Outgoing, error: MessagingError | None) -> None:
         item.ready = True
+        groups = self._groups
         if error is not None:
-            if self._to.fifo:
-                self._pending.remove(item)
-                self._size -= item.size
+            if groups is not None:
+                groups.remove(item)
+                self._waiting -= 1
             item.unit.failures[item.index] = error
             self._node.part_done(item.unit)
-        elif not self._to.fifo:
-            self._size += item.size
+        elif groups is not None:
+            groups.became_ready(item)
+        else:
             self.add(item)
-        if self._to.fifo and self._pending:
+        if groups is not None and self._waiting:
             # Those behind it have waited for longer than for company.
             self._overdue = True
             self._flush(everything=True)
@@ -172,12 +176,22 @@ class Sender(Batcher[Outgoing]):
 
     # -- Batcher
 
+    def keep(self, item: Outgoing) -> None:
+        if self._groups is not None:
+            self._groups.add(item)
+        else:
+            self._size += item.size
+            self._pending.append(item)
+
     def has_full_batch(self) -> bool:
-        return len(self._pending) >= BATCH_MAX or self._size >= self.size_max
+        groups = self._groups
+        if groups is not None:
+            return groups.free_count >= BATCH_MAX or groups.free_size >= self.size_max
+        return self._waiting >= BATCH_MAX or self._size >= self.size_max
 
     def take_batch(self) -> list[Outgoing]:
-        if self._to.fifo:
-            return self._take_by_group()
+        if self._groups is not None:
+            return self._groups.take(BATCH_MAX, self.size_max)
         pending = self._pending
         size, count = 0, 0
         for item in pending[:BATCH_MAX]:
@@ -192,32 +206,13 @@ class Sender(Batcher[Outgoing]):
         self._size -= size
         return batch
 
-    def _take_by_group(self) -> list[Outgoing]:
-        """The first items whose group has nothing under way; none of a group overtakes another."""
-        batch: list[Outgoing] = []
-        left: list[Outgoing] = []
-        passed: set[str] = set(self._groups)
-        size = 0
-        for position, item in enumerate(self._pending):
-            group = item.entry.message_group_id or ""
-            if len(batch) == BATCH_MAX:
-                left += self._pending[position:]
-                break
-            too_long = bool(batch) and size + item.size > self.size_max
-            if not item.ready or group in passed or too_long:
-                passed.add(group)
-                left.append(item)
-            else:
-                batch.append(item)
-                size += item.size
-        self._pending = left
-        self._size -= size
-        self._groups.update([item.entry.message_group_id or "" for item in batch])
-        return batch
+    def take_all(self) -> list[Outgoing]:
+        self._size = 0
+        return super().take_all() if self._groups is None else self._groups.take_all()
 
     def _landed(self, batch: list[Outgoing]) -> None:
-        if self._to.fifo:
-            self._groups.difference_update([item.entry.message_group_id or "" for item in batch])
+        if self._groups is not None:
+            self._groups.landed(batch)
         super()._landed(batch)
 
     def succeeded(self, item: Outgoing, sent: Sent) -> None:
