@@ -21,7 +21,7 @@ from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.pacing import PollPace
 from bridge.backends.aws.single_active import ExclusiveUse, Turn
-from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
+from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import QueueDoesNotExist, ResourceLocked
 
@@ -216,6 +216,32 @@ class Intake:
     # -- polling
 
     async def _poll(self, count: int, wait_seconds: int, source: AwsQueue) -> None:
+        """Receive once, hand out what came and consider the next poll, later if this one failed."""
+        pause = 0.0
+        try:
+            try:
+                deliveries = await self._receive(count, wait_seconds, source)
+            finally:
+                self._reserved -= count
+            if deliveries:
+                self._arrived(deliveries, source)
+            self._backoff = None
+        except AwsError as error:
+            pause = self._refused(error)
+        except Exception as error:  # noqa: BLE001 - reported; the consumers wait for further polls
+            self._node.report(f"a poll of {source.sqs_name} failed", error)
+            pause = self._next_pause()
+        try:
+            if pause:
+                self._pace_of(source).failed()
+                await asyncio.sleep(pause)
+        finally:
+            self._polls -= 1
+        self._answered(source)
+        self.consider()
+
+    async def _receive(self, count: int, wait_seconds: int, source: AwsQueue) -> list[AwsDelivery]:
+        """What one poll brings. Raises `AwsError`."""
         attempt = self._next_attempt()
         request = Receive(
             source.url,
@@ -224,35 +250,20 @@ class Intake:
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=attempt,
         )
-        pause = 0.0
-        messages: list[Received] = []
-        pace, since = self._pace_of(source), self._node.loop.time()
+        since = self._node.loop.time()
         try:
             reply = await self._node.sqs.poll("ReceiveMessage", encode(request), wait_seconds)
             messages = decode_receive_reply(reply).messages
-            self._backoff = None
-            now = self._node.loop.time()
-            pace.came(len(messages), count, now - since, now)
         except AwsError as error:
-            pause = self._refused(error)
             if attempt is not None and (error.status == 0 or error.status >= 500):
                 self._lost_attempts.append((self._node.clock.monotonic(), attempt))
+            raise
         except msgspec.MsgspecError as error:
-            pause = self._refused(AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}"))
-        finally:
-            self._reserved -= count
-            if not pause:
-                self._polls -= 1
-        if messages:
-            self._arrived(await deliveries_from(self._node, source, messages), source)
-        if pause:
-            pace.failed()
-            try:
-                await asyncio.sleep(pause)
-            finally:
-                self._polls -= 1
-        self._answered(source)
-        self.consider()
+            message = f"unreadable answer: {error}"
+            raise AwsError("ReceiveMessage", 0, "", message) from error
+        now = self._node.loop.time()
+        self._pace_of(source).came(len(messages), count, now - since, now)
+        return await deliveries_from(self._node, source, messages) if messages else []
 
     def _answered(self, source: AwsQueue) -> None:
         """A poll is over; to be overridden by who keeps count of them."""
@@ -276,6 +287,10 @@ class Intake:
         if error.queue_is_gone:
             self._queue.vanish()
             return 0.0
+        return self._next_pause()
+
+    def _next_pause(self) -> float:
+        """How long to wait after one more poll that failed, in seconds; never 0."""
         self._backoff = self._backoff or self._node.sqs.backoff()
         return self._backoff.next_seconds() + self._node.limits.retry_delay_seconds
 
@@ -286,9 +301,14 @@ class Intake:
         if queue.care is not None:
             queue.care.taken(len(deliveries))
         queue.holder.hold(deliveries)
-        deliveries = source.sort_out(deliveries)
-        if deliveries:
-            self._hand_out(deliveries)
+        try:
+            self._hand_out(source.sort_out(deliveries))
+        except BaseException:
+            # What nobody got is not to be renewed for ever: it comes again from SQS.
+            for delivery in deliveries:
+                if delivery.receiver is None:
+                    queue.holder.drop(delivery)
+            raise
 
     # -- handing out
 

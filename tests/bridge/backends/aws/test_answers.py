@@ -10,6 +10,7 @@ import pytest
 
 from bridge.backends.aws import AwsBackend
 from bridge.backends.aws.claims import RETRY_SECONDS
+from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.queues import AwsQueue
 from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StoreUnavailable
 from bridge.messaging.model import StateChange, UnitOfWork
@@ -207,3 +208,36 @@ async def test_a_second_copy_in_one_answer_is_left_out(opened: Opened) -> None:
     assert [each["ReceiptHandle"] for each in request["Entries"]] == ["latest"]
     # What was left out holds up nothing of the consumer's credit.
     await until(lambda: len(stub.requests("ReceiveMessage")) >= 3)
+
+
+async def test_a_mistake_with_what_came_keeps_nothing_else_back(
+    opened: Opened, reported: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [received("a"), received("b")]
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action == "ReceiveMessage" and answers:
+            return answers.pop(0)
+        return quiet(action, request)
+
+    backend, stub = await opened(answer, renew_after_seconds=0.01)
+    queue = await sqs_queue(backend)
+    sort_out = queue.sort_out
+
+    def mistaken(deliveries: list[AwsDelivery]) -> list[AwsDelivery]:
+        if not reported:
+            raise ZeroDivisionError
+        return sort_out(deliveries)
+
+    monkeypatch.setattr(queue, "sort_out", mistaken)
+    collector = await consume(backend.store, queue, credit=10)
+    await collector.expect(1)
+    assert collector.bodies == ["b"]
+    assert reported == ["ZeroDivisionError"]
+
+    def renewed() -> set[str]:
+        requests = stub.requests("ChangeMessageVisibilityBatch")
+        return {each["ReceiptHandle"] for request in requests for each in request["Entries"]}
+
+    await until(renewed)
+    assert renewed() == {"handle-b"}
