@@ -2,12 +2,13 @@
 
 The lowest band is the queue's own; the others have names that no queue of a client can have. Which
 band a message goes to is fixed when it is sent. Each band has a long poll of its own; that of a
-lower one is opened when the higher ones have waited for a moment, and so have nothing.
+lower one is opened when the higher ones have waited for a moment, or were just found empty.
 """
 
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from bridge.backends.aws.batches import BATCH_MAX
@@ -46,7 +47,9 @@ class BandedIntake(Intake):
     def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
         super().__init__(node, queue, leases)
         self._opened: dict[AwsQueue, float] = {}
-        """Bands with an open poll, and since when (the loop's time)."""
+        """Bands with an open poll, and since when they are waited for (the loop's time)."""
+        self._found_empty: dict[AwsQueue, float] = {}
+        """When a poll of a band brought nothing at last (the loop's time)."""
         self._patience: asyncio.TimerHandle | None = None
         self._paces: dict[AwsQueue, PollPace] = {}
 
@@ -60,7 +63,7 @@ class BandedIntake(Intake):
         waits = self._patience is not None or self._pace_timer is not None
         if self._queue.deleted or waits or self._stopped:
             return
-        limits, now = self._node.limits, self._node.loop.time()
+        patience, now = self._node.limits.band_patience_seconds, self._node.loop.time()
         for band in self._queue.bands:
             count = min(self._wanted(), BATCH_MAX)
             if count <= 0:
@@ -71,11 +74,12 @@ class BandedIntake(Intake):
                 if now < pace.at:
                     self._wait_for(pace)
                     return
-                since = self._opened[band] = now
+                # What was found empty a moment ago is not waited for once more.
+                recently = now - self._found_empty.get(band, -inf) < patience
+                since = self._opened[band] = -inf if recently else now
                 self._open_poll(count, band)
-            patience = since + limits.band_patience_seconds - now
-            if patience > 0:
-                self._patience = self._node.loop.call_later(patience, self._lost_patience)
+            if since + patience > now:
+                self._patience = self._node.loop.call_at(since + patience, self._lost_patience)
                 return
 
     def _pace_of(self, source: AwsQueue) -> PollPace:
@@ -91,8 +95,10 @@ class BandedIntake(Intake):
         self._patience = None
         self.consider()
 
-    def _answered(self, source: AwsQueue) -> None:
+    def _answered(self, source: AwsQueue, *, empty: bool) -> None:
         self._opened.pop(source, None)
+        if empty:
+            self._found_empty[source] = self._node.loop.time()
         if self._patience is not None:
             # The highest band has its turn again.
             self._patience.cancel()

@@ -218,11 +218,13 @@ class Intake:
     async def _poll(self, count: int, wait_seconds: int, source: AwsQueue) -> None:
         """Receive once, hand out what came and consider the next poll, later if this one failed."""
         pause = 0.0
+        empty = False
         try:
             try:
                 deliveries = await self._receive(count, wait_seconds, source)
             finally:
                 self._reserved -= count
+            empty = not deliveries
             if deliveries:
                 self._arrived(deliveries, source)
             self._backoff = None
@@ -237,7 +239,7 @@ class Intake:
                 await asyncio.sleep(pause)
         finally:
             self._polls -= 1
-        self._answered(source)
+        self._answered(source, empty=empty)
         self.consider()
 
     async def _receive(self, count: int, wait_seconds: int, source: AwsQueue) -> list[AwsDelivery]:
@@ -265,8 +267,8 @@ class Intake:
         self._pace_of(source).came(len(messages), count, now - since, now)
         return await deliveries_from(self._node, source, messages) if messages else []
 
-    def _answered(self, source: AwsQueue) -> None:
-        """A poll is over; to be overridden by who keeps count of them."""
+    def _answered(self, source: AwsQueue, *, empty: bool) -> None:
+        """A poll is over, `empty` if it brought nothing; for who keeps count of them."""
 
     def _next_attempt(self) -> str | None:
         """The id of a receive from a first-in-first-out queue.

@@ -53,7 +53,8 @@ async def test_a_queue_has_as_many_bands_as_it_needs(
 
 
 async def test_the_higher_comes_first_to_a_consumer(opened_at_moto: Open) -> None:
-    store = (await opened_at_moto()).store
+    # Longer than a poll waits: a band that is found empty lets the next lower one have its turn.
+    store = (await opened_at_moto(band_patience_seconds=1_000.0)).store
     queue = await make_queue(store, priority_max=3)
     await send_all(store, queue, 0, 1, 2, 3, 0, 1, 2, 3)
     collector = await consume(store, queue, credit=1)
@@ -66,8 +67,9 @@ async def test_the_higher_comes_first_to_a_consumer(opened_at_moto: Open) -> Non
     assert came == ["3", "3", "2", "2", "1", "1", "0", "0"]
 
 
-async def test_all_bands_are_waited_at(opened_at_moto: Open) -> None:
-    store = (await opened_at_moto()).store
+@pytest.mark.parametrize("patience", [0.0, 0.05, 1_000.0])
+async def test_all_bands_are_waited_at(opened_at_moto: Open, patience: float) -> None:
+    store = (await opened_at_moto(band_patience_seconds=patience)).store
     queue = await make_queue(store, priority_max=3)
     collector = await consume(store, queue, credit=10)
     for number, priority in enumerate((0, 3, 1, 2), 1):
