@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from bridge.messaging.model import Delivery, UnitOfWork
+from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Queue
 from bridge.messaging.ports import Subscription as StoreSubscription
 from mappings.connection_gateway import ConnectionGateway
@@ -48,10 +49,16 @@ class GatewayConsumer(ABC, Generic[AnyGateway]):
     def overdue(self, held_seconds: float) -> None:
         """The client held a message for too long."""
 
+    @property
+    def connection_name(self) -> str | None:
+        """By which exclusive queues know their connection; None where the protocol has none."""
+        return None
+
     # -- for the derived class and its gateway
 
     async def open(self, *, priority: int = 0, exclusive: bool = False) -> None:
         """Register at the store, without credit: `start` gives it. Raises `ResourceLocked`."""
+        require_owner(self.queue, self.connection_name)
         self._store_subscription = await self.gateway.services.store.consume(
             self.queue, self, credit=0, priority=priority, exclusive=exclusive
         )

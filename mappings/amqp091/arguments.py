@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from adapters.amqp091.events import QueueDeclareRequested
 from bridge.messaging.model import DeadLetterTarget, Overflow, QueueSettings
+from bridge.messaging.ownership import OWNER_TAG
 from bridge.messaging.subjects import subject_from_dotted
 from mappings.amqp091.errors import precondition_failed
 from mappings.amqp091.messages import AT_ONCE_MS, EXPIRATION_MAX
 
-OWNER_TAG: Final = "landbridge-exclusive-owner"
-"""The tag of an exclusive queue, which lives and dies with one connection: that one's name."""
 NOT_DURABLE_TAG: Final = "landbridge-not-durable"
 """On queues that were declared so, and are stored as durable ones are."""
 

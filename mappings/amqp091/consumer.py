@@ -48,6 +48,11 @@ class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
         """Its prefetch is the channel's, and grows with it."""
         self._counts_deliveries = counts_deliveries(queue)
 
+    @property
+    def connection_name(self) -> str:
+        """See `GatewayConsumer`."""
+        return self.gateway.name
+
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries; see `bridge.messaging.ports.Consumer`."""
         gateway = self.gateway

@@ -64,17 +64,6 @@ def precondition_failed(explanation: str, method: int = 0) -> SoftError:
     return SoftError(ReplyCode.PRECONDITION_FAILED, explanation, method)
 
 
-def locked(name: QueueName, method: int = 0) -> SoftError:
-    """405: an exclusive queue of another connection."""
-    return SoftError(
-        ReplyCode.RESOURCE_LOCKED,
-        f"cannot obtain exclusive access to locked queue '{name.name}' in vhost"
-        f" '{name.namespace}'. It could be originally declared on another connection or the"
-        " exclusive property value does not match that of the original declaration.",
-        method,
-    )
-
-
 def delivery_timed_out(channel: int, seconds: float) -> SoftError:
     """406: a delivery was not acknowledged in time."""
     return precondition_failed(

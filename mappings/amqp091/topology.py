@@ -19,13 +19,13 @@ from bridge.auth import NOBODY, User, checks
 from bridge.auth.checks import Kind
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.model import QueueName, TopicName
+from bridge.messaging.ownership import locked, owner_of, require_owner
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import pattern_from_dotted, subject_from_dotted
 from bridge.routing.catalogue import BUILT_IN, TOPIC_KINDS, Topic, TopicKind
 from bridge.routing.exchanges import X_MATCH
 from mappings.amqp091.arguments import (
     NOT_DURABLE_TAG,
-    OWNER_TAG,
     QUEUE_ARGUMENTS,
     check_equivalent,
     settings_from_declare,
@@ -33,7 +33,6 @@ from mappings.amqp091.arguments import (
 )
 from mappings.amqp091.errors import (
     access_refused,
-    locked,
     not_found_exchange,
     not_found_queue,
     precondition_failed,
@@ -105,10 +104,8 @@ class Declarations:
         return queue
 
     def check_owner(self, queue: Queue) -> None:
-        """Raise 405 for an exclusive queue of another connection."""
-        owner = queue.settings.tags.get(OWNER_TAG)
-        if owner is not None and owner != self._owner:
-            raise locked(queue.name)
+        """Raise `ResourceLocked` for an exclusive queue of another connection."""
+        require_owner(queue, self._owner)
 
     def topic(self, name: str) -> Topic:
         """The existing exchange of that name."""
@@ -286,7 +283,7 @@ class Declarations:
     ) -> None:
         self.check_owner(existing)
         settings = existing.settings
-        exclusive = OWNER_TAG in settings.tags
+        exclusive = owner_of(existing) is not None
         if event.exclusive != exclusive:
             raise locked(existing.name)
         durable = not (existing.transient or NOT_DURABLE_TAG in settings.tags)

@@ -29,6 +29,11 @@ class MqttConsumer(GatewayConsumer["MqttGateway"]):
         super().__init__(gateway, queue, prefetch)
         self.shared = shared
 
+    @property
+    def connection_name(self) -> str:
+        """See `GatewayConsumer`; a session is one connection at a time."""
+        return self.gateway.session.client_id
+
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         self.gateway.outbound.deliver(self, deliveries)
 

@@ -12,6 +12,7 @@ from bridge.messaging import errors
 REASON_CODES: Final[tuple[tuple[type[errors.MessagingError], ReasonCode], ...]] = (
     (errors.AuthenticationFailed, ReasonCode.BAD_USER_NAME_OR_PASSWORD),
     (errors.AccessDenied, ReasonCode.NOT_AUTHORIZED),
+    (errors.ResourceLocked, ReasonCode.NOT_AUTHORIZED),
     (errors.InvalidAddress, ReasonCode.TOPIC_NAME_INVALID),
     (errors.MessageTooLong, ReasonCode.PACKET_TOO_LARGE),
     (errors.OverLimit, ReasonCode.QUOTA_EXCEEDED),

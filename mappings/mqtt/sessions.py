@@ -21,6 +21,7 @@ from bridge.messaging.model import (
     StateChange,
     UnitOfWork,
 )
+from bridge.messaging.ownership import OWNER_TAG, require_owner
 from bridge.messaging.ports import Queue
 from mappings.gateway import Services
 from mappings.mqtt.addresses import SHARED_QUEUE, session_queue_name, transient_queue_name
@@ -233,9 +234,11 @@ class Sessions:
             name = session_queue_name(session.namespace, session.client_id)
             settings = QueueSettings(length_max=services.limits.mqtt_session_messages_max)
             queue = await services.topology.ensure_queue(name, settings)
+            require_owner(queue)
         else:
             name = transient_queue_name(session.namespace, services.message_ids.next())
-            queue = await services.store.create_queue(name, QueueSettings(), transient=True)
+            settings = QueueSettings(tags={OWNER_TAG: session.client_id})
+            queue = await services.store.create_queue(name, settings, transient=True)
         self.attach(session, queue)
         return queue
 

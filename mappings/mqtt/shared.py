@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import TOPIC_TREE, QueueName, QueueSettings, StateChange, TopicName
+from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Queue
 from mappings.mqtt.addresses import shared_queue_name
 from mappings.mqtt.filters import Filter
@@ -75,6 +76,7 @@ class SharedGroups:
                 await self._sessions.committed(StateChange(KIND_MEMBER, key, b"1"), agreed=True)
             settings = QueueSettings(length_max=services.limits.mqtt_session_messages_max)
             queue = await services.topology.ensure_queue(name, settings)
+            require_owner(queue)
             await services.topology.subscribe(
                 TopicName(session.namespace, TOPIC_TREE), name, pattern=wanted.pattern
             )

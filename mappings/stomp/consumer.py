@@ -58,6 +58,11 @@ class StompConsumer(GatewayConsumer["StompGateway"]):
         self._block = BLOCKS[subscription.version].block
         self._auto = subscription.ack_mode is AckMode.AUTO
 
+    @property
+    def connection_name(self) -> str:
+        """See `GatewayConsumer`."""
+        return self.gateway.session
+
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries; see `bridge.messaging.ports.Consumer`."""
         gateway = self.gateway

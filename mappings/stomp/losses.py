@@ -60,6 +60,10 @@ LOSSES: Final = (
         "/temp-queue/ and replies to it",
         f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
     ),
+    _ROWS.kept(
+        "exclusive queues of others are refused",
+        "tests/scenarios/test_exclusive_queues.py::test_stomp_subscribers_are_refused",
+    ),
     _ROWS.emulated(
         "replies to a client that is gone",
         "taken and dropped, as RabbitMQ does",

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from bridge.auth import User
 from bridge.auth.checks import (
     require_configure,
@@ -28,6 +30,7 @@ from bridge.messaging.errors import (
     UnsupportedOperation,
 )
 from bridge.messaging.model import DeadLetterTarget, QueueName, QueueSettings, TopicName
+from bridge.messaging.ownership import OWNER_TAG, require_owner
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import subject_from_dotted
 from bridge.routing.catalogue import Topic
@@ -103,6 +106,7 @@ async def open_source(
     headers: Mapping[str, str],
     subscription_id: str,
     client_id: str | None,
+    connection: str,
 ) -> Source:
     """Find or make the queue that a SUBSCRIBE reads from. Raises `MessagingError`."""
     if isinstance(address, QueueAddress):
@@ -110,7 +114,7 @@ async def open_source(
             services, user, QueueName(namespace, address.name), address, headers
         )
     if not isinstance(address, TopicAddress):
-        return Source(await temporary_queue(services, namespace), temporary=True)
+        return Source(await own_queue(services, namespace, connection), temporary=True)
     topic = _existing_topic(services, namespace, address.topic)
     pattern = address.pattern(topic.kind)
     require_read(user, namespace, "exchange", topic.name.name)
@@ -129,9 +133,13 @@ async def open_source(
         queue = await services.topology.ensure_queue(name, settings_from_headers(headers))
         await services.topology.subscribe(topic.name, queue.name, pattern=pattern)
         return Source(queue, exclusive=DURABLE_NAME in headers)
-    queue = await temporary_queue(
-        services, namespace, headers.get("x-queue-name"), settings_from_headers(headers)
-    )
+    settings = settings_from_headers(headers)
+    if given:
+        queue = await services.topology.ensure_queue(
+            QueueName(namespace, given), settings, transient=True
+        )
+    else:
+        queue = await own_queue(services, namespace, connection, settings)
     await services.topology.subscribe(topic.name, queue.name, pattern=pattern)
     # A name of the client's choice may be that of a queue which is there to stay.
     return Source(queue, temporary=queue.transient)
@@ -159,10 +167,13 @@ def _require_own_queue(
     """Read from a queue that a client names, and make it if it is absent. Names that are made here
     ask for no permission: nobody else can know them.
     """
-    if services.store.queue(name) is None:
+    queue = services.store.queue(name)
+    if queue is None:
         require_configure(user, name.namespace, "queue", name.name)
         require_dead_letters(user, name.namespace, headers)
     require_read(user, name.namespace, "queue", name.name)
+    if queue is not None:
+        require_owner(queue)
 
 
 def require_dead_letters(user: User, namespace: str, headers: Mapping[str, str]) -> None:
@@ -190,17 +201,13 @@ async def _forget_other_topic(
         await services.topology.remove_queue(queue)
 
 
-async def temporary_queue(
-    services: Services,
-    namespace: str,
-    name: str | None = None,
-    settings: QueueSettings | None = None,
+async def own_queue(
+    services: Services, namespace: str, connection: str, settings: QueueSettings | None = None
 ) -> Queue:
-    """A queue in memory that belongs to one connection."""
-    name = name or f"stomp.gen-{services.message_ids.next()}"
-    return await services.topology.ensure_queue(
-        QueueName(namespace, name), settings or QueueSettings(), transient=True
-    )
+    """A queue in memory of a name of ours, exclusive to one connection."""
+    name = QueueName(namespace, f"stomp.gen-{services.message_ids.next()}")
+    exclusive = msgspec.structs.replace(settings or QueueSettings(), tags={OWNER_TAG: connection})
+    return await services.topology.ensure_queue(name, exclusive, transient=True)
 
 
 def goes_with_its_consumers(source: Source) -> bool:
@@ -236,6 +243,7 @@ async def delete_durable(
         return False
     if "x-queue-name" in headers:
         require_configure(user, namespace, "queue", name)
+    require_owner(queue)
     await services.topology.remove_queue(queue)
     return True
 

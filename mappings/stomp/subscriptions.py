@@ -34,8 +34,8 @@ from mappings.stomp.queues import (
     goes_with_its_consumers,
     is_durable,
     open_source,
+    own_queue,
     refuse_idioms,
-    temporary_queue,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Subscriptions:
                 headers,
                 subscription.id,
                 gateway.client,
+                gateway.session,
             )
         own = destination_from_queue(address, subscription.destination)
         consumer = StompConsumer(gateway, subscription, source, prefetch, own, shown)
@@ -192,7 +193,7 @@ class Subscriptions:
             limit = gateway.services.limits.consumers_per_connection_max
             if len(self._temporary) >= limit:
                 raise OverLimit(f"{limit} temporary queues allowed in a connection")
-            queue = await temporary_queue(gateway.services, gateway.namespace)
+            queue = await own_queue(gateway.services, gateway.namespace, gateway.session)
             self._temporary[destination] = queue
             self._left.append(Source(queue, temporary=True))
         return queue

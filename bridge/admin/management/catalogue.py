@@ -15,12 +15,12 @@ from bridge.admin.management.access import Viewer
 from bridge.admin.management.sources import Json, ManagementSources
 from bridge.messaging.errors import QueueDoesNotExist
 from bridge.messaging.model import QueueCounts, QueueName, TopicName
+from bridge.messaging.ownership import owner_of
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import dotted_from_subject
 from bridge.routing.catalogue import BUILT_IN, Subscription, Topic
 
 _AT_ONCE: Final = 200
-_EXCLUSIVE_TAG: Final = "landbridge-exclusive-owner"
 
 
 class Catalogue:
@@ -71,7 +71,6 @@ class Catalogue:
         settings, name = queue.settings, queue.name
         policies = self._sources.topology.policies
         policy, cap = policies.of(name, settings), policies.of(name, settings, operator=True)
-        exclusive = _EXCLUSIVE_TAG in settings.tags
         ready = counts.visible + counts.delayed
         shown = {
             "name": name.name,
@@ -79,7 +78,7 @@ class Catalogue:
             "type": settings.arguments.get("x-queue-type", "classic"),
             "durable": not queue.transient,
             "auto_delete": settings.auto_delete,
-            "exclusive": exclusive,
+            "exclusive": owner_of(queue) is not None,
             "arguments": settings.arguments,
             "node": self._sources.node.name,
             "state": "running",

@@ -33,6 +33,7 @@ from bridge.messaging.filters import FilterPolicy, FilterScope
 from bridge.messaging.identifiers import ACCOUNT, caller_arn
 from bridge.messaging.model import QueueName
 from bridge.messaging.names import FIFO_SUFFIX, queue_from_sqs_name
+from bridge.messaging.ownership import require_owner
 from bridge.routing.catalogue import FilterScope as FilterScopeName
 from bridge.routing.catalogue import Subscription, Topic
 
@@ -315,7 +316,10 @@ def _checked_endpoint(
             " SNS topics"
         )
     queue = service.directory.by_name(name)
-    return queue_from_sqs_name(name) if queue is None else queue.name
+    if queue is None:
+        return queue_from_sqs_name(name)
+    require_owner(queue)
+    return queue.name
 
 
 def _in_plain_case(name: str, value: str) -> str:

@@ -20,6 +20,7 @@ from bridge.messaging.names import (
     queue_from_sqs_name,
     sqs_name,
 )
+from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Queue, Store
 
 CACHED_URLS_MAX = 10_000
@@ -47,6 +48,12 @@ class QueueDirectory:
         if len(self._by_url) >= CACHED_URLS_MAX:
             self._by_url.clear()
         self._by_url[url] = queue
+        return queue
+
+    def open_by_url(self, url: str) -> Queue:
+        """The same, for more than sending. Raises `ResourceLocked` for exclusive queues."""
+        queue = self.by_url(url)
+        require_owner(queue)
         return queue
 
     def by_name(self, name: str) -> Queue | None:

@@ -35,6 +35,7 @@ from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Delivery, QueueName, StateChange, UnitOfWork
+from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Lease, Leases, Queue, StateStore, Store
 
 KIND = "sqs-move-task"
@@ -368,6 +369,7 @@ def _queue_of(service: SqsService, parameter: str, arn: str) -> Queue:
         raise RESOURCE_NOT_FOUND(
             f"The resource that you specified for the {parameter} parameter doesn't exist."
         )
+    require_owner(queue)
     return queue
 
 

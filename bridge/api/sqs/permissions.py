@@ -55,7 +55,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 async def add_permission(service: SqsService, call: Call, request: AddPermissionRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     _check(request)
     arn = call.sqs_arn(service.directory.name_of(queue))
     policy = _policy_of(queue) or {"Version": "2008-10-17", "Id": f"{arn}/SQSDefaultPolicy"}
@@ -83,7 +83,7 @@ async def add_permission(service: SqsService, call: Call, request: AddPermission
 async def remove_permission(
     service: SqsService, call: Call, request: RemovePermissionRequest
 ) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     policy = _policy_of(queue) or {}
     statements = policy.get("Statement", [])
     left = [statement for statement in statements if _label_of(statement) != request.label]

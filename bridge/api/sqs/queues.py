@@ -31,6 +31,7 @@ from bridge.api.sqs.shapes import (
 from bridge.api.sqs.tags import check_tags
 from bridge.messaging.identifiers import ACCOUNT
 from bridge.messaging.names import FIFO_SUFFIX, is_legal_queue_name, queue_from_sqs_name
+from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Queue
 
 PAGE_MAX = 1_000
@@ -45,6 +46,7 @@ async def create_queue(
     targets = _target_rule(service, call, name)
     existing = service.directory.by_name(name)
     if existing is not None:
+        require_owner(existing)
         different = rules.first_difference(existing.settings, attributes, targets)
         if different is not None:
             raise QUEUE_NAME_EXISTS(
@@ -65,7 +67,7 @@ async def create_queue(
 
 
 async def delete_queue(service: SqsService, call: Call, request: QueueRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     name = service.directory.name_of(queue)
     await service.store.delete_queue(queue)
     await service.deleted.add(name)
@@ -130,7 +132,7 @@ async def get_queue_attributes(
 async def set_queue_attributes(
     service: SqsService, call: Call, request: SetQueueAttributesRequest
 ) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     targets = _target_rule(service, call, service.directory.name_of(queue))
     attributes = rules.in_plain_case(request.attributes)
     settings = rules.changed_settings(queue.settings, attributes, targets)
@@ -138,7 +140,7 @@ async def set_queue_attributes(
 
 
 async def purge_queue(service: SqsService, call: Call, request: QueueRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     name = service.directory.name_of(queue)
     if name in service.purged:
         raise PURGE_QUEUE_IN_PROGRESS(

@@ -37,7 +37,7 @@ _SOURCE = "DeadLetterQueueSourceArn"
 async def receive_message(
     service: SqsService, call: Call, request: ReceiveMessageRequest
 ) -> ReceiveMessageResult:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     _check(request)
     free = service.options.in_flight_max - (await service.store.counts(queue)).not_visible
     if free <= 0:

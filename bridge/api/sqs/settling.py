@@ -38,7 +38,7 @@ NOT_IN_FLIGHT = "Message does not exist or is not available for visibility timeo
 
 
 async def delete_message(service: SqsService, call: Call, request: DeleteMessageRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     delivery = _delivery_of(service, queue, request.receipt_handle)
     if delivery is None:
         return
@@ -51,7 +51,7 @@ async def delete_message(service: SqsService, call: Call, request: DeleteMessage
 async def delete_message_batch(
     service: SqsService, call: Call, request: DeleteMessageBatchRequest
 ) -> BatchResult:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     entries = request.entries
     check_entries(entries, "DeleteMessageBatchRequestEntry")
     check_distinct(entries)
@@ -77,7 +77,7 @@ async def delete_message_batch(
 async def change_message_visibility(
     service: SqsService, call: Call, request: ChangeMessageVisibilityRequest
 ) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     check_visibility(request.visibility_timeout)
     await _change(service, queue, request.receipt_handle, request.visibility_timeout)
 
@@ -85,7 +85,7 @@ async def change_message_visibility(
 async def change_message_visibility_batch(
     service: SqsService, call: Call, request: ChangeMessageVisibilityBatchRequest
 ) -> BatchResult:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     entries = request.entries
     check_entries(entries, "ChangeMessageVisibilityBatchRequestEntry")
     check_distinct(entries)

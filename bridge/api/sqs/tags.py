@@ -22,7 +22,7 @@ TAG_VALUE_LENGTH_MAX = 256
 
 
 async def tag_queue(service: SqsService, call: Call, request: TagQueueRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     if not request.tags:
         raise MISSING_PARAMETER("The request must contain the parameter Tags.")
     name = service.directory.name_of(queue)
@@ -34,7 +34,7 @@ async def tag_queue(service: SqsService, call: Call, request: TagQueueRequest) -
 
 
 async def untag_queue(service: SqsService, call: Call, request: UntagQueueRequest) -> None:
-    queue = service.directory.by_url(request.queue_url)
+    queue = service.directory.open_by_url(request.queue_url)
     if not request.tag_keys:
         raise _key_length()
     tags = {k: v for k, v in queue.settings.tags.items() if k not in request.tag_keys}
