@@ -1,4 +1,4 @@
-"""The store's port over SQS: units of work split by queue, receiving by pull, rare operations.
+"""The store's port over SQS: units of work split by queue, steps of a unit, rare operations.
 
 A unit that is more than sends, or more than settles, runs in steps: sends, then state, then deletes
 and releases. A crash between them leaves messages twice, never lost; where a send fails, what the
@@ -12,13 +12,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from bridge.backends.aws.batches import BATCH_MAX
-from bridge.backends.aws.claims import RETRY_SECONDS, deliveries_from
+from bridge.backends.aws.claims import RETRY_SECONDS
 from bridge.backends.aws.directory import Directory
 from bridge.backends.aws.duties import Duties
-from bridge.backends.aws.errors import AwsError, messaging_error_from
 from bridge.backends.aws.finished import Finished
 from bridge.backends.aws.footing import Footing, Stand
 from bridge.backends.aws.handles import Handle, handle_from_delivery, parse_handle
@@ -28,14 +24,13 @@ from bridge.backends.aws.newborn import Newborn
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.options import AwsOptions
 from bridge.backends.aws.parcels import Refused
+from bridge.backends.aws.pulling import Puller
 from bridge.backends.aws.purging import purge
 from bridge.backends.aws.queues import AwsQueue, Seen, Surroundings
 from bridge.backends.aws.returns import Counts, Returns
 from bridge.backends.aws.state import AwsState, Submission
 from bridge.backends.aws.topics import TopicFace
 from bridge.backends.aws.transient import RemoteQueue, TransientQueues
-from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
-from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import (
     MessagingError,
     QueueDoesNotExist,
@@ -44,7 +39,6 @@ from bridge.messaging.errors import (
     ResourceLocked,
     StoreUnavailable,
 )
-from bridge.messaging.limits import ServiceLimits
 from bridge.messaging.model import (
     DeadLetterReason,
     Delivery,
@@ -68,8 +62,6 @@ if TYPE_CHECKING:
         Store,
         Subscription,
     )
-
-WAIT_SECONDS_MAX = ServiceLimits().wait_seconds_max
 
 
 class AwsStore:
@@ -95,8 +87,7 @@ class AwsStore:
             Finished(node.limits.finished_messages_min),
         )
         self._dead_letterer: DeadLetterer | None = None
-        self._attempt_ids = MessageIds()
-        """For receives from first-in-first-out queues: tried again, they get the same messages."""
+        self._puller = Puller(node, self._holder)
         self._steps: set[asyncio.Task[None]] = set()
         self._footing = Footing()
         self.fenced: Callable[[], bool] = lambda: False
@@ -379,108 +370,13 @@ class AwsStore:
         if not isinstance(queue, AwsQueue):
             _require_here(queue)
             return await self._local.receive(queue, count=count, **options)
-        wait, attempt_id = options.get("wait_seconds"), options.get("attempt_id")
-        if wait is None:
-            wait = queue.settings.receive_wait_seconds
-        if queue.fifo and attempt_id is None:
-            attempt_id = self._attempt_ids.next()
-        request = Receive(
-            queue.url,
-            min(count, BATCH_MAX),
-            wait_time_seconds=min(wait, WAIT_SECONDS_MAX),
-            visibility_timeout=options.get("visibility_seconds"),
-            receive_request_attempt_id=attempt_id,
-        )
-        return list(await self._pull_bands(queue, request))
+        return list(await self._puller.receive(queue, count, options))
 
     async def take(self, queue: Queue) -> Delivery | None:
         if not isinstance(queue, AwsQueue):
             _require_here(queue)
             return await self._local.take(queue)
-        # One second of waiting makes SQS ask all of its servers; a short poll may miss messages.
-        request = Receive(
-            queue.url,
-            1,
-            wait_time_seconds=1,
-            visibility_timeout=self._node.limits.hold_seconds,
-            receive_request_attempt_id=self._attempt_ids.next() if queue.fifo else None,
-        )
-        while pulled := await self._pull_bands(queue, request):
-            for delivery in pulled[0].queue.without_copies(pulled):
-                self._holder.hold([delivery])
-                return delivery
-        return None
-
-    async def _pull_bands(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
-        """Receive from the highest band that has something, and on from there."""
-        if not queue.bands:
-            return await self._pull(queue, request)
-        if queue.care is not None:
-            queue.care.used()
-        wanted = request.max_number_of_messages
-        share = (request.wait_time_seconds or 0) // len(queue.bands)
-        received: list[AwsDelivery] = []
-        for wait in (0, share):
-            for band in queue.bands:
-                received += await self._pull(
-                    band,
-                    msgspec.structs.replace(
-                        request,
-                        queue_url=band.url,
-                        wait_time_seconds=wait,
-                        max_number_of_messages=wanted - len(received),
-                    ),
-                )
-                if len(received) == wanted or (received and wait):
-                    return received
-            if received:
-                break
-        return received
-
-    async def _pull(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
-        """Receive once; who stops waiting has what still comes released."""
-        if queue.deleted:
-            raise QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
-        if queue.care is not None:
-            queue.care.used()
-        answer: asyncio.Future[list[AwsDelivery]] = self._node.loop.create_future()
-        self._node.tasks.spawn(self._receive(queue, request, answer))
-        try:
-            return await answer
-        finally:
-            answer.cancel()
-
-    async def _receive(
-        self, queue: AwsQueue, request: Receive, answer: asyncio.Future[list[AwsDelivery]]
-    ) -> None:
-        deliveries: list[AwsDelivery] = []
-        error: MessagingError = StoreUnavailable("the broker stops")
-        try:
-            wait = request.wait_time_seconds or 0
-            deadline = self._node.sqs.deadline_in(wait + self._node.limits.call_seconds_max)
-            body = await self._node.sqs.poll(
-                "ReceiveMessage", encode(request), wait, deadline=deadline
-            )
-            received = decode_receive_reply(body).messages
-            queue.counted = None
-            if queue.owner.care is not None:
-                queue.owner.care.taken(len(received))
-            deliveries = queue.sort_out(await deliveries_from(self._node, queue, received))
-        except AwsError as refused:
-            if refused.queue_is_gone:
-                queue.vanish()
-            error = messaging_error_from(refused)
-        except msgspec.MsgspecError as unreadable:
-            error = StoreUnavailable(f"the answer of SQS cannot be read: {unreadable}")
-        else:
-            if not answer.done():
-                answer.set_result(deliveries)
-            else:
-                for delivery in deliveries:
-                    queue.release(delivery, None)
-        finally:
-            if not answer.done():
-                answer.set_exception(error)
+        return await self._puller.take(queue)
 
     # -- receipt handles
 
