@@ -173,10 +173,10 @@ def _add_user(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     actions = user.add_subparsers(required=True, metavar="ACTION")
     hashing = actions.add_parser(
         "hash",
-        help="read a password (asked for, or a line of standard input) and print a user's lines",
+        help="read a password (asked for, or a line of standard input) and print its hash",
         allow_abbrev=False,
     )
-    hashing.add_argument("--name", default="NAME", help="the user's name")
+    hashing.add_argument("--name", help="print the user's lines for the configuration instead")
     hashing.set_defaults(command=_user_hash)
 
 

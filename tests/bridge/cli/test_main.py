@@ -131,6 +131,15 @@ def test_a_hashed_password_is_a_users_entry(tmp_path: Path) -> None:
     assert run_landbridge("check", directory=tmp_path).returncode == 0
 
 
+def test_a_hash_without_a_name_is_for_the_environment(tmp_path: Path) -> None:
+    result = run_landbridge("user", "hash", directory=tmp_path, stdin="s3cret\n")
+    assert parse_password_hash(result.stdout.removesuffix("\n")).verify(b"s3cret")
+    (tmp_path / "landbridge.yaml").write_text("users: [{name: a, password_hash: '${HASH}'}]")
+    environment = {"HASH": result.stdout.removesuffix("\n")}
+    checked = run_landbridge("check", directory=tmp_path, environment=environment)
+    assert checked.returncode == 0
+
+
 def test_a_user_needs_a_name(tmp_path: Path) -> None:
     result = run_landbridge("user", "hash", "--name", "", directory=tmp_path, stdin="secret\n")
     assert (result.returncode, result.stdout) == (1, "")
