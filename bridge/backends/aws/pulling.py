@@ -77,9 +77,21 @@ class Puller:
             return await self._pull(queue, request)
         if queue.care is not None:
             queue.care.used()
+        received: list[AwsDelivery] = []
+        try:
+            await self._ask_bands(queue, request, received)
+        except BaseException:
+            for delivery in received:
+                delivery.queue.release(delivery, None)
+            raise
+        return received
+
+    async def _ask_bands(
+        self, queue: AwsQueue, request: Receive, received: list[AwsDelivery]
+    ) -> None:
+        """Add to `received` what the bands have: at once, or if none has, in their waiting time."""
         wanted = request.max_number_of_messages
         share = (request.wait_time_seconds or 0) // len(queue.bands)
-        received: list[AwsDelivery] = []
         for wait in (0, share):
             for band in queue.bands:
                 received += await self._pull(
@@ -92,10 +104,9 @@ class Puller:
                     ),
                 )
                 if len(received) == wanted or (received and wait):
-                    return received
+                    return
             if received:
-                break
-        return received
+                return
 
     async def _pull(self, queue: AwsQueue, request: Receive) -> list[AwsDelivery]:
         """Receive once; who stops waiting has what still comes released."""

@@ -20,7 +20,7 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Queue
-from tests.support.aws_stub import Answer, Answerer, AwsStub
+from tests.support.aws_stub import Answer, Answerer, AwsStub, aws_error
 from tests.support.moto_server import moto_server
 
 QUICK = AwsLimits(
@@ -54,7 +54,7 @@ def store_of(backend: AwsBackend) -> AwsStore:
 
 
 def quiet(action: str, request: dict[str, Any]) -> Answer:
-    """An account with nothing in it, that takes everything."""
+    """An account without messages, that knows every queue and takes everything."""
     match action:
         case "DescribeTable":
             return 200, {"Table": {"TableStatus": "ACTIVE"}}
@@ -70,6 +70,15 @@ def quiet(action: str, request: dict[str, Any]) -> Answer:
             return 200, {"Successful": [{"Id": each["Id"]} for each in request["Entries"]]}
         case _:
             return 200, {}
+
+
+def empty_account(action: str, request: dict[str, Any]) -> Answer:
+    """The same without queues."""
+    if action == "GetQueueUrl":
+        return aws_error("QueueDoesNotExist")
+    if action == "CreateQueue":
+        return 200, {"QueueUrl": URL + request["QueueName"]}
+    return quiet(action, request)
 
 
 def received(*bodies: str, count: int = 1) -> Answer:

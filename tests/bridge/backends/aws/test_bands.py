@@ -10,9 +10,17 @@ import pytest
 
 from bridge.backends.aws import AwsBackend
 from bridge.backends.aws.queues import AwsQueue
+from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import DeadLetterReason, DeadLetterTarget, UnitOfWork
 from bridge.messaging.ports import Queue, Store
-from tests.bridge.backends.aws.conftest import in_sqs, store_of
+from tests.bridge.backends.aws.conftest import (
+    Opened,
+    empty_account,
+    in_sqs,
+    received,
+    store_of,
+)
+from tests.support.aws_stub import Answer, aws_error
 from tests.support.stores import (
     Collector,
     commit,
@@ -172,3 +180,19 @@ async def test_transactions_reach_all_bands(opened_at_moto: Open) -> None:
     unit.sends.append((queue, message("2", priority=2)))
     await commit(store, unit)
     assert await drain(store, queue) == ["2"]
+
+
+async def test_what_one_band_gave_is_given_back_where_the_next_one_refuses(opened: Opened) -> None:
+    answers = [received("a"), aws_error("AccessDenied")]
+
+    def answer(action: str, request: dict[str, Any]) -> Answer:
+        return answers.pop(0) if action == "ReceiveMessage" else empty_account(action, request)
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store, priority_max=3)
+    with pytest.raises(MessagingError):
+        await backend.store.receive(queue, count=10)
+    await backend.close()
+    (change,) = stub.requests("ChangeMessageVisibilityBatch")
+    entries = [(each["ReceiptHandle"], each["VisibilityTimeout"]) for each in change["Entries"]]
+    assert entries == [("handle-a", 0)]

@@ -9,8 +9,8 @@ import pytest
 from bridge.backends.aws import AwsOptions, OrderingRule
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.model import Message
-from tests.bridge.backends.aws.conftest import URL, Opened, quiet
-from tests.support.aws_stub import Answer, aws_error
+from tests.bridge.backends.aws.conftest import URL, Opened, empty_account
+from tests.support.aws_stub import Answer
 from tests.support.stores import make_queue, message, send
 
 RULES = (
@@ -18,14 +18,6 @@ RULES = (
     OrderingRule("orders.*", "header:customer"),
     OrderingRule("*.by-subject", "subject"),
 )
-
-
-def empty_account(action: str, request: dict[str, Any]) -> Answer:
-    if action == "GetQueueUrl":
-        return aws_error("QueueDoesNotExist")
-    if action == "CreateQueue":
-        return 200, {"QueueUrl": URL + request["QueueName"]}
-    return quiet(action, request)
 
 
 OPTIONS = AwsOptions(region="us-east-1", ordering=RULES)
