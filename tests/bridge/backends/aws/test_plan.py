@@ -18,8 +18,7 @@ from bridge.messaging.model import (
     UnitOfWork,
 )
 from bridge.messaging.names import sns_name
-from tests.bridge.backends.aws.conftest import Opened
-from tests.bridge.backends.aws.test_ordering import empty_account
+from tests.bridge.backends.aws.conftest import Opened, empty_account
 from tests.support.aws_nodes import cloud, eventually, node
 from tests.support.moto_server import moto_server
 from tests.support.stores import commit, make_queue, message
