@@ -10,7 +10,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from bridge.backends.aws.errors import AwsError
 from bridge.messaging.errors import MessagingError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Duty(ABC):
     async def look(self) -> float | None:
         """Do what there is to do; returns in how many seconds to look again, None: when asked.
 
-        What it raises of AWS's errors and ours puts the next look off.
+        What it raises puts the next look off; see `tasks.attempt`.
         """
 
     @abstractmethod
@@ -111,12 +110,13 @@ class Duty(ABC):
     async def _look(self) -> None:
         # What fails for good is tried again as well: the queue may be given back its rights.
         following: float | None = self._node.limits.duty_retry_seconds
-        try:
+
+        async def turn() -> None:
+            nonlocal following
             following = await self.look()
-        except (AwsError, MessagingError):
-            pass
-        except Exception as error:  # noqa: BLE001 - reported; nobody would miss a duty that ends
-            self._node.report(f"{self!r} failed", error)
+
+        try:
+            await self._node.attempt(f"{self!r} failed", turn)
         finally:
             self._looking = False
         if self.ended:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.payloads import Payloads
 from bridge.backends.aws.service import Service
-from bridge.backends.aws.tasks import Tasks, repeat
+from bridge.backends.aws.tasks import Tasks, attempt, repeat
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
@@ -56,6 +56,10 @@ class Node:
     ) -> None:
         """See `tasks.repeat`; `failed` is what is said of a turn that made a mistake."""
         await repeat(pause_seconds, turn, lambda error: self.report(failed, error))
+
+    async def attempt(self, failed: str, turn: Callable[[], Awaitable[None]]) -> None:
+        """See `tasks.attempt`; `failed` is what is said of a mistake."""
+        await attempt(turn, lambda error: self.report(failed, error))
 
     def report(self, message: str, error: Exception) -> None:
         """Tell of a mistake in here that must not end what goes on for ever."""

@@ -57,22 +57,29 @@ async def repeat(
 ) -> None:
     """Pause and do `turn`, again and again, until cancelled: what goes on for ever goes by this.
 
-    What AWS or the store refuses is for the next turn, since the calls themselves were tried again
-    for a while. Anything else is a mistake in here: `failed` is told, and the pauses grow.
+    See `attempt` for what goes wrong; with one mistake after another, the pauses grow.
     """
     mistakes = 0
     while True:
         pause = pause_seconds()
         await asyncio.sleep(min(pause * 2.0**mistakes, max(pause, PAUSE_SECONDS_MAX)))
-        try:
-            await turn()
-        except (AwsError, MessagingError):
-            continue
-        except Exception as error:  # noqa: BLE001 - reported; nobody else would do what this does
-            mistakes = min(mistakes + 1, 30)
-            failed(error)
-        else:
-            mistakes = 0
+        mistakes = 0 if await attempt(turn, failed) else min(mistakes + 1, 30)
+
+
+async def attempt(turn: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> bool:
+    """Do `turn` once, of what is done again and again; False where it made a mistake.
+
+    What AWS or the store refuses is for the next turn, since the calls themselves were tried again
+    for a while. Anything else is a mistake in here, of which `failed` is told.
+    """
+    try:
+        await turn()
+    except (AwsError, MessagingError):
+        pass
+    except Exception as error:  # noqa: BLE001 - reported; nobody else would do what this does
+        failed(error)
+        return False
+    return True
 
 
 async def _guarded(coroutine: Coroutine[Any, Any, None]) -> None:
