@@ -13,7 +13,7 @@ import msgspec
 from bridge.backends.aws.batches import BATCH_MAX
 from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.errors import AwsError, messaging_error_from
-from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
+from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import MessagingError, QueueDoesNotExist, StoreUnavailable
 from bridge.messaging.limits import ServiceLimits
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from bridge.messaging.ports import ReceiveOptions
 
 WAIT_SECONDS_MAX: Final = ServiceLimits().wait_seconds_max
+
+
+async def ask(node: Node, request: Receive, deadline: float | None = None) -> list[Received]:
+    """Receive once, until `deadline` (monotonic). Raises `AwsError`, also for what is no answer."""
+    wait = request.wait_time_seconds or 0
+    reply = await node.sqs.poll("ReceiveMessage", encode(request), wait, deadline=deadline)
+    try:
+        return decode_receive_reply(reply).messages
+    except msgspec.MsgspecError as error:
+        raise AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}") from error
 
 
 class Puller:
@@ -129,10 +139,7 @@ class Puller:
         try:
             wait = request.wait_time_seconds or 0
             deadline = self._node.sqs.deadline_in(wait + self._node.limits.call_seconds_max)
-            body = await self._node.sqs.poll(
-                "ReceiveMessage", encode(request), wait, deadline=deadline
-            )
-            received = decode_receive_reply(body).messages
+            received = await ask(self._node, request, deadline)
             queue.counted = None
             if queue.owner.care is not None:
                 queue.owner.care.taken(len(received))
@@ -141,8 +148,6 @@ class Puller:
             if refused.queue_is_gone:
                 queue.vanish()
             error = messaging_error_from(refused)
-        except msgspec.MsgspecError as unreadable:
-            error = StoreUnavailable(f"the answer of SQS cannot be read: {unreadable}")
         else:
             if not answer.done():
                 answer.set_result(deliveries)

@@ -12,16 +12,15 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bridge.backends.aws.batches import BATCH_MAX
 from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.errors import AwsError
 from bridge.backends.aws.messages import AwsDelivery
 from bridge.backends.aws.node import Node
 from bridge.backends.aws.pacing import PollPace
+from bridge.backends.aws.pulling import ask
 from bridge.backends.aws.single_active import ExclusiveUse, Turn
-from bridge.backends.aws.wire import Receive, decode_receive_reply, encode
+from bridge.backends.aws.wire import Receive
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import QueueDoesNotExist, ResourceLocked
 
@@ -200,7 +199,7 @@ class Intake:
         self._pace_of(source).left(self._node.loop.time())
         self._polls += 1
         self._reserved += count
-        self._node.tasks.spawn(self._poll(count, self._node.limits.poll_wait_seconds, source))
+        self._node.tasks.spawn(self._poll(count, source))
 
     def _free_credit(self) -> int:
         if self._queue.deleted:
@@ -215,13 +214,13 @@ class Intake:
 
     # -- polling
 
-    async def _poll(self, count: int, wait_seconds: int, source: AwsQueue) -> None:
+    async def _poll(self, count: int, source: AwsQueue) -> None:
         """Receive once, hand out what came and consider the next poll, later if this one failed."""
         pause = 0.0
         empty = False
         try:
             try:
-                deliveries = await self._receive(count, wait_seconds, source)
+                deliveries = await self._receive(count, source)
             finally:
                 self._reserved -= count
             empty = not deliveries
@@ -242,27 +241,23 @@ class Intake:
         self._answered(source, empty=empty)
         self.consider()
 
-    async def _receive(self, count: int, wait_seconds: int, source: AwsQueue) -> list[AwsDelivery]:
+    async def _receive(self, count: int, source: AwsQueue) -> list[AwsDelivery]:
         """What one poll brings. Raises `AwsError`."""
         attempt = self._next_attempt()
         request = Receive(
             source.url,
             count,
-            wait_time_seconds=wait_seconds,
+            wait_time_seconds=self._node.limits.poll_wait_seconds,
             visibility_timeout=self._node.limits.hold_seconds,
             receive_request_attempt_id=attempt,
         )
         since = self._node.loop.time()
         try:
-            reply = await self._node.sqs.poll("ReceiveMessage", encode(request), wait_seconds)
-            messages = decode_receive_reply(reply).messages
+            messages = await ask(self._node, request)
         except AwsError as error:
             if attempt is not None and (error.status == 0 or error.status >= 500):
                 self._lost_attempts.append((self._node.clock.monotonic(), attempt))
             raise
-        except msgspec.MsgspecError as error:
-            message = f"unreadable answer: {error}"
-            raise AwsError("ReceiveMessage", 0, "", message) from error
         now = self._node.loop.time()
         self._pace_of(source).came(len(messages), count, now - since, now)
         return await deliveries_from(self._node, source, messages) if messages else []

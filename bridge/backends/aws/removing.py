@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bridge.backends.aws.claims import deliveries_from
 from bridge.backends.aws.duty import Duty, Right
 from bridge.backends.aws.errors import AwsError
-from bridge.backends.aws.wire import Receive, Received, decode_receive_reply, encode
+from bridge.backends.aws.pulling import ask
+from bridge.backends.aws.wire import Receive, Received
 
 if TYPE_CHECKING:
     from bridge.backends.aws.node import Node
@@ -39,14 +38,11 @@ class Removal(Duty):
             part.url, count, wait_time_seconds=wait, visibility_timeout=node.limits.hold_seconds
         )
         try:
-            body = await node.sqs.poll("ReceiveMessage", encode(request), wait)
-            return decode_receive_reply(body).messages
+            return await ask(node, request)
         except AwsError as error:
             if error.queue_is_gone:
                 self._queue.vanish()
             raise
-        except msgspec.MsgspecError as error:
-            raise AwsError("ReceiveMessage", 0, "", f"unreadable answer: {error}") from None
 
     async def remove(
         self, part: AwsQueue, received: list[Received], reason: DeadLetterReason
