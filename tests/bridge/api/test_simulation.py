@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bridge.api import ApiOptions
 from bridge.api.simulation import Faults
 from bridge.api.simulation.faults import Dice
+from bridge.config.simulation import Simulation
 from tests.support.aws_api import RunningApi, running_api
 from tests.support.aws_clients import client, query
 
@@ -469,6 +471,11 @@ def test_the_same_seed_gives_the_same_faults_whatever_else_goes_on(endpoint: Any
 
 
 # -- bounds
+
+
+def test_every_fault_is_an_option_and_no_option_means_nothing() -> None:
+    faults = [each.name for each in fields(Faults)]
+    assert list(Simulation.model_fields) == faults
 
 
 def test_what_the_dice_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
