@@ -39,6 +39,9 @@ Answer = Callable[[UnitOfWork], list[bytes]]
 SENDS_PER_UNIT_MAX: Final = 2_000
 """Sends of publishes to many queues that become one unit of work."""
 
+_TLS_HANDSHAKE: Final = b"\x16\x03"
+"""How every TLS connection begins (RFC 8446, 5.1), and none of a protocol spoken here."""
+
 
 class ConnectionGateway(ABC, Generic[Event]):
     """A `mappings.gateway.Gateway`; the derived class gives it a protocol."""
@@ -48,6 +51,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_answers",
         "_backlog",
         "_backlog_bytes",
+        "_began",
         "_connection",
         "_finishing",
         "_half_closed",
@@ -90,6 +94,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._connection = connection
         self._backlog: list[Event] = []
         self._backlog_bytes = 0
+        self._began = False
         self._waiting = False
         self._answers = OrderedAnswers()
         self._outstanding = 0
@@ -147,6 +152,10 @@ class ConnectionGateway(ABC, Generic[Event]):
     def data_received(self, data: bytes) -> None:
         if self._finishing or self._stopping:
             return
+        if not self._began:
+            self._began = True
+            if data.startswith(_TLS_HANDSHAKE):
+                self.note_refusal("the client speaks tls, and this listener does not")
         connection = self._connection
         connection.receive_data(data, self.services.clock.monotonic())
         if self._waiting:

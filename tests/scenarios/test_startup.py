@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -221,3 +222,15 @@ def test_a_second_signal_does_not_wait_for_clients(tmp_path: Path) -> None:
         program.wait_for_log("stopping")
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
+
+
+def test_who_speaks_tls_where_nobody_does_is_told_apart_in_the_log(tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    with running(directory=tmp_path) as program:
+        for count, protocol in enumerate(("mqtt", "amqp", "stomp"), 1):
+            with socket.create_connection(("127.0.0.1", program.port(protocol))) as client:
+                client.settimeout(60)
+                with pytest.raises((ssl.SSLError, ConnectionError)):
+                    context.wrap_socket(client, server_hostname="localhost")
+            reason = 'reason="the client speaks tls, and this listener does not"'
+            program.wait_for_log(reason, count)
