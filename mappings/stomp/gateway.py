@@ -221,7 +221,10 @@ class StompGateway(ConnectionGateway[Event]):
             frame_error.title, frame_error.detail, frame_error.receipt or receipt, headers
         )
         self.stop_deliveries()
-        self.finish(f"{frame_error.title}: {frame_error.detail.strip()}")
+        reason = frame_error.detail.strip()
+        # A sentence of RabbitMQ's begins with its title.
+        said = reason.startswith(frame_error.title.upper())
+        self.finish(reason if said else f"{frame_error.title}: {reason}")
 
     def receipts(self, receipts: Iterable[str | None]) -> list[bytes]:
         """RECEIPT frames for those frames that asked for one."""

@@ -188,3 +188,15 @@ async def test_a_client_that_never_connects_is_given_up(broker: Broker) -> None:
     assert "no CONNECT within 10 seconds" in await client.read()
     assert client.wire.closed
     assert broker.log.lines[0].startswith("refused None: ")
+
+
+async def test_the_log_says_once_why_a_client_was_ended(broker: Broker) -> None:
+    client = await broker.client()
+    await client.send(subscribe("/amq/queue/absent"))
+    await client.lose()
+    reason = "NOT_FOUND - no queue 'absent' in vhost '/'"
+    assert broker.log.lines[-1].endswith(f": {reason}"), broker.log.lines
+    client = await broker.client()
+    await client.send("ACK\nid:1\n\n^@")
+    await client.lose()
+    assert "None: Message not found: ACK of" in broker.log.lines[-1], broker.log.lines
