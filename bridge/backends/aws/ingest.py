@@ -188,7 +188,10 @@ class Ingest:
         self._topic.check_at = 0.0
 
     def overdue(self, held_seconds: float) -> None:
-        """What was received could not be stored for hours; it is received again."""
+        """What was received could not be stored for hours, which cost the receiver; the next look
+        gets another one.
+        """
+        self.cancelled()
 
     def _done(self, receiver: Receiver | None, count: int) -> None:
         self._under_way -= count

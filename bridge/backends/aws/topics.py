@@ -201,9 +201,7 @@ class AwsTopic:
         try:
             await self.check()
         except Exception as error:  # noqa: BLE001 - one topic must not end the looking after all
-            self._node.loop.call_exception_handler(
-                {"message": f"topic {self.sns_name} was not checked", "exception": error}
-            )
+            self._node.report(f"topic {self.sns_name} was not checked", error)
 
     async def check(self) -> None:
         """Ask SNS whether the topic is there and who listens to it."""
