@@ -10,6 +10,7 @@ Nothing is acknowledged unless the test says so or `automatic` is set.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ def connect(
     return Connect(version, client_id, clean, keep_alive, user, password, will, carried, bridge)
 
 
-class MqttClient:
+class MqttClient(ABC):
     """One connection. A subclass moves the bytes: `transmit` out, `received` in."""
 
     def __init__(self, packet: Connect, session: SessionState | None = None) -> None:
@@ -71,8 +72,8 @@ class MqttClient:
         self.closed = False
         self._changed = asyncio.Event()
 
-    def transmit(self, data: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def transmit(self, data: bytes) -> None: ...
 
     def flush(self) -> None:
         data = b"".join(self.connection.data_to_send())
