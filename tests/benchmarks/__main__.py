@@ -218,7 +218,7 @@ def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> N
         rows: dict[str, list[Row]] = {}
         for _ in range(runs):
             for peer in peers:
-                if options.protocol in peer.ports:
+                if options.protocol in peer.ports and options.qos <= peer.qos_max:
                     here = msgspec.structs.replace(options, port=peer.ports[options.protocol])
                     rows.setdefault(peer.name, []).append(run(peer, here))
         print("\n".join(table(case, rows)), flush=True)

@@ -25,6 +25,8 @@ class Peer(ABC):
 
     name = ""
     speaks: tuple[str, ...] = ()
+    qos_max = 2
+    """The highest quality of service that it grants an MQTT subscriber."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / self.name
@@ -158,6 +160,7 @@ class RabbitMQ(Peer):
 
     name = "rabbitmq"
     speaks = ("amqp", "mqtt", "stomp")
+    qos_max = 1
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
