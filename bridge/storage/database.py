@@ -239,7 +239,8 @@ class Database:
                 batches.append(self._syncs.get())
             open_still = batches[-1] is not None
             written = [batch for batch in batches if batch is not None]
-            error = self._sync() if any(batch.forced for batch in written) else None
+            forced = self._doubtful or any(batch.forced for batch in written)
+            error = self._sync() if forced else None
             for batch in written:
                 batch.synced(error)
 

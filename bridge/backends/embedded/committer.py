@@ -81,6 +81,8 @@ class Committer:
         self._commit: Commit | None = None
         """What is being written."""
         self._syncing: deque[Commit] = deque()
+        self._doubtful: list[Commit] = []
+        """Written, and not synced: refused, and on the disk or not. The next sync settles that."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._fresh: dict[int, Entry] = {}
@@ -196,7 +198,9 @@ class Committer:
 
     def writing(self) -> list[Entry]:
         """The entries of the commits that are under way."""
-        under_way = [*self._syncing] if self._commit is None else [*self._syncing, self._commit]
+        under_way = [*self._doubtful, *self._syncing]
+        if self._commit is not None:
+            under_way.append(self._commit)
         return [entry for commit in under_way for entry in commit.entries]
 
     def wait(self, unit: UnitOfWork) -> None:
@@ -304,14 +308,26 @@ class Committer:
     def _synced(self, error: Exception | None) -> None:
         """The first of those that are being synced is over."""
         commit = self._syncing.popleft()
-        if error is not None:
-            # It may be on the disk or not: what it holds stays, and nobody is told that it would.
+        if error is None:
+            stored, self._doubtful = [*self._doubtful, commit], []
+            for each in stored:
+                self._stored(each)
+        else:
             self.failing = True
             self._arm(RETRY_SECONDS)
-            for unit in commit.waiting().values():
-                unit.error = StoreUnavailable(f"the store cannot sync: {error}")
-        self._stored(commit)
+            self._doubt(commit, error)
         self._owner.wake_up()
+
+    def _doubt(self, commit: Commit, cause: Exception) -> None:
+        """Refuse who waits; what it holds stays, and counts as stored only after a later sync."""
+        self._doubtful.append(commit)
+        for unit in commit.waiting().values():
+            unit.error = StoreUnavailable(f"the store cannot sync: {cause}")
+        for entry in commit.entries + commit.elided:
+            self._end_wait(entry)
+        for unit in commit.units:
+            self.ended(unit)
+        commit.elided, commit.units = [], []
 
     def _stored(self, commit: Commit) -> None:
         finished = self.finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from bridge.messaging.model import (
     UnitOfWork,
 )
 from bridge.messaging.ports import Queue
+from bridge.storage import database
 from tests.bridge.backends.embedded.conftest import Reopen
 from tests.support.stores import (
     commit,
@@ -406,3 +408,33 @@ async def test_a_queue_that_cannot_be_stored_is_refused(reopen: Reopen) -> None:
         await make_queue(backend.store, "\ud800")
     assert list(backend.store.queues()) == []
     await make_queue(backend.store, "fine")
+
+
+async def test_a_repetition_of_what_was_not_synced_waits_for_the_sync(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await reopen()
+    other = await make_queue(backend.store)
+    queue = await make_queue(backend.store, "q.fifo", fifo=True)
+    one, two = (message("x", group_id="g", deduplication_id="d") for _ in range(2))
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "_sync_data", fail)
+        with pytest.raises(StoreUnavailable):
+            await send(backend.store, queue, one)
+        answered = asyncio.Event()
+        unit = UnitOfWork(lambda _: answered.set(), answered=True)
+        unit.sends.append((queue, two))
+        backend.store.submit(unit)
+        # A commit later it is still not known what the disk has.
+        with pytest.raises(StoreUnavailable):
+            await send(backend.store, other, message("y"))
+        assert not answered.is_set()
+    await healthy(backend)
+    await asyncio.wait_for(answered.wait(), 60)
+    assert unit.error is None
+    assert unit.accepted[0].message_id == one.message_id
+    assert await drain(backend.store, queue) == ["x"]
