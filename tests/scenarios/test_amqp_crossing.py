@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +12,7 @@ import boto3
 import pika
 import pytest
 
-from tests.support.program import Program, running
+from tests.support.program import Program
 
 HEADERS: dict[str, Any] = {
     "text": "x",
@@ -27,19 +26,6 @@ HEADERS: dict[str, Any] = {
     "table": {"a": {"b": None}},
     **{f"more-{number}": number for number in range(12)},
 }
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("broker")) as started:
-        yield started
-
-
-@pytest.fixture
-def channel(program: Program) -> Iterator[Any]:
-    parameters = pika.ConnectionParameters("127.0.0.1", program.port("amqp"))
-    with pika.BlockingConnection(parameters) as connection:
-        yield connection.channel()
 
 
 @pytest.fixture

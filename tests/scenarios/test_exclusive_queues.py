@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
@@ -15,23 +15,10 @@ from botocore.exceptions import ClientError
 from adapters.mqtt.packets import ProtocolVersion
 from adapters.mqtt.reason_codes import ReasonCode
 from tests.support.mqtt_client import SocketClient, connect
-from tests.support.program import Program, running
+from tests.support.program import Program
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:"
 SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(directory=tmp_path_factory.mktemp("broker")) as started:
-        yield started
-
-
-@pytest.fixture
-def channel(program: Program) -> Iterator[Any]:
-    parameters = pika.ConnectionParameters("127.0.0.1", program.port("amqp"))
-    with pika.BlockingConnection(parameters) as connection:
-        yield connection.channel()
 
 
 def cloud(program: Program, service: str) -> Any:
