@@ -139,6 +139,9 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        # Some builds of SQLite write every page that became free once more, full of zeros: of what
+        # passes through a queue that is most pages, and an eighth of the time of small commits.
+        connection.execute("PRAGMA secure_delete = FAST")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
