@@ -58,9 +58,16 @@ class Membership:
 
     @property
     def held(self) -> bool:
-        """Whether the others count on this node: nobody can have deleted it."""
-        since = self._node.clock.monotonic() - self._beaten_at
-        return self._ready and since < self._node.limits.lease_seconds
+        """Whether the others count on this node: nobody can have deleted it. Once it is not so,
+        it is not so again before `join`.
+        """
+        return self._ready and self._left_seconds > 0.0
+
+    @property
+    def _left_seconds(self) -> float:
+        """How long this node's place is certain, unless it beats."""
+        limits = self._node.limits
+        return self._beaten_at + limits.lease_seconds - self._node.clock.monotonic()
 
     @property
     def leads(self) -> bool:
@@ -86,10 +93,10 @@ class Membership:
         Raises `AwsError`.
         """
         await self._put(ready=True)
-        if not self._joined:
+        if not self._joined or self._left_seconds <= 0.0:
             raise AwsError("PutItem", 0, "", "this node lost its place while it joined")
         self._ready = True
-        self._beaten()
+        self._lapse_in_time()
 
     async def leave(self) -> None:
         """Let the others take over at once."""
@@ -119,28 +126,33 @@ class Membership:
     async def _beat(self) -> None:
         if not self._joined:
             return
-        sent_at, applied = self._node.clock.monotonic(), self.applied
-        if await self._table.update(
+        own, sent_at, applied = self.id, self._node.clock.monotonic(), self.applied
+        there = await self._table.update(
             KIND_NODE,
-            self.id,
+            own,
             "SET applied = :applied ADD beat :one",
             "attribute_exists(beat)",
             applied=applied,
             one=1,
-        ):
-            # What counts is when it was sent: others wait from when they saw it, which is later.
-            self._beaten(sent_at)
-            self._reported = max(self._reported, applied)
-        else:
+        )
+        if own != self.id or not self._joined:
+            # It was for a place that this node has given up meanwhile.
+            return
+        if not there or (self._ready and not self.held):
+            # A place that was past its time, though only for a moment and though nobody deleted it,
+            # is not had again: who was refused for that looks again when it lapses.
             self.lapse()
+            return
+        # What counts is when it was sent: others wait from when they saw it, which is later.
+        self._beaten_at = max(self._beaten_at, sent_at)
+        self._reported = max(self._reported, applied)
+        if self._ready:
+            self._lapse_in_time()
 
-    def _beaten(self, sent_at: float | None = None) -> None:
-        clock, limits, loop = self._node.clock, self._node.limits, self._node.loop
-        self._beaten_at = clock.monotonic() if sent_at is None else sent_at
+    def _lapse_in_time(self) -> None:
         if self._lapsing is not None:
             self._lapsing.cancel()
-        left = self._beaten_at + limits.lease_seconds - clock.monotonic()
-        self._lapsing = loop.call_later(left, self.lapse)
+        self._lapsing = self._node.loop.call_later(self._left_seconds, self.lapse)
 
     def lapse(self) -> None:
         """Give this node's place up, since the others cannot or must not count on it."""

@@ -17,7 +17,7 @@ from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.store import AwsStore
 from bridge.backends.embedded import EmbeddedBackend
-from bridge.messaging.clock import SystemClock
+from bridge.messaging.clock import Clock, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Queue
 from tests.support.aws_stub import Answer, Answerer, AwsStub, aws_error
@@ -148,7 +148,9 @@ async def node(
     async with AsyncExitStack() as stack:
         number = 0
 
-        async def open_one(limits: AwsLimits | None = None) -> AwsBackend:
+        async def open_one(
+            limits: AwsLimits | None = None, clock: Clock | None = None
+        ) -> AwsBackend:
             nonlocal number
             number += 1
             backend = AwsBackend(
@@ -164,7 +166,7 @@ async def node(
                     clock=SystemClock(),
                     limits=Limits(),
                 ),
-                clock=SystemClock(),
+                clock=clock or SystemClock(),
                 random=random.random,
                 limits=limits,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,17 +11,47 @@ import pytest
 from bridge.backends.aws import AwsBackend, AwsLimits
 from bridge.backends.aws.duty import Duty
 from bridge.backends.aws.errors import AwsError
+from bridge.backends.aws.membership import Membership
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.state import AwsState
-from tests.bridge.backends.aws.conftest import OpenNode
+from bridge.messaging.clock import SystemClock
+from tests.bridge.backends.aws.conftest import AT_MOTO, OpenNode, in_sqs, store_of
 from tests.bridge.backends.aws.test_state import put
-from tests.support.stores import make_queue
+from tests.support.stores import consume, make_queue, message, send
+
+
+class _Clock(SystemClock):
+    """Goes with the machine's, and ahead of it by what the test says."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def membership_of(backend: AwsBackend) -> Membership:
+    assert isinstance(backend.state, AwsState)
+    return backend.state.membership
+
+
+async def beat_late(membership: Membership, answered: asyncio.Event) -> asyncio.Task[None]:
+    """A beat that is sent now and reaches the table when `answered` is set."""
+    update = membership._table.update
+
+    async def update_late(*arguments: Any, **values: Any) -> bool:
+        await answered.wait()
+        return await update(*arguments, **values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership._table, "update", update_late)
+        beat = asyncio.ensure_future(membership._beat())
+        await asyncio.sleep(0)
+    return beat
 
 
 async def test_a_place_that_is_lost_while_joining_is_not_served_from(node: OpenNode) -> None:
-    opened = await node()
-    assert isinstance(opened.state, AwsState)
-    membership = opened.state.membership
+    membership = membership_of(await node())
     membership.on_lapse = lambda: None
     membership.lapse()
     await membership.join()
@@ -30,6 +61,44 @@ async def test_a_place_that_is_lost_while_joining_is_not_served_from(node: OpenN
     assert not membership.held
     await membership.join()
     await membership.serve()
+    assert membership.held
+
+
+async def test_a_place_counts_from_when_it_was_asked_for(node: OpenNode) -> None:
+    """The others may see a node long before it has its answer, and wait no longer from then on."""
+    clock = _Clock()
+    backend = await node(replace(AT_MOTO, lease_beat_seconds=1_000.0), clock)
+    membership = membership_of(backend)
+    membership.on_lapse = lambda: None
+    membership.lapse()
+    await membership.join()
+    put = membership._table.put
+
+    async def put_slowly(*arguments: Any) -> bool:
+        done = await put(*arguments)
+        clock.ahead += 9.0
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership._table, "put", put_slowly)
+        await membership.serve()
+    held = [membership.held]
+    clock.ahead += 1.0
+    held.append(membership.held)
+    assert held == [True, False]
+
+
+async def test_a_beat_for_a_former_place_says_nothing_of_the_next(node: OpenNode) -> None:
+    backend = await node(replace(AT_MOTO, lease_beat_seconds=1_000.0))
+    membership = membership_of(backend)
+    membership.on_lapse = lambda: None
+    rejoined = asyncio.Event()
+    beat = await beat_late(membership, rejoined)
+    membership.lapse()
+    await membership.join()
+    await membership.serve()
+    rejoined.set()
+    await beat
     assert membership.held
 
 
@@ -59,6 +128,33 @@ async def test_a_mistake_ends_neither_the_beat_nor_the_following(node: OpenNode)
     async with asyncio.timeout(60):
         while first.state.get("k", "a") is None or membership.peers[membership.id].beat == beat:
             await asyncio.sleep(0.01)
+
+
+async def test_a_place_that_was_past_its_time_is_lost_though_a_beat_is_answered_late(
+    node: OpenNode,
+) -> None:
+    """Who was refused meanwhile looks again then: here, a single active consumer for its poll."""
+    clock, answered = _Clock(), asyncio.Event()
+    backend = await node(replace(AT_MOTO, lease_beat_seconds=1_000.0), clock)
+    membership = membership_of(backend)
+    queue = await make_queue(backend.store, "orders", single_active_consumer=True)
+    collector = await consume(backend.store, queue)
+    clock.ahead += 9.0
+    beat = await beat_late(membership, answered)
+    clock.ahead += 2.0
+    lapsed = store_of(backend).fenced
+    assert lapsed(), "its timer has not rung yet"
+    async with asyncio.timeout(60):
+        while in_sqs(queue).intake._polls:
+            await asyncio.sleep(0.01)
+    answered.set()
+    await beat
+    assert lapsed(), "or nobody would tell those who were refused"
+    async with asyncio.timeout(60):
+        while lapsed():
+            await asyncio.sleep(0.01)
+    await send(backend.store, queue, message("x"))
+    await collector.expect(1)
 
 
 class _Clumsy(Duty):
