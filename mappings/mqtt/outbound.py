@@ -21,6 +21,7 @@ from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.messages import FIXED, PROTOCOL, fixed, flags_of, publish_from_message, topic_of
+from mappings.mqtt.resending import Resending
 from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Outbound:
         "_late",
         "_late_bytes",
         "_quota",
+        "_resending",
         "_session",
         "_stopped",
         "_unreleased",
@@ -57,6 +59,7 @@ class Outbound:
         self._session = NO_SESSION
         self._consumers: dict[Queue, MqttConsumer] = {}
         self._held: list[tuple[Publish, Delivery]] = []
+        self._resending = Resending(gateway)
         self._late: list[bytes] = []
         self._late_bytes = 0
         self._quota = 0
@@ -206,7 +209,7 @@ class Outbound:
                     continue
             else:
                 match = None if message.subject is None else match_of(message.subject)
-                if special and self._special(delivery, match, settled):
+                if special and self._resending.take(delivery, match, settled):
                     continue
                 if match is None and message.subject is not None and not _is_fixed(message):
                     settled.append(delivery)
@@ -234,41 +237,6 @@ class Outbound:
             self._send_behind(ready, tokens)
         if settled:
             consumer.settle_written(settled)
-
-    def _special(self, delivery: Delivery, match: Match | None, settled: list[Delivery]) -> bool:
-        """Whether an earlier connection had sent the message: then it is sent again under its id,
-        or settled where the client has it.
-        """
-        session, message = self._session, delivery.message
-        if message.message_id in session.discarded:
-            del session.discarded[message.message_id]
-            settled.append(delivery)
-            return True
-        packet_id = session.resumed.pop(message.message_id, None)
-        if packet_id is None:
-            return False
-        state = session.state
-        awaiting = state.awaiting_puback if packet_id in state.awaiting_puback else None
-        if awaiting is None:
-            if packet_id not in state.awaiting_pubrec:
-                return False
-            awaiting = state.awaiting_pubrec
-        publish = publish_from_message(
-            message,
-            match,
-            version_5=self.gateway.version_5,
-            now_ms=self.gateway.services.clock.epoch_ms(),
-        )
-        publish.qos = 1 if awaiting is state.awaiting_puback else 2
-        publish.dup = True
-        awaiting[packet_id] = delivery
-        if self._connection.send_quota < 1 or self._connection.resend([publish], [packet_id]):
-            awaiting.pop(packet_id, None)
-            settled.append(delivery)
-            return True
-        self.gateway.count_sent(1, len(publish.payload))
-        self.gateway.flush()
-        return True
 
     def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
@@ -388,6 +356,7 @@ class Outbound:
             for queue, count in counts.items():
                 if queue in self._consumers:
                     self._consumers[queue].add_credit(count)
+        self._resending.go_on()
         if self._held and not self._stopped:
             held, self._held = self._held, []
             self._send([publish for publish, _ in held], [delivery for _, delivery in held])
@@ -439,16 +408,26 @@ class Outbound:
         if session.outlives_process:
             message_ids: list[str] = []
             by_id = {packet_id: name for name, packet_id in session.resumed.items()}
+            # Where nodes share a store, deleting is a step of its own.
+            gone_with_this = self.gateway.sessions.ownership is None
             for packet_id, token in zip(packet_ids, tokens, strict=True):
-                message_id = by_id.get(packet_id, "") if token is None else token.message.message_id
-                if token is None and message_id:
-                    session.resumed.pop(message_id)
-                    session.discarded[message_id] = None
+                message_id = ""
+                if token is None:
+                    message_id = by_id.get(packet_id, "")
+                    if message_id:
+                        session.resumed.pop(message_id)
+                        session.discarded[message_id] = None
+                elif not gone_with_this:
+                    message_id = token.message.message_id
                 message_ids.append(message_id)
             unit.state += session.sent(RELEASED, packet_ids, message_ids)
 
         def stored(unit: UnitOfWork) -> None:
             if unit.error is not None:
+                # The client has them all the same, and they come again.
+                for token in tokens:
+                    if token is not None:
+                        session.discarded[token.message.message_id] = None
                 self.gateway.fail_store(unit.error)
                 return
             self._connection.release(packet_ids)
@@ -490,6 +469,7 @@ class Outbound:
             released += [delivery for _, delivery in waiting]
             waiting.clear()
         self._unreleased.clear()
+        self._resending.stop()
         for awaiting in (state.awaiting_puback, state.awaiting_pubrec):
             for packet_id, delivery in list(awaiting.items()):
                 if delivery is None:

@@ -37,6 +37,12 @@ _RECEIVED_BYTES: Final = 16
 """Inbound packet ids are stored as bits, 128 in a row: a chunk of publishes changes one or two."""
 _SENT_SHIFT: Final = 5
 """Outbound ones have 32 to a row, each with its phase and its message's id."""
+_HAD_ROW: Final = "had"
+"""The row of `KIND_SENT` with the ids of messages of which the client has freed the packet ids,
+though they may still come from the queue.
+"""
+HAD_MAX: Final = 1_000
+"""How many of these are remembered of one session, the latest."""
 
 SENT: Final = 0
 RELEASED: Final = 1
@@ -72,6 +78,7 @@ class SessionRecord(msgspec.Struct, omit_defaults=True):
 _encoder = msgspec.msgpack.Encoder()
 _session_decoder = msgspec.msgpack.Decoder(SessionRecord)
 _sent_decoder = msgspec.msgpack.Decoder(dict[int, tuple[int, str]])
+_had_decoder = msgspec.msgpack.Decoder(list[str])
 
 
 class Session:
@@ -88,6 +95,7 @@ class Session:
         "filters",
         "gateway",
         "given",
+        "had",
         "lease",
         "leftover",
         "namespace",
@@ -121,7 +129,11 @@ class Session:
         self.resumed: dict[str, int] = {}
         """Packet ids by message id, of what was sent over an earlier connection."""
         self.discarded: dict[str, None] = {}
-        """Message ids that the client has already, though they still come from the queue."""
+        """Message ids that the client has already, though they still come from the queue: whoever
+        sent them before may not have got to deleting them.
+        """
+        self.had = False
+        """Whether some of them are stored though no packet id is theirs any more."""
         self.queue: Queue | None = None
         self.gateway: MqttGateway | None = None
         self.will: WillRecord | None = None
@@ -176,17 +188,27 @@ class Session:
             self.epoch = self.lease.epoch
             changes += [self._taken_change(row) for row in self.taken]
             changes += self._given_changes(list(self.given))
+            if self.had:
+                changes.append(self._had_change())
         return [self.record(), *changes]
 
-    def _row_key(self, row: int) -> str:
+    def _row_key(self, row: int | str) -> str:
         return f"{self.state_key}/{self.epoch}/{row}" if self.epoch else f"{self.state_key}/{row}"
 
     def _taken_change(self, row: int) -> StateChange:
         value = self.taken[row].to_bytes(_RECEIVED_BYTES, "big")
         return StateChange(KIND_RECEIVED, self._row_key(row), value)
 
+    def _had_change(self) -> StateChange:
+        latest = list(self.discarded)[-HAD_MAX:]
+        self.had = bool(latest)
+        value = _encoder.encode(latest) if latest else None
+        return StateChange(KIND_SENT, self._row_key(_HAD_ROW), value)
+
     def _rows_forgotten(self) -> list[StateChange]:
+        had = [StateChange(KIND_SENT, self._row_key(_HAD_ROW), None)] if self.had else []
         return [
+            *had,
             *(StateChange(KIND_RECEIVED, self._row_key(row), None) for row in self.taken),
             *(StateChange(KIND_SENT, self._row_key(row), None) for row in self.given),
         ]
@@ -213,7 +235,9 @@ class Session:
     def sent(
         self, phase: int, packet_ids: Sequence[int], message_ids: Sequence[str]
     ) -> list[StateChange]:
-        """The changes that store outbound packet ids, with their phase and message id."""
+        """The changes that store outbound packet ids, with their phase and message id, which is
+        empty for what will not come again.
+        """
         given = self.given
         rows: set[int] = set()
         for packet_id, message_id in zip(packet_ids, message_ids, strict=True):
@@ -228,11 +252,17 @@ class Session:
     def completed(self, packet_ids: Iterable[int]) -> list[StateChange]:
         """The changes that free outbound packet ids."""
         rows: set[int] = set()
+        may_come = False
         for packet_id in packet_ids:
             row = packet_id >> _SENT_SHIFT
-            if self.given.get(row, {}).pop(packet_id, None) is not None:
+            freed = self.given.get(row, {}).pop(packet_id, None)
+            if freed is not None:
                 rows.add(row)
-        return self._given_changes(rows)
+                may_come = may_come or freed[1] in self.discarded
+        changes = self._given_changes(rows)
+        if may_come or (self.had and not self.discarded):
+            changes.append(self._had_change())
+        return changes
 
     def _given_changes(self, rows: Iterable[int]) -> list[StateChange]:
         changes = []
@@ -260,6 +290,9 @@ class Session:
             self.leftover.append((kind, key))
         elif kind == KIND_RECEIVED:
             self.restore_received(int(row), value)
+        elif row == _HAD_ROW:
+            self.had = True
+            self.discarded.update(dict.fromkeys(_had_decoder.decode(value)))
         else:
             self.restore_sent(int(row), value)
 
@@ -276,7 +309,8 @@ class Session:
         for packet_id, (phase, message_id) in held.items():
             if phase == RELEASED:
                 self.state.awaiting_pubcomp[packet_id] = None
-                self.discarded[message_id] = None
+                if message_id:
+                    self.discarded[message_id] = None
             else:
                 self.state.awaiting_pubrec[packet_id] = None
                 self.resumed[message_id] = packet_id

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from adapters.mqtt.events import ReleasesReceived
 from adapters.mqtt.packets import Will
 from adapters.mqtt.properties import Properties
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
 from bridge.messaging.errors import StoreUnavailable
+from bridge.messaging.model import UnitOfWork
 from mappings.mqtt.orphans import KIND_NODE, LOOK_SECONDS, Orphans
-from mappings.mqtt.session import KIND_SESSION
+from mappings.mqtt.session import KIND_SENT, KIND_SESSION
 from mappings.mqtt.sessions import sessions_of
 from tests.mappings.mqtt.broker import Broker, WiredClient
 from tests.support.mqtt_client import connect as connect_packet
@@ -151,6 +153,46 @@ async def test_packet_ids_of_qos_2_go_along(nodes: Nodes) -> None:
     assert taken.epoch > session.epoch
     assert taken.state.received == {5: Inbound.STORED, 300: Inbound.STORED}
     assert taken.resumed == {"sent": 9}
+
+
+async def test_what_a_killed_node_had_no_time_to_delete_comes_late_and_not_again(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = nodes.start("one"), nodes.start("two"), nodes.start("three")
+    first = await one.client("c", **LONG)
+    await first.subscribe("t", qos=2)
+    first.automatic = False
+    await (await one.client("o")).publish("t", "once", qos=2)
+    publishes = await first.publishes(1)
+    left = UnitOfWork()
+    submit = one.store.submit
+
+    def submit_all_but_deletes(unit: UnitOfWork) -> None:
+        left.releases += unit.deletes
+        unit.deletes = []
+        submit(unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.store, "submit", submit_all_but_deletes)
+        first.connection.acknowledge(publishes)
+        first.flush()
+        await first.event(ReleasesReceived)
+    nodes.die(one)
+    first.cut()
+    second = await two.client("c", **LONG, session=first.session)
+    second.connection.complete(list(second.session.received))
+    second.flush()
+    await until(lambda: not two.sessions.by_client["/", "c"].state.in_flight)
+    third = await three.client("c", **LONG, session=second.session)
+    third.automatic = True
+    assert left.releases
+    three.store.submit(left)
+    await until(lambda: not three.sessions.by_client["/", "c"].discarded)
+    await third.publish("t", "next", qos=2)
+    assert await third.payloads(1) == [b"next"]
+    assert await three.waiting("mqtt-session-c") == 0
+    await three.client("c", clean=True)
+    assert not any(three.state.scan(KIND_SENT))
 
 
 async def test_what_a_former_owner_still_writes_changes_nothing(nodes: Nodes) -> None:

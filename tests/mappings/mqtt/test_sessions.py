@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from adapters.mqtt.events import DeliveriesReceived, PublishesReceived, Releases
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.session import Inbound
+from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
+from bridge.messaging.model import QueueName, UnitOfWork
 from tests.mappings.mqtt.broker import Broker, WiredClient
 
 V3, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
@@ -225,6 +228,67 @@ async def test_what_is_unacknowledged_comes_again_under_its_id(
             each.payload for each in before if each.qos == qos
         ]
     assert await again.quiet()
+
+
+async def test_what_the_client_has_is_not_sent_again_though_the_store_failed(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await durable(broker)
+    await client.subscribe("t", qos=2)
+    client.automatic = False
+    await (await broker.client("o")).publish("t", "once", qos=2)
+    received = await client.publishes(1)
+    released = UnitOfWork()
+
+    def refuse(unit: UnitOfWork) -> None:
+        released.releases += [*unit.deletes, *unit.releases]
+        unit.error = StoreUnavailable("the disk is full")
+        if unit.done is not None:
+            asyncio.get_running_loop().call_soon(unit.done, unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker.store, "submit", refuse)
+        client.connection.acknowledge(received)
+        client.flush()
+        await client.until(lambda: client.closed)
+    broker.store.submit(released)
+    again = await durable(broker, session=client.session)
+    again.automatic = False
+    event = await again.event(ReleasesReceived)
+    again.connection.complete(event.packet_ids)
+    again.flush()
+    again.automatic = True
+    await again.publish("t", "next", qos=2)
+    assert await again.payloads(1) == [b"next"]
+    assert await again.quiet()
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_what_comes_again_waits_for_the_quota(broker: Broker, qos: int) -> None:
+    client = await durable(broker, receive_maximum=1)
+    await client.subscribe("t", qos=qos)
+    await client.subscribe("$share/g/s", qos=1)
+    client.automatic = False
+    other = await broker.client("o")
+    await other.publish("t", "first", qos=qos)
+    (before,) = await client.publishes(1)
+    client.cut()
+    queue = broker.store.queue(QueueName("/", "mqtt-session-c"))
+    assert queue is not None
+    held = await broker.store.take(queue)
+    assert held is not None
+    again = await durable(broker, receive_maximum=1)
+    again.automatic = False
+    await other.publish("s", "shared", qos=1)
+    (shared,) = await again.publishes(1)
+    unit = UnitOfWork()
+    unit.releases.append(held)
+    broker.store.submit(unit)
+    assert await again.quiet()
+    again.connection.acknowledge([shared])
+    again.flush()
+    (after,) = await again.publishes(1)
+    assert (after.payload, after.packet_id, after.dup) == (b"first", before.packet_id, True)
 
 
 @pytest.mark.parametrize("crash", [False, True])
