@@ -55,6 +55,9 @@ class Program:
         self._reader = Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
+    def __repr__(self) -> str:
+        return f"<Program {self.process.pid}>"
+
     @property
     def ports(self) -> dict[str, int]:
         """Port by listener."""
