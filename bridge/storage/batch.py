@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Answer: TypeAlias = Callable[[Exception | None], object]
 
-
-class EntryRow(NamedTuple):
-    """A row of table `entry`; times are epoch milliseconds. `body` None: it stands in `content`."""
-
-    id: int
-    visible_at: int | None
-    expires_at: int | None
-    receive_count: int
-    return_count: int
-    first_received_at: int | None
-    content: int | None
-    head: bytes
-    body: bytes | None
+ABSENT: Final = -(2**63)
+"""Stands for NULL in entries to be written: None takes `sqlite3` eight times what an integer does,
+and an entry has four of them as a rule.
+"""
+EntryRow: TypeAlias = tuple[int, int, int, int, int, int, int, bytes, bytes | int]
+"""Of table `entry`: id, visible_at, expires_at, receive_count, return_count, first_received_at,
+content, head, body; times are epoch milliseconds. Without a body, it stands in `content`.
+"""
 
 
 class ReceiveRow(NamedTuple):

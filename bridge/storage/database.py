@@ -26,10 +26,12 @@ from typing import Any
 from bridge.storage.batch import WriteBatch
 from bridge.storage.directory import STORE_FILE, DirectoryLock, migrate
 from bridge.storage.errors import StorageError, Unstorable
-from bridge.storage.statements import purge_some, write
+from bridge.storage.statements import ROWS_PER_STATEMENT_MAX, purge_some, write
 
 CACHE_KIB = 8 * 1024
 """Page cache of each connection."""
+STATEMENTS_KEPT = 4 * ROWS_PER_STATEMENT_MAX
+"""Prepared statements of each connection: the writer's are one for each number of rows."""
 CHECKPOINT_COMMITS = 200
 """Commits after which the checkpointer runs."""
 CHECKPOINT_SECONDS = 1.0
@@ -134,7 +136,11 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=30
+            self.path,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_KEPT,
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self._durability]}")

@@ -5,6 +5,7 @@ MessagePack has no decimals and no integers above 64 bits: both travel as extens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +13,11 @@ import msgspec
 
 from bridge.backends.embedded.entry import STORED, Content, Entry
 from bridge.messaging.model import Message, Value
-from bridge.storage import EntryRow
+from bridge.storage.batch import ABSENT
 
 if TYPE_CHECKING:
     from bridge.backends.embedded.queue import EmbeddedQueue
+    from bridge.storage import EntryRow
 
 _DECIMAL: Final = 1
 _BIG_INTEGER: Final = 2
@@ -132,22 +134,23 @@ def message_from_row(head: bytes, body: bytes) -> tuple[Message, str | None]:
 def row_from_entry(entry: Entry) -> EntryRow:
     """An entry as it stands at this moment."""
     message = entry.message
-    content = entry.content
-    return EntryRow(
+    visible_at, expires_at = entry.visible_at, entry.expires_at
+    first_received_at, content = entry.first_received_at, entry.content
+    return (
         entry.id,
-        entry.visible_at,
-        entry.expires_at,
+        ABSENT if visible_at is None else visible_at,
+        ABSENT if expires_at is None else expires_at,
         entry.receive_count,
         entry.return_count,
-        entry.first_received_at,
-        None if content is None else content.id,
+        ABSENT if first_received_at is None else first_received_at,
+        ABSENT if content is None else content.id,
         head_from_message(message, entry.sequence_number),
-        message.body if content is None else None,
+        message.body if content is None else ABSENT,
     )
 
 
-def entry_from_row(queue: EmbeddedQueue, row: EntryRow) -> Entry:
-    """A stored entry, for `queue`."""
+def entry_from_row(queue: EmbeddedQueue, row: Sequence[Any]) -> Entry:
+    """A stored entry, for `queue`, from a row of `ENTRY_COLUMNS`."""
     body = row[8] or b""
     message, sequence_number = message_from_row(row[7], body)
     entry = Entry(queue, message, row[0], STORED)

@@ -115,10 +115,8 @@ def _entry_is_storable(entry: Entry) -> bool:
         row = row_from_entry(entry)
     except Exception:  # noqa: BLE001 - whatever the encoder says, it cannot be written
         return False
-    return all(
-        value is None or INTEGER_MIN <= value <= INTEGER_MAX
-        for value in (row.visible_at, row.expires_at)
-    )
+    _, visible_at, expires_at, *_ = row
+    return all(INTEGER_MIN <= value <= INTEGER_MAX for value in (visible_at, expires_at))
 
 
 def _change_is_storable(change: StateChange) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from bridge.storage import Database, Durability, EntryRow, WriteBatch, statements
 from bridge.storage import database as database_module
-from bridge.storage.batch import ContentRow, DeduplicationRow, QueueRow
+from bridge.storage.batch import ABSENT, ContentRow, DeduplicationRow, QueueRow
 from bridge.storage.errors import Unstorable
 
 
@@ -26,8 +26,25 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def entry(number: int, body: bytes | None = b"x", content: int | None = None) -> EntryRow:
-    return EntryRow(number, None, None, 0, 0, None, content, b"head", body)
+def entry(
+    number: int,
+    body: bytes | None = b"x",
+    content: int | None = None,
+    *,
+    expires_at: int = ABSENT,
+    head: bytes = b"head",
+) -> EntryRow:
+    return (
+        number,
+        ABSENT,
+        expires_at,
+        0,
+        0,
+        ABSENT,
+        ABSENT if content is None else content,
+        head,
+        ABSENT if body is None else body,
+    )
 
 
 def commit(database: Database, **parts: Any) -> Exception | None:
@@ -66,8 +83,8 @@ def _unencodable(_: int) -> Never:
     [
         {"state": [("kind", "\ud800", b"")]},
         {"entries": [entry(2**63)]},
-        {"entries": [entry(1)._replace(expires_at=2**80)]},
-        {"entries": [entry(1)._replace(head=cast("bytes", []))]},
+        {"entries": [entry(1, expires_at=2**80)]},
+        {"entries": [entry(1, head=cast("bytes", []))]},
         {"entries": map(_unencodable, [1])},
     ],
     ids=["surrogate", "id too large", "time too large", "no such type", "encoder fails"],
@@ -100,6 +117,21 @@ def test_a_read_ends_with_the_row_that_is_too_heavy(database: Database) -> None:
     commit(database, entries=[entry(number, b"x" * 100) for number in range(10)])
     rows, _ = read(database, "SELECT id, body FROM entry ORDER BY id", bytes_max=250)
     assert [row[0] for row in rows] == [0, 1, 2]
+
+
+def test_what_is_absent_is_null_and_every_number_of_rows_has_its_statement(
+    database: Database,
+) -> None:
+    first = 0
+    for count in (1, 2, 63, 64, 65, 150):
+        rows = [entry(first + number, b"" if number else None) for number in range(count)]
+        assert commit(database, entries=rows, deletes=list(range(first))) is None
+        columns = "id, visible_at, expires_at, first_received_at, content, body"
+        assert database.query_now(f"SELECT {columns} FROM entry ORDER BY id") == [
+            (first + number, None, None, None, None, b"" if number else None)
+            for number in range(count)
+        ]
+        first += count
 
 
 def test_a_name_can_be_taken_again_in_the_commit_that_frees_it(database: Database) -> None:
