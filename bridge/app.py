@@ -97,6 +97,8 @@ class Broker:
         )
         self._wake = asyncio.Event()
         self._stopping = False
+        self._stop_deadline = 0.0
+        """When a stop that was asked for has to be over (monotonic)."""
         self._reload_asked = False
 
     # -- asked from outside, on the event loop
@@ -105,6 +107,8 @@ class Broker:
         """Drain and end; asked again, end at once."""
         if self._stopping and self._listeners.open:
             self._tasks.spawn(self._listeners.close())
+        if not self._stopping:
+            self._stop_deadline = self._clock.monotonic() + self._limits.stop_seconds_max
         self._stopping = True
         self._wake.set()
 
@@ -134,7 +138,8 @@ class Broker:
                     # Outside of the task group, which would wrap it.
                     refused = error
         finally:
-            await backend.close()
+            left = self._stop_deadline - self._clock.monotonic()
+            await backend.close(max(left, 0.0) if self._stopping else None)
             self._accounts.close()
         if refused is not None:
             raise refused
@@ -155,6 +160,7 @@ class Broker:
                 if self._reload_asked and not self._stopping:
                     self._reload_asked = False
                     await self._reload()
+            self._log.info("stopping", seconds_max=self._limits.stop_seconds_max)
             await self._listeners.drain()
         finally:
             await self._listeners.close()

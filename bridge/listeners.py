@@ -86,7 +86,6 @@ class Listeners:
 
     async def drain(self) -> None:
         """Stop accepting everywhere, then let every connection finish, for a bounded time."""
-        self._log.info("stopping", seconds_max=self._drain_seconds_max)
         listeners = [*self.accepting(), *self._retired]
         for listener in listeners:
             await listener.stop_accepting()

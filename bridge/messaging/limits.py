@@ -83,8 +83,10 @@ class Limits:
     """The same over TLS in all, whose unsent bytes cannot be seen from above."""
     half_open_seconds_max: float = 10.0
     """How long answers may still be written to a peer that has closed its half."""
-    drain_seconds_max: float = 10.0
-    """How long a stop waits for connections to finish; then they are ended."""
+    stop_seconds_max: float = 9.0
+    """From being asked to stop to the end, whoever keeps the broker waiting; Docker gives it 10."""
+    drain_seconds_max: float = 6.0
+    """How much of it connections have to finish; then they are ended."""
     http_header_bytes_max: int = 64 * 1024
     """Request line and headers of one HTTP request."""
     http_body_bytes_max: int = 3 * 1024 * 1024

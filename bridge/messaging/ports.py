@@ -354,6 +354,9 @@ class Backend(Protocol):
         """Read what is stored. Raises `StoreUnavailable` with a sentence for the user."""
         ...
 
-    async def close(self) -> None:
-        """Commit all that was submitted, then let go of the store."""
+    async def close(self, seconds_max: float | None = None) -> None:
+        """Commit all that was submitted, then let go of the store.
+
+        What needs others is given up after `seconds_max`, or after the backend's own bound.
+        """
         ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib import error as url_errors
@@ -27,6 +28,7 @@ from bridge.api.sns.notifications import (
     without_trace,
 )
 from bridge.api.sqs.directory import QueueDirectory
+from bridge.messaging.blocking import in_thread
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.commits import committed
 from bridge.messaging.envelope import attributes_from_message
@@ -195,7 +197,7 @@ class Outbound:
         unit = UnitOfWork(atomic=True, answered=True)
         unit.deletes.append(delivery)
         if subscription is not None or outgoing.kind != "Notification":
-            status = await asyncio.to_thread(_post, outgoing, self._headers_of(outgoing))
+            status = await in_thread(partial(_post, outgoing, self._headers_of(outgoing)))
             if not 200 <= status < 300:
                 self._try_again(queue, subscription, outgoing, status, unit)
         await committed(self._store, unit)

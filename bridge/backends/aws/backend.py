@@ -116,7 +116,7 @@ class AwsBackend:
                 lambda: resolved.client(S3, self._options.endpoint_of(S3)),
                 self.counters,
                 self._tasks,
-                self._limits.payload_read_bytes_max,
+                self._limits,
             ),
         )
         self._state = state = AwsState(node, self._options.table)
@@ -187,24 +187,41 @@ class AwsBackend:
             else:
                 return
 
-    async def close(self) -> None:
+    async def close(self, seconds_max: float | None = None) -> None:
         node, self._node = self._node, None
         if node is None:
             return
         assert self._store is not None, "it was made with the node"
-        if self._faces is not None:
-            await self._faces.close()
-        await self._store.transient.close()
-        await self._store.close()
-        assert self._state is not None, "it too"
-        assert self._leases is not None, "they too"
-        await self._leases.close()
-        await self._state.membership.leave()
+        seconds = self._limits.close_seconds_max if seconds_max is None else seconds_max
+        deadline = node.loop.time() + seconds
+        steps = [self._take_nothing_more, self._store.close, self._leave]
+        for number, step in enumerate(steps):
+            # Whatever one of them takes, the others have their share of the time.
+            share = (deadline - node.loop.time()) / (len(steps) - number)
+            try:
+                async with asyncio.timeout(share):
+                    await step()
+            except TimeoutError:
+                # What is left is answered with an error as its task is cancelled.
+                continue
         await self._tasks.close()
         node.sqs.close()
         node.sns.close()
         node.dynamodb.close()
         await self._local.close()
+
+    async def _take_nothing_more(self) -> None:
+        assert self._store is not None, "it was made with the node"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._store.transient.close())
+            if self._faces is not None:
+                group.create_task(self._faces.close())
+
+    async def _leave(self) -> None:
+        assert self._state is not None, "it was made with the node"
+        assert self._leases is not None, "they too"
+        await self._leases.close()
+        await self._state.membership.leave()
 
     def _service(self, name: str, target: str | None, resolved: Resolved) -> Service:
         return Service(

@@ -6,7 +6,6 @@ The standard chain applies (environment, profiles, web identity, containers, ins
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import botocore.session
 
 from bridge.backends.aws.connections import Endpoint, endpoint_from_url
 from bridge.backends.aws.signing import Keys
+from bridge.messaging.blocking import in_thread
 from bridge.messaging.errors import StoreUnavailable
 
 _log = logging.getLogger("landbridge.aws")
@@ -35,7 +35,7 @@ class Credentials:
         provider cannot be asked, the keys stay as they are.
         """
         try:
-            self.keys = await asyncio.to_thread(_keys_of, self._source)
+            self.keys = await in_thread(lambda: _keys_of(self._source))
         except (botocore.exceptions.BotoCoreError, OSError, RuntimeError) as error:
             _log.warning("AWS credentials were not renewed: %s", error)
 

@@ -121,9 +121,8 @@ class AwsLeases:
         changes = [StateChange(KIND_LEASE, name, None) for name in held]
         if changes and self._members.held:
             try:
-                async with asyncio.timeout(self._node.limits.close_seconds_max):
-                    await self._state.write(self._state.submit(changes))
-            except (MessagingError, TimeoutError):
+                await self._state.write(self._state.submit(changes))
+            except MessagingError:
                 # They end with this node.
                 return
 

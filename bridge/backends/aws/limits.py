@@ -67,7 +67,7 @@ class AwsLimits:
     idle_connection_seconds_max: float = 15.0
     """Age at which an unused connection is not trusted any more."""
     close_seconds_max: float = 10.0
-    """How long closing waits for what is under way."""
+    """How long closing waits for AWS, unless it is told."""
     counts_seconds_max: float = 60.0
     """Age of counts of a queue with which this node does nothing; SQS's own lag by as much."""
     finished_messages_min: int = 50_000
@@ -76,6 +76,8 @@ class AwsLimits:
     """Messages whose returns this node remembers."""
     queues_read_at_once_max: int = 32
     """Queues whose attributes are read at the same time, when starting."""
+    payload_calls_max: int = 10
+    """Calls of S3 that are under way at once; as many connections botocore keeps."""
     purge_calls_max: int = 8
     """Receives and deletes of a purge that are under way at once."""
     duty_retry_seconds: float = 5.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,10 +18,12 @@ import botocore.exceptions
 import msgspec
 
 from bridge.backends.aws.counters import CallCounters
+from bridge.messaging.blocking import in_thread
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import AccessDenied, MessagingError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.limits import AwsLimits
     from bridge.backends.aws.options import AwsOptions
     from bridge.backends.aws.tasks import Tasks
 
@@ -77,12 +80,12 @@ class Payloads:
         make_client: Callable[[], Any],
         counters: CallCounters,
         tasks: Tasks,
-        bytes_max: int,
+        limits: AwsLimits,
     ) -> None:
-        """`make_client` may block; it is called when the first payload is met. `bytes_max` bounds
-        what is read: anybody may point to anything.
-        """
-        self._bytes_max = bytes_max
+        """`make_client` may block; it is called when the first payload is met."""
+        # Anybody may point to anything.
+        self._bytes_max = limits.payload_read_bytes_max
+        self._free = asyncio.Semaphore(limits.payload_calls_max)
         self._options = options
         self._make_client = make_client
         self._counters = counters
@@ -130,9 +133,10 @@ class Payloads:
         try:
             async with self._making:
                 if self._client is None:
-                    self._client = await asyncio.to_thread(self._make_client)
-            self._counters.called("s3", action, 0, 0)
-            return await asyncio.to_thread(self._blocking, method, pointer, arguments)
+                    self._client = await in_thread(self._make_client)
+            async with self._free:
+                self._counters.called("s3", action, 0, 0)
+                return await in_thread(partial(self._blocking, method, pointer, arguments))
         except PayloadMissing:
             raise
         except botocore.exceptions.ClientError as error:

@@ -102,9 +102,17 @@ class AwsQueue:
     @property
     def busy(self) -> bool:
         """True while something is under way to SQS."""
-        return any(
-            each.sender.busy or each.deleter.busy or each.visibility.busy for each in self.parts
-        )
+        return bool(self.batchers_busy)
+
+    @property
+    def batchers_busy(self) -> list[QueueSender | Deleter | VisibilityChanger]:
+        """Those that have something under way."""
+        return [
+            each
+            for part in self.parts
+            for each in (part.sender, part.deleter, part.visibility)
+            if each.busy
+        ]
 
     @property
     def parts(self) -> list[AwsQueue]:

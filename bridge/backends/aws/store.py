@@ -129,21 +129,12 @@ class AwsStore:
             queue.intake.stop()
             if queue.care is not None:
                 queue.care.stop()
-        try:
-            async with asyncio.timeout(self._node.limits.close_seconds_max):
-                while self._steps:
-                    await asyncio.wait(self._steps)
-                for delivery in self._holder.close():
-                    delivery.queue.release(delivery, None)
-                for queue in self.directory.all():
-                    if queue.busy:
-                        for part in queue.parts:
-                            await part.sender.drain()
-                            await part.deleter.drain()
-                            await part.visibility.drain()
-        except TimeoutError:
-            # What is left is answered with an error as its task is cancelled.
-            return
+        while self._steps:
+            await asyncio.wait(self._steps)
+        for delivery in self._holder.close():
+            delivery.queue.release(delivery, None)
+        while busy := [each for queue in self.directory.all() for each in queue.batchers_busy]:
+            await asyncio.gather(*[each.drain() for each in busy])
 
     def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
         self._dead_letterer = dead_letterer

@@ -209,12 +209,11 @@ class TransientQueues:
         for inbox in self._listening.values():
             inbox.stop()
         try:
-            async with asyncio.timeout(self._node.limits.close_seconds_max):
-                for node_id in [*self._former, self._members.id]:
-                    queue = self._directory.queues.get(inbox_queue(node_id))
-                    if queue is not None:
-                        await self._directory.delete(queue)
-        except (MessagingError, TimeoutError):
+            for node_id in [*self._former, self._members.id]:
+                queue = self._directory.queues.get(inbox_queue(node_id))
+                if queue is not None:
+                    await self._directory.delete(queue)
+        except MessagingError:
             # The other nodes sweep it up.
             return
 

@@ -88,7 +88,8 @@ class EmbeddedBackend:
         for first, last in recovered.orphans:
             engine.committer.purge(first, last)
 
-    async def close(self) -> None:
+    async def close(self, seconds_max: float | None = None) -> None:
+        del seconds_max  # There is nobody else.
         engine, self._engine = self._engine, None
         if engine is None:
             return

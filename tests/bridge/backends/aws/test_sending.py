@@ -243,6 +243,25 @@ async def test_closing_answers_what_could_not_be_sent(opened: Opened) -> None:
     assert isinstance(unit.failures[0], StoreUnavailable)
 
 
+async def test_each_step_of_closing_has_its_share_of_the_time(opened: Opened) -> None:
+    """Sends that are never answered do not keep the node from telling the others that it leaves."""
+
+    async def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action == "SendMessageBatch":
+            await asyncio.Event().wait()
+        return quiet(action, request)
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store)
+    unit = UnitOfWork()
+    unit.sends = [(queue, message("x"))]
+    backend.store.submit(unit)
+    async with asyncio.timeout(30):
+        await backend.close(0.3)
+    assert isinstance(unit.failures[0], StoreUnavailable)
+    assert [each["Key"]["kind"]["S"] for each in stub.requests("DeleteItem")] == ["#node"]
+
+
 async def test_the_backend_is_named_healthy_again(opened: Opened) -> None:
     down = [True]
 

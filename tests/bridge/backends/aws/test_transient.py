@@ -274,6 +274,8 @@ async def test_what_was_confirmed_to_a_former_place_arrives(cluster: Cluster) ->
         membership.lapse()
         await eventually(lambda: other.backend.healthy and membership.id != former)
         await eventually(lambda: getattr(known(one, "there"), "node_id", "") == membership.id)
+        # Its bindings, too, which others may have swept up meanwhile.
+        await eventually(lambda: not there._restoring)
         await here._sweep()
         assert await one.publish("amq.topic", "a", b"after")
         await there._look()
