@@ -7,8 +7,10 @@ unacknowledged: an ack of many walks the tags from there and never the holes of 
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
 
 from adapters.amqp091.codec import Content, DeliveryEncoder, Outgoing, encode_ack, encode_nack
@@ -179,10 +181,16 @@ class Channel:
         """Register a consumer under `tag`, or under one of the server's making."""
         if not tag:
             self._tag_count += 1
-            tag = f"amq.ctag-{self._connection_name}-{self.number}.{self._tag_count}"
+            tag = f"amq.ctag-{self._unique_name()}"
         consumer = Consumer(self, tag, self._payload_max, self._output, no_ack)
         self.consumers[tag] = consumer
         return consumer
+
+    def _unique_name(self) -> str:
+        """One that no other consumer of this connection has, in RabbitMQ's form: 22 characters."""
+        source = f"{self._connection_name}/{self.number}/{self._tag_count}"
+        digest = blake2b(source.encode(), digest_size=16).digest()
+        return urlsafe_b64encode(digest)[:22].decode()
 
 
 class Consumer:

@@ -146,11 +146,17 @@ class Collected:
                     routed.unrouted.remove(index)
 
     def return_unrouted(self, received: Sequence[PublishReceived], routed: Routed) -> None:
-        """Mandatory messages that reached no queue go back; an exchange that is gone is 404."""
+        """Mandatory messages that reached no queue go back; an exchange that is gone is 404.
+
+        Each is confirmed at once and by itself, as RabbitMQ does: clients look for a return just
+        before the confirm of its message.
+        """
         for index in routed.unrouted:
             event = received[index]
             if event.mandatory:
                 self._gateway.connection.return_message(event, ReplyCode.NO_ROUTE)
+            if event.sequence:
+                self._gateway.connection.confirm(event.channel, (event.sequence,))
         for index, error in routed.failed.items():
             event = received[index]
             if isinstance(error, TopicDoesNotExist):
@@ -165,6 +171,7 @@ class Collected:
         self, received: Sequence[PublishReceived], routed: Routed, unit: UnitOfWork
     ) -> list[bytes]:
         """Confirm what the store has, by channel; refuse what it has not."""
+        unrouted = frozenset(routed.unrouted)
         failed: set[int] = set()
         if unit.error is not None:
             failed = set(range(len(received)))
@@ -175,7 +182,7 @@ class Collected:
         confirmed: dict[int, list[int]] = {}
         refused: dict[int, list[int]] = {}
         for index, event in enumerate(received):
-            if event.sequence:
+            if event.sequence and index not in unrouted:
                 verdict = refused if index in failed else confirmed
                 verdict.setdefault(event.channel, []).append(event.sequence)
         for number, sequences in confirmed.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091 import events
@@ -205,10 +207,16 @@ class Requests:
             raise precondition_failed("reply consumer cannot acknowledge")
         if channel.reply_queue is not None:
             raise precondition_failed("reply consumer already set")
-        name = f"{DIRECT_REPLY}.{self._gateway.name}.{channel.number}"
+        name = self._reply_name(channel)
         queue = await self._gateway.declarations.reply_queue(name)
         channel.reply_queue = name
         return queue
+
+    def _reply_name(self, channel: GatewayChannel) -> str:
+        """In RabbitMQ's form, which ends in base64."""
+        source = f"{self._gateway.name}/{channel.number}"
+        digest = blake2b(source.encode(), digest_size=16).digest()
+        return f"{DIRECT_REPLY}.{self._gateway.name}.{urlsafe_b64encode(digest).decode()}"
 
     async def cancel(self, event: events.CancelRequested, channel: GatewayChannel) -> None:
         consumer = channel.consumers.get(event.consumer_tag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from adapters.amqp091.properties import encode_properties
@@ -112,6 +114,25 @@ async def test_a_chunk_is_one_unit_of_work_and_one_confirm(broker: Broker) -> No
     assert (ack.name, ack.fields) == ("Basic.Ack", {"delivery_tag": 50, "multiple": True})
     assert len(broker.store.submitted) == before + 1
     assert broker.bodies("q") == [str(n) for n in range(50)]
+
+
+async def test_what_reaches_no_queue_is_confirmed_by_itself(broker: Broker) -> None:
+    client = await connect(broker)
+    await client.call("Confirm.Select")
+    client.publish("nowhere", b"1")
+    client.publish("nowhere", b"2", mandatory=True)
+    client.publish("nowhere", b"3", mandatory=True)
+    answers = [
+        (method.name, method.fields.get("delivery_tag"), method.fields.get("multiple"))
+        for method in await client.read()
+    ]
+    assert answers == [
+        ("Basic.Ack", 1, False),
+        ("Basic.Return", None, None),
+        ("Basic.Ack", 2, False),
+        ("Basic.Return", None, None),
+        ("Basic.Ack", 3, False),
+    ]
 
 
 async def test_what_the_store_refuses_is_refused(broker: Broker) -> None:
@@ -396,7 +417,7 @@ async def test_direct_replies(broker: Broker) -> None:
     assert asked.properties is not None
     reply_to = asked.properties.reply_to
     assert reply_to is not None
-    assert reply_to.startswith(f"{pseudo}.")
+    assert re.fullmatch(rf"{re.escape(pseudo)}\.[\w-]+\.[\w-]{{22}}==", reply_to)
     worker.publish(reply_to, b"answer")
     await worker.read()
     assert bodies(await client.read()) == [b"answer"]
