@@ -8,14 +8,16 @@ answered as InternalFailure.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from bridge.api import errors, sts
 from bridge.api.auth import Authenticator
 from bridge.api.call import PROTOCOL, Call, Wire
+from bridge.api.committing import CommittedResponse, Committing
 from bridge.api.errors import ApiError, ReplyLost, api_error_from
 from bridge.api.operation import JSON_TYPE, XML_TYPE, Operation, success_body
 from bridge.api.options import ApiOptions
@@ -38,7 +40,7 @@ from bridge.api.wire import json, query, xml
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.ports import Store
 from bridge.net.http_messages import NO_ANSWER, HttpRequest, HttpResponse
-from bridge.net.steps import Steps
+from bridge.net.steps import Pending, Steps
 from bridge.routing.topology import Topology
 
 PEM_TYPE = "application/x-pem-file"
@@ -46,7 +48,7 @@ UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 """SNS's actions that the links in its messages lead to; what they need to know is in the link."""
 _SQS_RENDERING = rendering_of("")
 
-Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
+Answer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Pending
 
 
 class AwsApi:
@@ -218,13 +220,26 @@ class AwsApi:
     # -- answers
 
     def _answer(self, call: Call, operation: Operation[Any], outcome: Any) -> Answer:
+        if isinstance(outcome, Committing):
+            return CommittedResponse(outcome, partial(self._committed, call, operation))
         if iscoroutine(outcome):
             answering = self._finish(call, operation, outcome)
             return answering if self._as_tasks else Steps(answering)
         return _response(call, 200, *success_body(call, operation, outcome))
 
+    def _committed(
+        self, call: Call, operation: Operation[Any], outcome: Committing[Any]
+    ) -> HttpResponse:
+        unit = outcome.unit
+        try:
+            if unit.error is not None:
+                raise unit.error
+            return _response(call, 200, *success_body(call, operation, outcome.result(unit)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            return self._refuse(call, error)
+
     async def _finish(
-        self, call: Call, operation: Operation[Any], outcome: Coroutine[Any, Any, Any]
+        self, call: Call, operation: Operation[Any], outcome: Awaitable[Any]
     ) -> HttpResponse:
         try:
             return _response(call, 200, *success_body(call, operation, await outcome))
@@ -247,15 +262,14 @@ class AwsApi:
 
 
 def _response(call: Call, status: int, content_type: str, body: bytes) -> HttpResponse:
-    return HttpResponse(
-        status, {"Content-Type": content_type, "x-amzn-RequestId": call.request_id}, body
-    )
+    lines = f"Content-Type: {content_type}\r\nx-amzn-RequestId: {call.request_id}\r\n"
+    return HttpResponse(status, {}, body, lines.encode())
 
 
 def _json_refusal(call: Call, error: ApiError) -> HttpResponse:
     kind = error.kind
     response = _response(call, kind.status, JSON_TYPE, json.error_body(error))
-    response.headers["x-amzn-query-error"] = f"{kind.code};{kind.fault}"
+    response.headers = {"x-amzn-query-error": f"{kind.code};{kind.fault}"}
     return response
 
 

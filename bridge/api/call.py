@@ -63,6 +63,14 @@ class Call:
         return self.request.headers.get("x-amzn-trace-id")
 
     @property
+    def holds_plain_text(self) -> bool:
+        """Whether no text in the request can hold a character that SQS does not take. False tells
+        nothing: JSON has control characters and the rest in escapes only, but so it has others.
+        """
+        body = self.request.body
+        return self.wire is Wire.JSON and body.isascii() and b"\\" not in body
+
+    @property
     def base_url(self) -> str:
         """What queue URLs begin with: they lead back to where the client came in."""
         return f"{self.request.scheme}://{self.host}"

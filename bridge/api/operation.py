@@ -19,7 +19,8 @@ JSON_TYPE = "application/x-amz-json-1.0"
 XML_TYPE = "text/xml"
 
 Handler = Callable[[S, Call, Any], Any]
-"""Takes (service, call, request); answers with a result struct or None, or with a coroutine of one.
+"""Takes (service, call, request); answers with a result struct or None, with a coroutine of one, or
+with a `Committing`.
 """
 
 

@@ -8,17 +8,26 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bridge.net.steps import Steps
+from bridge.net.steps import Pending
 
 
 class HttpRequest:
     """One request. Names in `headers` are in lower case; `target` is path and query as they came.
 
-    The headers are decoded when they are first asked for: many requests are answered after two
-    look-ups.
+    `connection` is the header line that its answer carries; `last`: the connection ends with it.
     """
 
-    __slots__ = ("_headers", "_raw", "body", "method", "peer", "scheme", "target")
+    __slots__ = (
+        "_headers",
+        "_raw",
+        "body",
+        "connection",
+        "last",
+        "method",
+        "peer",
+        "scheme",
+        "target",
+    )
 
     def __init__(
         self,
@@ -28,7 +37,6 @@ class HttpRequest:
         body: bytes = b"",
         peer: str = "",
         scheme: str = "http",
-        *,
         raw: dict[bytes, bytes] | None = None,
     ) -> None:
         self.method = method
@@ -38,9 +46,12 @@ class HttpRequest:
         self.peer = peer
         self.scheme = scheme
         self._raw = raw
+        self.connection = b""
+        self.last = False
 
     @property
     def headers(self) -> dict[str, str]:
+        """Decoded when they are first asked for."""
         headers = self._headers
         if headers is None:
             headers = self._headers = lower_case_headers(self._raw or {})
@@ -51,17 +62,22 @@ class HttpRequest:
 
 
 class HttpResponse(msgspec.Struct, gc=False):
-    """One response; the server adds the length, the date and what the connection needs."""
+    """One response; the server adds the length, the date and what the connection needs.
+
+    `lines` are headers, too: ready ones, each with its line's end, made of nothing that came from
+    outside.
+    """
 
     status: int
     headers: dict[str, str] = {}
     body: bytes = b""
+    lines: bytes = b""
 
 
 NO_ANSWER = HttpResponse(0)
 """In place of a response: the connection is closed without one."""
 
-HttpAnswer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Steps
+HttpAnswer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Pending
 HttpHandler: TypeAlias = Callable[[HttpRequest], HttpAnswer]
 """Answers at once, or returns a coroutine; that one is cancelled when its client goes away."""
 
@@ -69,7 +85,8 @@ _NAMES: dict[bytes, str] = {}
 _NAMES_MAX = 512
 
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in http.HTTPStatus
 }
 
 
@@ -89,7 +106,7 @@ def lower_case_headers(raw: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def encode_response(
-    response: HttpResponse, *, date: str, connection: str = "", head_only: bool = False
+    response: HttpResponse, *, date: bytes, connection: bytes = b"", head_only: bool = False
 ) -> bytes:
     """The response's bytes; `connection` is a ready header line or empty.
 
@@ -97,16 +114,20 @@ def encode_response(
     """
     status = response.status
     body = response.body
-    lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers.items()])
-    if lines.count("\n") != len(response.headers) or lines.count("\r") != len(response.headers):
-        raise ValueError(f"a header of the response holds a line break: {response.headers!r}")
+    lines = response.lines
+    if response.headers:
+        lines += _lines_of(response.headers)
     # RFC 9110, 8.6: no length where there can be no body.
-    length = "" if status in {204, 304} else f"Content-Length: {len(body)}\r\n"
-    head = f"{_status_line(status)}{lines}{length}{date}{connection}\r\n".encode("latin-1")
-    if head_only or not length:
-        return head
-    return head + body
+    bodiless = status in (204, 304)
+    length = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
+    if head_only or bodiless:
+        body = b""
+    status_line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    return b"%b%b%b%b%b\r\n%b" % (status_line, lines, length, date, connection, body)
 
 
-def _status_line(status: int) -> str:
-    return _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+def _lines_of(headers: dict[str, str]) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError(f"a header of the response holds a line break: {headers!r}")
+    return lines.encode("latin-1")

@@ -7,7 +7,7 @@ response, after which nothing more is read. Bounds in time belong to the connect
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import httptools
 
@@ -16,23 +16,22 @@ from bridge.net.http_messages import HttpRequest, HttpResponse, lower_case_heade
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 }
-_KEEP_ALIVE = "Connection: keep-alive\r\n"
-_CLOSE = "Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+CLOSE = b"Connection: close\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Received(NamedTuple):
-    """What is to be answered next: a request, or (then `request` is None) `response`, or `interim`
-    bytes.
-
-    `connection` is the header line that the answer carries; `last`: the connection ends with it.
+class Reply(NamedTuple):
+    """What the reader itself has to say at its place in the order of answers: a `response`, after
+    which the connection ends, or (then it is None) the `interim` bytes.
     """
 
-    request: HttpRequest | None
-    connection: str = ""
-    last: bool = False
-    response: HttpResponse | None = None
+    response: HttpResponse | None
     interim: bytes = b""
+
+
+Received: TypeAlias = HttpRequest | Reply
+"""What is to be answered next."""
 
 
 class _BodyTooLong(Exception):
@@ -151,25 +150,26 @@ class HttpReader:
             body,
             self._peer,
             self._scheme,
-            raw=fields,
+            fields,
         )
         self._target = b""
         self._fields = None
         self._body_bytes = 0
         self._begun_bytes = 0
         self._expectation_met = False
-        connection = ""
-        last = not parser.should_keep_alive()
-        if last:
+        if not parser.should_keep_alive():
             self._stopped = True
-            connection = _CLOSE
-        elif b"Connection" in fields or b"connection" in fields:
+            request.last = True
+            request.connection = CLOSE
+        elif (
+            b"Connection" in fields or b"connection" in fields
+        ) and parser.get_http_version() == "1.0":
             # RFC 9112, 9.3: only to a client of 1.0 must it be said.
-            connection = _KEEP_ALIVE if parser.get_http_version() == "1.0" else ""
+            request.connection = _KEEP_ALIVE
         if b"Host" not in fields and b"host" not in fields and self._host_is_missing(request):
             self._reject(400, "the Host header is missing")
         else:
-            self._received.append(Received(request, connection, last))
+            self._received.append(request)
 
     # -- bounds and rare cases
 
@@ -197,13 +197,12 @@ class HttpReader:
             and not self._body
             and self._parser.get_http_version() == "1.1"
         ):
-            self._received.append(Received(None, interim=CONTINUE))
+            self._received.append(Reply(None, CONTINUE))
 
     def _check_header_bytes(self) -> None:
         """A chunk longer than the bound may have held headers longer than it."""
-        for index, item in enumerate(self._received):
-            request = item.request
-            if request is None:
+        for index, request in enumerate(self._received):
+            if isinstance(request, Reply):
                 continue
             size_bytes = len(request.target) + sum(
                 len(name) + len(value) + 4 for name, value in request.headers.items()
@@ -220,7 +219,7 @@ class HttpReader:
         self._stopped = True
         self._target = b""
         response = HttpResponse(status, {"Content-Type": "text/plain"}, f"{reason}\n".encode())
-        self._received.append(Received(None, _CLOSE, last=True, response=response))
+        self._received.append(Reply(response))
 
     def _ignore_upgrade(self, rest: bytes, received: list[Received]) -> list[Received]:
         """RFC 9110, 7.8: a server may ignore the wish to change the protocol and go on.
@@ -228,12 +227,13 @@ class HttpReader:
         The parser cannot: it takes the headers for the whole request. A new one reads it again,
         without the wish, and goes on. After CONNECT there is no HTTP to come.
         """
-        request = received[-1].request if received else None
-        if self._stopped or request is None:
+        request = received[-1] if received else None
+        if self._stopped or request is None or isinstance(request, Reply):
             return received
         if request.method == "CONNECT":
             self._stopped = True
-            received[-1] = Received(request, _CLOSE, last=True)
+            request.last = True
+            request.connection = CLOSE
             return received
         lines = [f"{request.method} {request.target} HTTP/{self._parser.get_http_version()}"]
         lines += [
@@ -244,7 +244,7 @@ class HttpReader:
         return received[:-1] + self.feed(head + rest)
 
 
-def timed_out() -> Received:
+def timed_out() -> Reply:
     """The answer to a request that does not end."""
     response = HttpResponse(408, {"Content-Type": "text/plain"}, b"the request took too long\n")
-    return Received(None, _CLOSE, last=True, response=response)
+    return Reply(response)

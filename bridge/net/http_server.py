@@ -1,10 +1,9 @@
 """HTTP/1.1 connections for the SQS and SNS API and for management.
 
 A handler that answers at once costs no task, and the answers of one chunk leave in one write. One
-that returns a coroutine gets a task, one that returns `Steps` is resumed by what it waits for; both
-are cancelled when their client goes away. Pipelined requests are
-worked on side by side up to a bound and answered in order; beyond it, and while the client does not
-read, reading pauses.
+that returns a coroutine gets a task, one that returns a `Pending` calls back; both are cancelled
+when their client goes away. Pipelined requests are worked on side by side up to a bound and
+answered in order; beyond it, and while the client does not read, reading pauses.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import inspect
 from collections import deque
 from collections.abc import Coroutine
 from email.utils import formatdate
+from functools import partial
 from typing import Any, cast
 
 from bridge.messaging.clock import Clock
@@ -25,8 +25,8 @@ from bridge.net.http_messages import (
     HttpResponse,
     encode_response,
 )
-from bridge.net.http_reader import HttpReader, Received, timed_out
-from bridge.net.steps import Steps
+from bridge.net.http_reader import CLOSE, HttpReader, Received, Reply, timed_out
+from bridge.net.steps import Pending
 from mappings.gateway import StopReason
 
 NEVER = float("inf")
@@ -41,29 +41,29 @@ class DateHeader:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._line = ""
+        self._line = b""
         self._valid_until = 0.0
 
-    def line(self, now: float) -> str:
+    def line(self, now: float) -> bytes:
         """The header's line; `now` in the loop's seconds."""
         if now >= self._valid_until:
             epoch_ms = self._clock.epoch_ms()
-            self._line = f"Date: {formatdate(epoch_ms // 1000, usegmt=True)}\r\n"
+            self._line = f"Date: {formatdate(epoch_ms // 1000, usegmt=True)}\r\n".encode()
             self._valid_until = now + (1000 - epoch_ms % 1000) / 1000
         return self._line
 
 
 class _Slot:
-    """A request's place in the order of answers; `data` is None while it is worked on."""
+    """An answer's place in their order; `data` is None while it is worked on."""
 
-    __slots__ = ("coroutine", "data", "item", "steps", "task")
+    __slots__ = ("coroutine", "data", "last", "pending", "task")
 
-    def __init__(self, item: Received, data: bytes | None) -> None:
-        self.item = item
+    def __init__(self, data: bytes | None = None, *, last: bool) -> None:
         self.data = data
+        self.last = last
         self.task: asyncio.Task[None] | None = None
         self.coroutine: Coroutine[Any, Any, HttpResponse] | None = None
-        self.steps: Steps | None = None
+        self.pending: Pending | None = None
 
 
 class HttpConnection(asyncio.Protocol):
@@ -78,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         "_date",
         "_endpoint",
         "_handler",
+        "_in_flight_max",
         "_out",
         "_peer",
         "_reader",
@@ -100,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
         self._handler = handler
         self._date = date
         self._body_bytes_max = body_bytes_max
+        self._in_flight_max = endpoint.limits.http_requests_in_flight_max
         self._peer = ""
         self._closing = False
         self._shutting_down = False
@@ -180,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
     def _work(self) -> None:
         """Hand requests to the handler for as long as there is room, and write what is ready."""
         received = self._received
-        in_flight_max = self._endpoint.limits.http_requests_in_flight_max
+        in_flight_max = self._in_flight_max
         while received and not self._closing and not self._writing_paused:
             if len(self._slots) >= in_flight_max:
                 break
@@ -189,13 +191,12 @@ class HttpConnection(asyncio.Protocol):
                 # Lets the transport say whether the client still reads.
                 self._write_out()
         self._flush()
-        self._pace()
+        if received or self._writing_paused or self._reading_paused:
+            self._pace()
 
-    def _begin(self, item: Received) -> None:
-        request = item.request
-        if request is None:
-            data = self._encode(item, item.response) if item.response else item.interim
-            self._answer(item, data)
+    def _begin(self, request: Received) -> None:
+        if isinstance(request, Reply):
+            self._reply(request)
             return
         try:
             result = self._handler(request)
@@ -203,37 +204,39 @@ class HttpConnection(asyncio.Protocol):
             self._endpoint.log.failed(self._endpoint.protocol, self._peer, error)
             result = _FAILED
         if isinstance(result, HttpResponse):
-            self._respond(item, result)
+            self._respond(request, result)
             return
-        slot = _Slot(item, None)
-        if isinstance(result, Steps):
-            response = result.start(lambda response: self._finish(slot, response))
+        slot = _Slot(last=request.last)
+        if isinstance(result, Pending):
+            response = result.start(partial(self._finish, slot, request))
             if response is not None:
-                self._respond(item, response)
+                self._respond(request, response)
                 return
-            slot.steps = result
+            slot.pending = result
             self._slots.append(slot)
             return
         slot.coroutine = result
         self._slots.append(slot)
-        slot.task = self._endpoint.network.tasks.start(self._run(slot, result))
+        slot.task = self._endpoint.network.tasks.start(self._run(slot, request, result))
 
-    async def _run(self, slot: _Slot, coroutine: Coroutine[Any, Any, HttpResponse]) -> None:
+    async def _run(
+        self, slot: _Slot, request: HttpRequest, coroutine: Coroutine[Any, Any, HttpResponse]
+    ) -> None:
         try:
             response = await coroutine
         except Exception as error:  # noqa: BLE001 - as above
             self._endpoint.log.failed(self._endpoint.protocol, self._peer, error)
             response = _FAILED
-        self._finish(slot, response)
+        self._finish(slot, request, response)
 
-    def _finish(self, slot: _Slot, response: HttpResponse) -> None:
+    def _finish(self, slot: _Slot, request: HttpRequest, response: HttpResponse) -> None:
         if self._closing:
             return
-        slot.task = slot.coroutine = slot.steps = None
+        slot.task = slot.coroutine = slot.pending = None
         if response is NO_ANSWER:
             self.abort()
             return
-        slot.data = self._encode(slot.item, response)
+        slot.data = self._encode(request, response)
         self._active_at = self._endpoint.loop.time()
         if self._slots[0] is slot:
             self._release()
@@ -241,20 +244,29 @@ class HttpConnection(asyncio.Protocol):
                 self._work()
             else:
                 self._flush()
-                self._pace()
+                if self._writing_paused or self._reading_paused:
+                    self._pace()
 
-    def _respond(self, item: Received, response: HttpResponse) -> None:
+    def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
         if response is NO_ANSWER:
             self.abort()
         else:
-            self._answer(item, self._encode(item, response))
+            self._answer(self._encode(request, response), last=request.last)
 
-    def _answer(self, item: Received, data: bytes) -> None:
+    def _reply(self, reply: Reply) -> None:
+        response = reply.response
+        if response is None:
+            self._answer(reply.interim, last=False)
+        else:
+            date = self._date.line(self._active_at)
+            self._answer(encode_response(response, date=date, connection=CLOSE), last=True)
+
+    def _answer(self, data: bytes, *, last: bool) -> None:
         if self._slots:
-            self._slots.append(_Slot(item, data))
+            self._slots.append(_Slot(data, last=last))
         else:
             self._out.append(data)
-            if item.last:
+            if last:
                 self._stop_working()
 
     def _release(self) -> None:
@@ -262,18 +274,18 @@ class HttpConnection(asyncio.Protocol):
         slots = self._slots
         while slots and (data := slots[0].data) is not None:
             self._out.append(data)
-            if slots.popleft().item.last:
+            if slots.popleft().last:
                 self._stop_working()
 
     def _stop_working(self) -> None:
         self._received.clear()
         self._shutting_down = True
 
-    def _encode(self, item: Received, response: HttpResponse) -> bytes:
-        connection = item.connection
+    def _encode(self, request: HttpRequest, response: HttpResponse) -> bytes:
+        connection = request.connection
         if self._shutting_down and not connection:
-            connection = "Connection: close\r\n"
-        head_only = item.request is not None and item.request.method == "HEAD"
+            connection = CLOSE
+        head_only = request.method == "HEAD"
         date = self._date.line(self._active_at)
         try:
             return encode_response(response, date=date, connection=connection, head_only=head_only)
@@ -283,12 +295,12 @@ class HttpConnection(asyncio.Protocol):
 
     def _write_out(self) -> None:
         out = self._out
-        if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-            self._out = []
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
 
     def _flush(self) -> None:
-        self._write_out()
+        if self._out:
+            self._write_out()
         if self._shutting_down and not self._closing and not self._slots and not self._received:
             self._close()
 
@@ -351,7 +363,8 @@ class HttpConnection(asyncio.Protocol):
     # -- the end
 
     def _close(self, *, peer_has_finished: bool = False) -> None:
-        self._write_out()
+        if self._out:
+            self._write_out()
         self._end()
         Farewell(self._endpoint, self._transport, self, peer_has_finished=peer_has_finished)
 
@@ -366,8 +379,8 @@ class HttpConnection(asyncio.Protocol):
         for slot in slots:
             if slot.task is not None:
                 slot.task.cancel()
-            if slot.steps is not None:
-                slot.steps.cancel()
+            if slot.pending is not None:
+                slot.pending.cancel()
             if (
                 slot.coroutine is not None
                 and inspect.getcoroutinestate(slot.coroutine) == inspect.CORO_CREATED

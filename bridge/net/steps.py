@@ -1,7 +1,8 @@
-"""A response that takes a few steps, without a task. On the hot path.
+"""Responses that come later, without a task. On the hot path.
 
-A task, its entry in a task group and its turn of the loop cost more than most requests; so a
-handler whose coroutine awaits futures only may return `Steps` in its place. The first step runs at
+A task, its entry in a task group and its turn of the loop cost more than most requests. So a
+handler that is called back by what it waits for returns a `Pending`, and one whose coroutine awaits
+futures only may return `Steps` in its place. The first step runs at
 once, and each later one when the future has come that the coroutine waits for. What needs a current
 task (`asyncio.timeout`, task groups) cannot be used in such a coroutine.
 """
@@ -16,19 +17,36 @@ if TYPE_CHECKING:
     from bridge.net.http_messages import HttpResponse
 
 
-class Steps:
-    """One coroutine on its way to a response. `start` it, once; `cancel` it any time after."""
+class Pending:
+    """A response on its way. `start` it, once; `cancel` it any time after."""
 
-    __slots__ = ("_answer", "_coroutine", "_future")
+    __slots__ = ("_answer",)
+
+    _answer: Callable[[HttpResponse], None] | None
+
+    def start(self, answer: Callable[[HttpResponse], None]) -> HttpResponse | None:
+        """Begin. The response, if it is there at once; otherwise `answer` will get it."""
+        self._answer = answer
+        return None
+
+    def cancel(self) -> None:
+        """Answer nobody any more."""
+        self._answer = None
+
+
+class Steps(Pending):
+    """One coroutine on its way to a response."""
+
+    __slots__ = ("_coroutine", "_future")
 
     def __init__(self, coroutine: Coroutine[Any, Any, HttpResponse]) -> None:
         """`coroutine` raises nothing but `CancelledError`."""
         self._coroutine = coroutine
-        self._answer: Callable[[HttpResponse], None] | None = None
+        self._answer = None
         self._future: Any = None
 
     def start(self, answer: Callable[[HttpResponse], None]) -> HttpResponse | None:
-        """Take the first step. The response, if there it ends; otherwise `answer` will get it."""
+        """Take the first step."""
         self._answer = answer
         return self._advance()
 

@@ -1,10 +1,16 @@
-"""SendMessage and SendMessageBatch. On the hot path: one unit of work and one wait per request."""
+"""SendMessage and SendMessageBatch. On the hot path: one unit of work per request, and one pass
+over the entries of a batch, whose result is ready before its commit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from functools import partial
 from hashlib import md5
+from typing import Any, TypeAlias
 
 from bridge.api.call import Call
+from bridge.api.committing import Committing
 from bridge.api.errors import (
     BATCH_REQUEST_TOO_LONG,
     INVALID_PARAMETER_VALUE,
@@ -13,33 +19,38 @@ from bridge.api.errors import (
 )
 from bridge.api.sqs import message_attributes, outgoing
 from bridge.api.sqs.batches import check_distinct, check_entries, failed_entry
-from bridge.api.sqs.routed import commit_sends
+from bridge.api.sqs.routed import Failures, Taken, commit_sends
 from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import (
     SendMessageBatchRequest,
-    SendMessageBatchRequestEntry,
     SendMessageBatchResult,
     SendMessageBatchResultEntry,
     SendMessageRequest,
     SendMessageResult,
 )
-from bridge.messaging.errors import MessagingError
-from bridge.messaging.model import Accepted, Message
+from bridge.messaging.model import Message
 from bridge.messaging.ports import Queue
 
 _BATCH_BYTES_MAX = outgoing.LIMITS.message_size_max
 
 
-async def send_message(
-    service: SqsService, call: Call, request: SendMessageRequest
-) -> SendMessageResult:
+SendOutcome: TypeAlias = Committing[SendMessageResult] | Coroutine[Any, Any, SendMessageResult]
+BatchOutcome: TypeAlias = (
+    SendMessageBatchResult
+    | Committing[SendMessageBatchResult]
+    | Coroutine[Any, Any, SendMessageBatchResult]
+)
+
+
+def send_message(service: SqsService, call: Call, request: SendMessageRequest) -> SendOutcome:
     queue = service.directory.by_url(request.queue_url)
     settings = queue.settings
     text = request.message_body
     body = text.encode()
     if settings.fifo and body:
         outgoing.check_fifo_parameters(request, settings, batch=False)
-    outgoing.check_characters(text)
+    if not call.holds_plain_text:
+        outgoing.check_characters(text)
     limit = outgoing.too_long(outgoing.size_of(request, body), settings)
     if limit is not None:
         raise INVALID_PARAMETER_VALUE(
@@ -51,24 +62,29 @@ async def send_message(
     )
     if (trace := call.trace_header) is not None:
         message_attributes.with_trace_header(message, trace)
-    failures, all_accepted = await commit_sends(service, queue, [message])
-    if failures:
-        raise failures[0]
-    accepted = all_accepted.get(0)
-    return SendMessageResult(
+    result = SendMessageResult(
         md5_of_message_body=md5(body, usedforsecurity=False).hexdigest(),
-        message_id=message.message_id if accepted is None else accepted.message_id,
+        message_id=message.message_id,
         md5_of_message_attributes=message_attributes.md5_of(request.message_attributes),
         md5_of_message_system_attributes=message_attributes.md5_of(
             request.message_system_attributes
         ),
-        sequence_number=None if accepted is None else accepted.sequence_number or None,
     )
+    return commit_sends(service, queue, [message], partial(_as_committed, result))
 
 
-async def send_message_batch(
+def _as_committed(result: SendMessageResult, failures: Failures, taken: Taken) -> SendMessageResult:
+    if failures:
+        raise failures[0]
+    if taken:
+        result.message_id = taken[0].message_id
+        result.sequence_number = taken[0].sequence_number or None
+    return result
+
+
+def send_message_batch(
     service: SqsService, call: Call, request: SendMessageBatchRequest
-) -> SendMessageBatchResult:
+) -> BatchOutcome:
     queue = service.directory.by_url(request.queue_url)
     settings = queue.settings
     entries = request.entries
@@ -90,36 +106,45 @@ async def send_message_batch(
     sent_at = service.clock.epoch_ms()
     next_id = service.message_ids.next
     limit = outgoing.size_limit(settings)
-    plain_queue = not settings.fifo
+    standard = not settings.fifo
+    plain_text = call.holds_plain_text
     messages: list[Message] = []
     result = SendMessageBatchResult([], [])
-    sent: list[tuple[SendMessageBatchRequestEntry, bytes]] = []
     for entry, body, size in zip(entries, bodies, sizes, strict=True):
         if (
-            plain_queue
+            standard
             and 0 < size <= limit
-            and entry.message_body.isprintable()
+            and (plain_text or entry.message_body.isprintable())
             and outgoing.is_plain(entry)
         ):
-            messages.append(Message(next_id(), body, sent_at))
-            sent.append((entry, body))
-            continue
-        try:
-            outgoing.check_characters(entry.message_body)
-            _check_entry_size(size, queue)
-            message = outgoing.message_of(entry, body, settings, next_id(), sent_at)
-        except ApiError as error:
-            result.failed.append(failed_entry(entry.id, error))
+            message = Message(next_id(), body, sent_at)
         else:
-            messages.append(message)
-            sent.append((entry, body))
+            try:
+                outgoing.check_characters(entry.message_body)
+                _check_entry_size(size, queue)
+                message = outgoing.message_of(entry, body, settings, next_id(), sent_at)
+            except ApiError as error:
+                result.failed.append(failed_entry(entry.id, error))
+                continue
+        messages.append(message)
+        successful = SendMessageBatchResultEntry(
+            entry.id, message.message_id, md5(body, usedforsecurity=False).hexdigest()
+        )
+        if entry.message_attributes:
+            successful.md5_of_message_attributes = message_attributes.md5_of(
+                entry.message_attributes
+            )
+        if entry.message_system_attributes:
+            successful.md5_of_message_system_attributes = message_attributes.md5_of(
+                entry.message_system_attributes
+            )
+        result.successful.append(successful)
+    if not messages:
+        return result
     if (trace := call.trace_header) is not None:
         for message in messages:
             message_attributes.with_trace_header(message, trace)
-    if messages:
-        failures, accepted = await commit_sends(service, queue, messages)
-        _add_results(messages, failures, accepted, sent, result)
-    return result
+    return commit_sends(service, queue, messages, partial(_batch_as_committed, result))
 
 
 def _check_entry_size(size: int, queue: Queue) -> None:
@@ -131,31 +156,18 @@ def _check_entry_size(size: int, queue: Queue) -> None:
         )
 
 
-def _add_results(
-    messages: list[Message],
-    failures: dict[int, MessagingError],
-    accepted: dict[int, Accepted],
-    sent: list[tuple[SendMessageBatchRequestEntry, bytes]],
-    result: SendMessageBatchResult,
-) -> None:
-    for index, (entry, body) in enumerate(sent):
-        if failures and index in failures:
-            result.failed.append(failed_entry(entry.id, api_error_from(failures[index])))
-            continue
-        successful = SendMessageBatchResultEntry(
-            entry.id,
-            messages[index].message_id,
-            md5(body, usedforsecurity=False).hexdigest(),
-        )
-        if entry.message_attributes:
-            successful.md5_of_message_attributes = message_attributes.md5_of(
-                entry.message_attributes
-            )
-        if entry.message_system_attributes:
-            successful.md5_of_message_system_attributes = message_attributes.md5_of(
-                entry.message_system_attributes
-            )
-        if accepted and (taken := accepted.get(index)) is not None:
-            successful.message_id = taken.message_id
-            successful.sequence_number = taken.sequence_number or None
-        result.successful.append(successful)
+def _batch_as_committed(
+    result: SendMessageBatchResult, failures: Failures, taken: Taken
+) -> SendMessageBatchResult:
+    """`result` takes all that was sent for successful; here is what the commit says of it."""
+    sent = result.successful
+    for index, accepted in taken.items():
+        sent[index].message_id = accepted.message_id
+        sent[index].sequence_number = accepted.sequence_number or None
+    if failures:
+        result.successful = [each for index, each in enumerate(sent) if index not in failures]
+        result.failed += [
+            failed_entry(sent[index].id, api_error_from(failures[index]))
+            for index in sorted(failures)
+        ]
+    return result

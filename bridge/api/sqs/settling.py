@@ -6,7 +6,11 @@ SQS does.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TypeVar
+
 from bridge.api.call import PROTOCOL, Call
+from bridge.api.committing import Committing
 from bridge.api.errors import (
     INVALID_PARAMETER_VALUE,
     RECEIPT_HANDLE_IS_INVALID,
@@ -24,7 +28,6 @@ from bridge.api.sqs.shapes import (
     DeleteMessageBatchRequest,
     DeleteMessageRequest,
 )
-from bridge.messaging.commits import committed
 from bridge.messaging.errors import (
     InvalidParameter,
     MessagingError,
@@ -34,29 +37,27 @@ from bridge.messaging.errors import (
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 
+R = TypeVar("R")
+
 NOT_IN_FLIGHT = "Message does not exist or is not available for visibility timeout change."
 
 
-async def delete_message(service: SqsService, call: Call, request: DeleteMessageRequest) -> None:
+def delete_message(
+    service: SqsService, call: Call, request: DeleteMessageRequest
+) -> Committing[None] | None:
     queue = service.directory.open_by_url(request.queue_url)
     delivery = _delivery_of(service, queue, request.receipt_handle)
-    if delivery is None:
-        return
-    unit = UnitOfWork(answered=True)
-    unit.deletes.append(delivery)
-    await committed(service.store, unit)
-    service.counters.settled(PROTOCOL, 1)
+    return None if delivery is None else _commit_deletes(service, [delivery], None)
 
 
-async def delete_message_batch(
+def delete_message_batch(
     service: SqsService, call: Call, request: DeleteMessageBatchRequest
-) -> BatchResult:
+) -> Committing[BatchResult] | BatchResult:
     queue = service.directory.open_by_url(request.queue_url)
     entries = request.entries
     check_entries(entries, "DeleteMessageBatchRequestEntry")
     check_distinct(entries)
-    unit = UnitOfWork(answered=True)
-    deletes = unit.deletes
+    deletes: list[Delivery] = []
     result = BatchResult([], [])
     for entry in entries:
         try:
@@ -68,9 +69,17 @@ async def delete_message_batch(
         if delivery is not None and delivery not in deletes:
             deletes.append(delivery)
         result.successful.append(BatchResultEntry(entry.id))
-    if deletes:
-        await committed(service.store, unit)
-        service.counters.settled(PROTOCOL, len(deletes))
+    return _commit_deletes(service, deletes, result) if deletes else result
+
+
+def _commit_deletes(service: SqsService, deletes: list[Delivery], result: R) -> Committing[R]:
+    unit = UnitOfWork(answered=True)
+    unit.deletes = deletes
+    return Committing(service.store, unit, partial(_deleted, service, result))
+
+
+def _deleted(service: SqsService, result: R, unit: UnitOfWork) -> R:
+    service.counters.settled(PROTOCOL, len(unit.deletes))
     return result
 
 
