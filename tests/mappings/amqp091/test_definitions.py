@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,8 @@ def test_any_value_in_any_place_is_taken_or_a_mistake(data: st.DataObject) -> No
         around = export
         for key in before:
             around = around[key]
-        around[last] = data.draw(ODD)
+        # A copy: a later place may be inside of it.
+        around[last] = deepcopy(data.draw(ODD))
     with suppress(DefinitionsInvalid):
         read_definitions(json.dumps(export).encode())
 
