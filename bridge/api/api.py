@@ -44,6 +44,7 @@ from bridge.net.steps import Pending, Steps
 from bridge.routing.topology import Topology
 
 PEM_TYPE = "application/x-pem-file"
+FORM_TYPE = "application/x-www-form-urlencoded"
 UNSIGNED = frozenset({"ConfirmSubscription", "Unsubscribe"})
 """SNS's actions that the links in its messages lead to; what they need to know is in the link."""
 _SQS_RENDERING = rendering_of("")
@@ -167,6 +168,10 @@ class AwsApi:
                 self._authenticator.verify(request)
             operation = self._json_targets.get(target)
             if operation is None:
+                if FORM_TYPE in request.headers.get("content-type", ""):
+                    # Old Query clients name the API's version there, and AWS goes by the form.
+                    call.wire = Wire.QUERY
+                    return self._handle_query(call)
                 raise _invalid_action(target)
             return self._answer(call, operation, operation.run_json(self._sqs, call))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer

@@ -324,6 +324,15 @@ def test_the_host_says_the_region_and_comes_back(api: RunningApi, host: str, reg
     assert arn.startswith(f"arn:aws:sqs:{region}:000000000000:")
 
 
+def test_a_target_beside_a_form_does_not_count(api: RunningApi) -> None:
+    target = {"X-Amz-Target": "AmazonSQSv20121105.CreateQueue"}
+    created = query(api.url, "POST", target, Action="CreateQueue", QueueName=name())
+    assert created.status == 200
+    assert created.find("CreateQueueResult/QueueUrl")
+    refused = query(api.url, "POST", target, Action="Nope")
+    assert refused.find("Error/Code") == "InvalidAction"
+
+
 def test_a_result_with_nothing_in_it_is_an_empty_element(queue_url: str) -> None:
     assert "<ReceiveMessageResult/>" in query(queue_url, "GET", Action="ReceiveMessage").text
 
