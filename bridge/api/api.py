@@ -158,7 +158,7 @@ class AwsApi:
 
     def handle(self, request: HttpRequest) -> Answer:
         """Answer a request, at once or by a coroutine. Never raises."""
-        target = request.headers.get("x-amz-target")
+        target = request.header("x-amz-target")
         wire = Wire.QUERY if target is None else Wire.JSON
         call = Call(request, self._message_ids.next(), wire)
         try:

@@ -60,7 +60,7 @@ class Call:
     @property
     def trace_header(self) -> str | None:
         """X-Ray's header of the request; it goes on with the messages that the request sends."""
-        return self.request.headers.get("x-amzn-trace-id")
+        return self.request.header("x-amzn-trace-id")
 
     @property
     def holds_plain_text(self) -> bool:

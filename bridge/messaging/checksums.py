@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import md5
 from struct import Struct
+from typing import Final
 
 from bridge.messaging.attributes import Attribute
 
@@ -13,9 +15,21 @@ _STRING = b"\x01"
 _BINARY = b"\x02"
 
 
-def md5_of_body(body: str) -> str:
+REMEMBERED_BYTES_MAX: Final = 1024
+"""Sums of bodies up to this size are remembered: most are asked for again, by a receive."""
+REMEMBERED_MAX: Final = 1024
+
+
+def md5_of_body(body: bytes) -> str:
     """MD5OfMessageBody: of the body's UTF-8, in lower-case hexadecimal digits."""
-    return md5(body.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    if len(body) > REMEMBERED_BYTES_MAX:
+        return md5(body, usedforsecurity=False).hexdigest()
+    return _md5_of_small_body(body)
+
+
+@lru_cache(REMEMBERED_MAX)
+def _md5_of_small_body(body: bytes) -> str:
+    return md5(body, usedforsecurity=False).hexdigest()
 
 
 def md5_of_attributes(attributes: Mapping[str, Attribute]) -> str:

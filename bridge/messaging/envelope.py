@@ -88,6 +88,22 @@ _as_sent_decoder = msgspec.msgpack.Decoder(_AsSent)
 _packed_encoder = msgspec.json.Encoder()
 
 
+def plain_text_of(message: Message) -> str | None:
+    """The body of a message that is nothing but text; None for all others."""
+    if (
+        message.headers
+        or message.properties
+        or message.original is not None
+        or message.topic is not None
+        or message.subject is not None
+        or message.priority is not None
+        or message.expires_at is not None
+        or not message.body
+    ):
+        return None
+    return legal_text_of(message.body)
+
+
 def attributes_from_message(
     message: Message, *, carry_delay: bool = False, attributes_max: int = _ATTRIBUTES_MAX
 ) -> tuple[str, dict[str, Attribute]]:
@@ -95,20 +111,11 @@ def attributes_from_message(
 
     `carry_delay`: its delay is longer than SQS gives, and has to be found again when it arrives.
     """
+    text = None if carry_delay else plain_text_of(message)
+    if text is not None:
+        return text, {}
     body = message.body
     text = legal_text_of(body) if body else None
-    if (
-        text is not None
-        and not message.headers
-        and not message.properties
-        and message.original is None
-        and message.topic is None
-        and message.subject is None
-        and message.priority is None
-        and message.expires_at is None
-        and not carry_delay
-    ):
-        return text, {}
     attributes: dict[str, Attribute] = {}
     as_sent = _as_sent(message)
     if not body:

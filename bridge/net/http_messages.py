@@ -18,6 +18,7 @@ class HttpRequest:
     """
 
     __slots__ = (
+        "_fields",
         "_headers",
         "_raw",
         "body",
@@ -45,17 +46,29 @@ class HttpRequest:
         self.body = body
         self.peer = peer
         self.scheme = scheme
-        self._raw = raw
+        self._raw = raw or {}
+        self._fields: dict[str, bytes] | None = None
         self.connection = b""
         self.last = False
 
     @property
     def headers(self) -> dict[str, str]:
-        """Decoded when they are first asked for."""
+        """Decoded when they are first asked for; `header` does without that."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = lower_case_headers(self._raw or {})
+            headers = self._headers = lower_case_headers(self._raw)
         return headers
+
+    def header(self, name: str) -> str | None:
+        """One of the headers, by its name in lower case."""
+        if self._headers is not None:
+            return self._headers.get(name)
+        fields = self._fields
+        if fields is None:
+            known = _NAMES
+            fields = self._fields = {known[each]: value for each, value in self._raw.items()}
+        value = fields.get(name)
+        return None if value is None else _text_of(value)
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.target}, {len(self.body)} bytes)"
@@ -81,8 +94,21 @@ HttpAnswer: TypeAlias = HttpResponse | Coroutine[Any, Any, HttpResponse] | Pendi
 HttpHandler: TypeAlias = Callable[[HttpRequest], HttpAnswer]
 """Answers at once, or returns a coroutine; that one is cancelled when its client goes away."""
 
-_NAMES: dict[bytes, str] = {}
-_NAMES_MAX = 512
+NAMES_MAX = 512
+"""Spellings of header names that are remembered."""
+
+
+class _Names(dict[bytes, str]):
+    """From header names as they came to those in lower case."""
+
+    def __missing__(self, name: bytes) -> str:
+        known = name.decode("latin-1").lower()
+        if len(self) < NAMES_MAX:
+            self[name] = known
+        return known
+
+
+_NAMES = _Names()
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
@@ -91,18 +117,15 @@ _STATUS_LINES = {
 
 
 def lower_case_headers(raw: dict[bytes, bytes]) -> dict[str, str]:
-    """Decode header fields (RFC 9110, 5.5: Latin-1 loses nothing)."""
+    """Decode header fields."""
     names = _NAMES
-    headers: dict[str, str] = {}
-    for name, value in raw.items():
-        known = names.get(name)
-        if known is None:
-            known = name.decode("latin-1").lower()
-            if len(names) < _NAMES_MAX:
-                names[name] = known
-        # RFC 9110, 5.5: the parser has cut white space before the value, but not after it.
-        headers[known] = value.decode("latin-1").rstrip()
-    return headers
+    return {names[name]: _text_of(value) for name, value in raw.items()}
+
+
+def _text_of(value: bytes) -> str:
+    # RFC 9110, 5.5: Latin-1 loses nothing; the parser has cut white space before the value, but
+    # not after it.
+    return value.decode("latin-1").rstrip()
 
 
 def encode_response(

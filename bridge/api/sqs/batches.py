@@ -31,7 +31,7 @@ class Entry(Protocol):
 
 
 def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
-    """Their number and their ids, in the order in which SQS complains."""
+    """Their number and each one's id, in the order in which SQS complains."""
     if not entries:
         raise EMPTY_BATCH_REQUEST(f"There should be at least one {entry_type} in the request.")
     if len(entries) > ENTRIES_MAX:
@@ -39,11 +39,12 @@ def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
             f"Maximum number of entries per request are {ENTRIES_MAX}. You have sent"
             f" {len(entries)}."
         )
-    for entry in entries:
-        own = entry.id
-        # Most are plain numbers or words, for which this is enough.
-        if own.isalnum() and own.isascii() and len(own) <= ID_LENGTH_MAX:
-            continue
+    ids = [entry.id for entry in entries]
+    together = "".join(ids)
+    if together.isalnum() and together.isascii() and len(together) <= ID_LENGTH_MAX and all(ids):
+        # Most are short numbers or words.
+        return
+    for own in ids:
         if not _ID.fullmatch(own):
             raise INVALID_BATCH_ENTRY_ID(
                 "A batch entry id can only contain alphanumeric characters, hyphens and"

@@ -107,17 +107,6 @@ def message_of(
     return message
 
 
-def is_plain(send: Send) -> bool:
-    """Whether a send is nothing but a body; most are."""
-    return (
-        send.message_attributes is None
-        and send.message_system_attributes is None
-        and send.message_group_id is None
-        and send.message_deduplication_id is None
-        and send.delay_seconds is None
-    )
-
-
 def size_limit(settings: QueueSettings) -> int:
     """The size of the largest message that a queue takes by the API."""
     limit = settings.message_size_max

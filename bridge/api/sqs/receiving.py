@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from hashlib import md5
 
 from bridge.api.call import PROTOCOL, Call
 from bridge.api.errors import INVALID_PARAMETER_VALUE, OVER_LIMIT
@@ -12,6 +11,8 @@ from bridge.api.sqs import message_attributes
 from bridge.api.sqs.outgoing import check_token
 from bridge.api.sqs.service import SqsService
 from bridge.api.sqs.shapes import ReceivedMessage, ReceiveMessageRequest, ReceiveMessageResult
+from bridge.messaging.checksums import md5_of_body
+from bridge.messaging.envelope import plain_text_of
 from bridge.messaging.errors import OverLimit
 from bridge.messaging.identifiers import ACCOUNT
 from bridge.messaging.limits import ServiceLimits
@@ -62,13 +63,13 @@ async def receive_message(
     handle_of = service.store.handle_of
     messages: list[ReceivedMessage] = []
     for delivery in deliveries:
-        text, attributes = message_attributes.shown(delivery.message, names)
-        received = ReceivedMessage(
-            delivery.message.message_id,
-            handle_of(delivery),
-            md5(text.encode(), usedforsecurity=False).hexdigest(),
-            text,
-        )
+        message = delivery.message
+        body, attributes = message.body, None
+        text = plain_text_of(message)
+        if text is None:
+            text, attributes = message_attributes.shown(message, names)
+            body = text.encode()
+        received = ReceivedMessage(message.message_id, handle_of(delivery), md5_of_body(body), text)
         if system:
             received.attributes = _system_attributes(service, call, queue, delivery, system)
         if attributes:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from functools import partial
-from hashlib import md5
 from typing import Any, TypeAlias
 
 from bridge.api.call import Call
@@ -28,6 +27,7 @@ from bridge.api.sqs.shapes import (
     SendMessageRequest,
     SendMessageResult,
 )
+from bridge.messaging.checksums import md5_of_body
 from bridge.messaging.model import Message
 from bridge.messaging.ports import Queue
 
@@ -63,7 +63,7 @@ def send_message(service: SqsService, call: Call, request: SendMessageRequest) -
     if (trace := call.trace_header) is not None:
         message_attributes.with_trace_header(message, trace)
     result = SendMessageResult(
-        md5_of_message_body=md5(body, usedforsecurity=False).hexdigest(),
+        md5_of_message_body=md5_of_body(body),
         message_id=message.message_id,
         md5_of_message_attributes=message_attributes.md5_of(request.message_attributes),
         md5_of_message_system_attributes=message_attributes.md5_of(
@@ -115,8 +115,13 @@ def send_message_batch(
             standard
             and 0 < size <= limit
             and (plain_text or entry.message_body.isprintable())
-            and outgoing.is_plain(entry)
+            and entry.message_attributes is None
+            and entry.message_system_attributes is None
+            and entry.message_group_id is None
+            and entry.message_deduplication_id is None
+            and entry.delay_seconds is None
         ):
+            # It is nothing but a body, as most are.
             message = Message(next_id(), body, sent_at)
         else:
             try:
@@ -127,9 +132,7 @@ def send_message_batch(
                 result.failed.append(failed_entry(entry.id, error))
                 continue
         messages.append(message)
-        successful = SendMessageBatchResultEntry(
-            entry.id, message.message_id, md5(body, usedforsecurity=False).hexdigest()
-        )
+        successful = SendMessageBatchResultEntry(entry.id, message.message_id, md5_of_body(body))
         if entry.message_attributes:
             successful.md5_of_message_attributes = message_attributes.md5_of(
                 entry.message_attributes

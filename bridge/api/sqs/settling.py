@@ -57,19 +57,21 @@ def delete_message_batch(
     entries = request.entries
     check_entries(entries, "DeleteMessageBatchRequestEntry")
     check_distinct(entries)
-    deletes: list[Delivery] = []
+    # Two entries may hold the same handle.
+    deletes: dict[Delivery, None] = {}
     result = BatchResult([], [])
+    delivery_of = service.store.delivery_of
     for entry in entries:
         try:
-            delivery = _delivery_of(service, queue, entry.receipt_handle)
-        except ApiError as error:
-            result.failed.append(failed_entry(entry.id, error))
+            delivery = delivery_of(queue, entry.receipt_handle)
+        except ReceiptHandleInvalid as error:
+            refusal = _refusal_of(entry.receipt_handle, error)
+            result.failed.append(failed_entry(entry.id, refusal))
             continue
-        # Two entries may hold the same handle.
-        if delivery is not None and delivery not in deletes:
-            deletes.append(delivery)
+        if delivery is not None:
+            deletes[delivery] = None
         result.successful.append(BatchResultEntry(entry.id))
-    return _commit_deletes(service, deletes, result) if deletes else result
+    return _commit_deletes(service, list(deletes), result) if deletes else result
 
 
 def _commit_deletes(service: SqsService, deletes: list[Delivery], result: R) -> Committing[R]:
@@ -130,12 +132,16 @@ async def _change(service: SqsService, queue: Queue, handle: str, seconds: int) 
 def _delivery_of(service: SqsService, queue: Queue, handle: str) -> Delivery | None:
     try:
         return service.store.delivery_of(queue, handle)
-    except ReceiptHandleExpired as error:
-        raise _invalid_handle(handle, "The receipt handle has expired.") from error
     except ReceiptHandleInvalid as error:
-        raise RECEIPT_HANDLE_IS_INVALID(
-            f'The input receipt handle "{handle}" is not a valid receipt handle.'
-        ) from error
+        raise _refusal_of(handle, error) from error
+
+
+def _refusal_of(handle: str, error: ReceiptHandleInvalid) -> ApiError:
+    if isinstance(error, ReceiptHandleExpired):
+        return _invalid_handle(handle, "The receipt handle has expired.")
+    return RECEIPT_HANDLE_IS_INVALID(
+        f'The input receipt handle "{handle}" is not a valid receipt handle.'
+    )
 
 
 def _invalid_handle(handle: str, reason: str) -> ApiError:

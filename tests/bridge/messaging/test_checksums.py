@@ -41,8 +41,8 @@ def test_attributes(attributes: dict[str, Attribute], expected: str) -> None:
 
 
 def test_body() -> None:
-    assert md5_of_body("hello") == "5d41402abc4b2a76b9719d911017c592"
-    assert md5_of_body("\u00e4") == hashlib.md5(b"\xc3\xa4").hexdigest()
+    assert md5_of_body(b"hello") == "5d41402abc4b2a76b9719d911017c592"
+    assert md5_of_body("\u00e4".encode()) == hashlib.md5(b"\xc3\xa4").hexdigest()
 
 
 def test_the_label_of_a_type_is_part_of_it() -> None:
