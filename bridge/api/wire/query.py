@@ -61,9 +61,11 @@ def convert_request(parameters: Mapping[str, str], type_: type[T], names: Names)
     """The typed request that the parameters stand for."""
     resolved = _resolve(_tree_of(parameters), names)
     for name in _list_members(type_):
-        # SDKs write an empty list as a name with nothing behind it.
-        if resolved.get(name) == "":
-            resolved[name] = []
+        # SDKs write an empty list as a name with nothing behind it. A list of one need not have a
+        # number: AWS's own examples say `AttributeName=All`.
+        value = resolved.get(name)
+        if isinstance(value, str):
+            resolved[name] = [value] if value else []
     try:
         return msgspec.convert(resolved, type_, strict=False)
     except msgspec.ValidationError as error:

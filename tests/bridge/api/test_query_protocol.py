@@ -324,6 +324,15 @@ def test_the_host_says_the_region_and_comes_back(api: RunningApi, host: str, reg
     assert arn.startswith(f"arn:aws:sqs:{region}:000000000000:")
 
 
+def test_a_list_of_one_needs_no_number(queue_url: str) -> None:
+    answer = query(queue_url, Action="GetQueueAttributes", AttributeName="VisibilityTimeout")
+    assert answer.status == 200
+    assert answer.find("GetQueueAttributesResult/Attribute/Name") == "VisibilityTimeout"
+    query(queue_url, Action="SendMessage", MessageBody="x")
+    received = query(queue_url, Action="ReceiveMessage", AttributeName="SenderId")
+    assert received.find("ReceiveMessageResult/Message/Attribute/Name") == "SenderId"
+
+
 def test_a_target_beside_a_form_does_not_count(api: RunningApi) -> None:
     target = {"X-Amz-Target": "AmazonSQSv20121105.CreateQueue"}
     created = query(api.url, "POST", target, Action="CreateQueue", QueueName=name())
