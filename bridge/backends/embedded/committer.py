@@ -44,6 +44,10 @@ class Owner(Protocol):
         """There is something to answer or to commit."""
         ...
 
+    def answer(self) -> None:
+        """Call back the units that have finished."""
+        ...
+
     def stored(self, entries: list[Entry]) -> None:
         """These entries have been committed."""
         ...
@@ -60,7 +64,8 @@ class Owner(Protocol):
 class Committer:
     """Collects for the next commit; lives on the event loop's thread.
 
-    `finished` are units whose last wait has ended: the engine answers and clears them each turn.
+    `finished` are units whose last wait has ended: the engine answers and clears them each turn,
+    and at once after a sync, for which most of them have waited.
     """
 
     def __init__(self, database: Database, clock: Clock, limits: Limits, owner: Owner) -> None:
@@ -312,11 +317,12 @@ class Committer:
             stored, self._doubtful = [*self._doubtful, commit], []
             for each in stored:
                 self._stored(each)
+            self._owner.answer()
         else:
             self.failing = True
             self._arm(RETRY_SECONDS)
             self._doubt(commit, error)
-        self._owner.wake_up()
+            self._owner.wake_up()
 
     def _doubt(self, commit: Commit, cause: Exception) -> None:
         """Refuse who waits; what it holds stays, and counts as stored only after a later sync."""
@@ -343,7 +349,9 @@ class Committer:
         for entry in commit.elided:
             self._end_wait(entry)
         for unit in commit.units:
-            self.ended(unit)
+            unit.remaining -= 1
+            if unit.remaining == 0:
+                finished.append(unit)
         self._forget_state(commit.state)
         self._owner.stored(commit.entries)
 

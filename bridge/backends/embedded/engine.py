@@ -351,6 +351,10 @@ class Engine:
         if self.departures:
             self.departures.go()
         self.committer.consider()
+        self.answer()
+
+    def answer(self) -> None:
+        """Call back the units that have finished."""
         finished, self.committer.finished = self.committer.finished, []
         for unit in finished:
             self._unblock(unit)
@@ -424,7 +428,7 @@ class Engine:
             if entry.blocked:
                 entry.blocked = False
                 queue = entry.queue
-                self._dirty[queue] = None
+                self.wake(queue)
                 if isinstance(queue, FifoQueue):
                     queue.uncommitted.pop(entry.sequence_number or "", None)
                     self._end_followers(entry, None)
