@@ -60,3 +60,13 @@ class MessageIds:
             self._block += 1
             self._beginning = f"{self._prefix}{self._block:09x}"
         return self._beginning + _LAST_DIGITS[last]
+
+    def take(self, count: int) -> list[str]:
+        """The next `count` ids."""
+        first = self._last + 1
+        end = first + count
+        if end >= _BLOCK_SIZE:
+            return [self.next() for _ in range(count)]
+        self._last = end - 1
+        beginning = self._beginning
+        return [beginning + digits for digits in _LAST_DIGITS[first:end]]

@@ -63,12 +63,15 @@ class HttpRequest:
         """One of the headers, by its name in lower case."""
         if self._headers is not None:
             return self._headers.get(name)
-        fields = self._fields
-        if fields is None:
-            known = _NAMES
-            fields = self._fields = {known[each]: value for each, value in self._raw.items()}
-        value = fields.get(name)
-        return None if value is None else _text_of(value)
+        value = self._raw.get(_USUAL_SPELLINGS.get(name, b""))
+        if value is None:
+            if self._fields is None:
+                known = _NAMES
+                self._fields = {known[each]: value for each, value in self._raw.items()}
+            value = self._fields.get(name)
+            if value is None:
+                return None
+        return _text_of(value)
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.target}, {len(self.body)} bytes)"
@@ -96,6 +99,10 @@ HttpHandler: TypeAlias = Callable[[HttpRequest], HttpAnswer]
 
 NAMES_MAX = 512
 """Spellings of header names that are remembered."""
+
+
+_USUAL_SPELLINGS = {"x-amz-target": b"X-Amz-Target"}
+"""Headers that are looked for under one spelling first."""
 
 
 class _Names(dict[bytes, str]):

@@ -30,8 +30,8 @@ class Entry(Protocol):
     def id(self) -> str: ...
 
 
-def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
-    """Their number and each one's id, in the order in which SQS complains."""
+def check_entries(entries: Sequence[Entry], entry_type: str) -> list[str]:
+    """Their number and each one's id, in the order in which SQS complains. Returns the ids."""
     if not entries:
         raise EMPTY_BATCH_REQUEST(f"There should be at least one {entry_type} in the request.")
     if len(entries) > ENTRIES_MAX:
@@ -43,7 +43,7 @@ def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
     together = "".join(ids)
     if together.isalnum() and together.isascii() and len(together) <= ID_LENGTH_MAX and all(ids):
         # Most are short numbers or words.
-        return
+        return ids
     for own in ids:
         if not _ID.fullmatch(own):
             raise INVALID_BATCH_ENTRY_ID(
@@ -51,17 +51,18 @@ def check_entries(entries: Sequence[Entry], entry_type: str) -> None:
                 " underscores."
                 " It can be at most 80 letters long."
             )
+    return ids
 
 
-def check_distinct(entries: Sequence[Entry]) -> None:
+def check_distinct(ids: Sequence[str]) -> None:
     """No id stands for two entries."""
-    if len({entry.id for entry in entries}) == len(entries):
+    if len(set(ids)) == len(ids):
         return
     seen: set[str] = set()
-    for entry in entries:
-        if entry.id in seen:
-            raise BATCH_ENTRY_IDS_NOT_DISTINCT(f"Id {entry.id} repeated.")
-        seen.add(entry.id)
+    for each in ids:
+        if each in seen:
+            raise BATCH_ENTRY_IDS_NOT_DISTINCT(f"Id {each} repeated.")
+        seen.add(each)
 
 
 def failed_entry(entry_id: str, error: ApiError) -> BatchResultErrorEntry:

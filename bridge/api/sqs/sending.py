@@ -88,11 +88,11 @@ def send_message_batch(
     queue = service.directory.by_url(request.queue_url)
     settings = queue.settings
     entries = request.entries
-    check_entries(entries, "SendMessageBatchRequestEntry")
+    entry_ids = check_entries(entries, "SendMessageBatchRequestEntry")
     if settings.fifo:
         for entry in entries:
             outgoing.check_fifo_parameters(entry, settings, batch=True)
-    check_distinct(entries)
+    check_distinct(entry_ids)
     bodies = [entry.message_body.encode() for entry in entries]
     sizes = [
         len(body) if entry.message_attributes is None else outgoing.size_of(entry, body)
@@ -104,13 +104,13 @@ def send_message_batch(
             f" {sum(sizes)} bytes."
         )
     sent_at = service.clock.epoch_ms()
-    next_id = service.message_ids.next
+    ids = service.message_ids.take(len(entries))
     limit = outgoing.size_limit(settings)
     standard = not settings.fifo
     plain_text = call.holds_plain_text
     messages: list[Message] = []
     result = SendMessageBatchResult([], [])
-    for entry, body, size in zip(entries, bodies, sizes, strict=True):
+    for entry, body, size, message_id in zip(entries, bodies, sizes, ids, strict=True):
         if (
             standard
             and 0 < size <= limit
@@ -122,26 +122,28 @@ def send_message_batch(
             and entry.delay_seconds is None
         ):
             # It is nothing but a body, as most are.
-            message = Message(next_id(), body, sent_at)
-        else:
-            try:
-                outgoing.check_characters(entry.message_body)
-                _check_entry_size(size, queue)
-                message = outgoing.message_of(entry, body, settings, next_id(), sent_at)
-            except ApiError as error:
-                result.failed.append(failed_entry(entry.id, error))
-                continue
+            messages.append(Message(message_id, body, sent_at))
+            result.successful.append(
+                SendMessageBatchResultEntry(entry.id, message_id, md5_of_body(body))
+            )
+            continue
+        try:
+            outgoing.check_characters(entry.message_body)
+            _check_entry_size(size, queue)
+            message = outgoing.message_of(entry, body, settings, message_id, sent_at)
+        except ApiError as error:
+            result.failed.append(failed_entry(entry.id, error))
+            continue
         messages.append(message)
-        successful = SendMessageBatchResultEntry(entry.id, message.message_id, md5_of_body(body))
-        if entry.message_attributes:
-            successful.md5_of_message_attributes = message_attributes.md5_of(
-                entry.message_attributes
+        result.successful.append(
+            SendMessageBatchResultEntry(
+                entry.id,
+                message_id,
+                md5_of_body(body),
+                message_attributes.md5_of(entry.message_attributes),
+                message_attributes.md5_of(entry.message_system_attributes),
             )
-        if entry.message_system_attributes:
-            successful.md5_of_message_system_attributes = message_attributes.md5_of(
-                entry.message_system_attributes
-            )
-        result.successful.append(successful)
+        )
     if not messages:
         return result
     if (trace := call.trace_header) is not None:

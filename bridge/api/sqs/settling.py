@@ -55,8 +55,7 @@ def delete_message_batch(
 ) -> Committing[BatchResult] | BatchResult:
     queue = service.directory.open_by_url(request.queue_url)
     entries = request.entries
-    check_entries(entries, "DeleteMessageBatchRequestEntry")
-    check_distinct(entries)
+    check_distinct(check_entries(entries, "DeleteMessageBatchRequestEntry"))
     # Two entries may hold the same handle.
     deletes: dict[Delivery, None] = {}
     result = BatchResult([], [])
@@ -98,8 +97,7 @@ async def change_message_visibility_batch(
 ) -> BatchResult:
     queue = service.directory.open_by_url(request.queue_url)
     entries = request.entries
-    check_entries(entries, "ChangeMessageVisibilityBatchRequestEntry")
-    check_distinct(entries)
+    check_distinct(check_entries(entries, "ChangeMessageVisibilityBatchRequestEntry"))
     result = BatchResult([], [])
     for entry in entries:
         seconds = entry.visibility_timeout or 0

@@ -19,3 +19,11 @@ def test_ids_are_uuids_and_each_comes_once() -> None:
 
 def test_runs_have_ids_of_their_own() -> None:
     assert MessageIds().next() != MessageIds().next()
+
+
+def test_many_at_once_are_what_comes_one_by_one() -> None:
+    at_once, singly = MessageIds(b"9876543210"), MessageIds(b"9876543210")
+    counts = [1, 10, 0, 4083, 1, 10, 5000]
+    taken = [each for count in counts for each in at_once.take(count)]
+    assert taken == [singly.next() for _ in range(sum(counts))]
+    assert at_once.next() == singly.next()
