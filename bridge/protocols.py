@@ -46,6 +46,12 @@ def _mqtt(services: Services, options: ListenerOptions) -> GatewayFactory:
     return lambda transport: MqttGateway(services, transport, options)
 
 
+def _mqtt_packets(data: bytes) -> list[bytes]:
+    from adapters.mqtt.wire import packets_of
+
+    return packets_of(data)
+
+
 AWS: Final = ProtocolPorts("aws", "SQS and SNS API", 4566, 4566)
 METRICS: Final = ProtocolPorts("metrics", "Metrics and health", 15692, 15692, authenticated=False)
 MANAGEMENT: Final = ProtocolPorts("management", "Management API", 15672, 15671)
@@ -59,7 +65,9 @@ LEGACY: Final = {
             tls_port=8883,
             websocket_port=15675,
             make_factory=_mqtt,
-            websocket=WebSocketOptions(subprotocols=("mqtt", "mqttv3.1"), required=False),
+            websocket=WebSocketOptions(
+                subprotocols=("mqtt", "mqttv3.1"), required=False, cut=_mqtt_packets
+            ),
         ),
         LegacyProtocol(
             name="amqp", title="AMQP 0-9-1", port=5672, tls_port=5671, make_factory=_amqp

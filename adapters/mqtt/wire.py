@@ -122,4 +122,23 @@ def string(value: str) -> bytes:
     return binary(value.encode())
 
 
+def packets_of(data: bytes) -> list[bytes]:
+    """Encoded output cut into its packets; what is no whole packet comes last, as it is."""
+    packets: list[bytes] = []
+    start, size = 0, len(data)
+    while start < size:
+        position, length, shift = start + 1, 0, 0
+        while position < size:
+            octet = data[position]
+            position += 1
+            length |= (octet & 0x7F) << shift
+            if octet < 0x80:
+                break
+            shift += 7
+        end = position + length
+        packets.append(data[start:end])
+        start = end
+    return packets
+
+
 _ONE_BYTE: Final = [bytes((value,)) for value in range(0x80)]

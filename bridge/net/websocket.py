@@ -1,16 +1,16 @@
 """WebSocket (RFC 6455) below the driver: the gateway sees the same stream of bytes as over TCP.
 
 The `websockets` library does frames and handshake sans-IO. What comes in is a stream however it is
-cut into messages and fragments. What goes out is one binary message per write, or, for protocols of
-text, one message per piece: text where it is UTF-8 and binary where it is not, as browsers' STOMP
-clients take it.
+cut into messages and fragments. What goes out is one binary message per packet, as some clients see
+only one in each (Paho's in C); or, for protocols of text, one message per piece: text where it is
+UTF-8 and binary where it is not, as browsers' STOMP clients take it.
 """
 
 from __future__ import annotations
 
 import codecs
 import http
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from websockets.exceptions import NegotiationError
@@ -36,11 +36,13 @@ class WebSocketOptions:
 
     `subprotocols` in order of preference; `required`: a client that offers none of them is refused.
     `text`: text messages are taken and sent; without it they end the connection (MQTT 5, 6.0.0-1).
+    `cut` makes packets of a write, for one message each; without it the write is one message.
     """
 
     subprotocols: tuple[str, ...]
     required: bool = True
     text: bool = False
+    cut: Callable[[bytes], Iterable[bytes]] | None = None
 
 
 class _Handshake(ServerProtocol):
@@ -180,7 +182,9 @@ class WebSocketDriver(Driver):
                 else:
                     websocket.send_binary(piece)
         else:
-            websocket.send_binary(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            for packet in (data,) if self._options.cut is None else self._options.cut(data):
+                websocket.send_binary(packet)
         self._write_websocket()
 
     def _write_websocket(self) -> None:

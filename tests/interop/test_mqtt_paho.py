@@ -12,6 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from websockets.sync.client import connect as websocket_connect
+from websockets.typing import Subprotocol
 
 from tests.interop.lost_on_aws import MQTT_ORDER, in_order
 from tests.support.program import Place, Program
@@ -215,3 +217,20 @@ def test_many_messages_in_order(place: Place, program: Program) -> None:
     payloads = [int(each.payload) for each in client.take(2_000)]
     assert in_order(place, MQTT_ORDER, payloads) == list(range(2_000))
     client.close()
+
+
+def test_each_packet_is_a_websocket_message(program: Program) -> None:
+    """Paho's library in C leaves the second packet of a message until the next comes."""
+    url = f"ws://127.0.0.1:{program.port('web')}/mqtt"
+    with websocket_connect(
+        url, subprotocols=[Subprotocol("mqtt")], proxy=None, compression=None
+    ) as websocket:
+        # CONNECT, SUBSCRIBE to `a` at QoS 1, PUBLISH there: it comes back beside its PUBACK.
+        websocket.send(bytes.fromhex("100c00044d5154540402003c0000"))
+        websocket.send(bytes.fromhex("8206000100016101"))
+        websocket.send(bytes.fromhex("3208000161000278797a"))
+        received = [websocket.recv(WAIT_SECONDS) for _ in range(4)]
+    assert sorted(received) == sorted(
+        bytes.fromhex(packet)
+        for packet in ("20020000", "9003000101", "3208000161000178797a", "40020002")
+    )

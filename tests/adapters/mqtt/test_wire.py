@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from adapters.errors import LocalProtocolError
 from adapters.mqtt.errors import MqttError
-from adapters.mqtt.wire import Reader, binary, string, text_from_utf8, variable_byte_integer
+from adapters.mqtt.wire import (
+    Reader,
+    binary,
+    packets_of,
+    string,
+    text_from_utf8,
+    variable_byte_integer,
+)
 
 
 # MQTT 5, table 1-1
@@ -85,3 +92,11 @@ def test_reader_stops_at_its_end() -> None:
         Reader(b"ab").part(3)
     with pytest.raises(MqttError):
         Reader(b"ab").expect_end()
+
+
+@given(st.lists(st.integers(0, 300) | st.sampled_from([16_383, 16_384])), st.booleans())
+def test_output_is_cut_into_its_packets(sizes: list[int], cut_short: bool) -> None:
+    packets = [b"\x30" + variable_byte_integer(size) + b"x" * size for size in sizes]
+    if cut_short and packets:
+        packets[-1] = packets[-1][:-1]
+    assert packets_of(b"".join(packets)) == packets
