@@ -104,7 +104,8 @@ class AwsLeases:
             return
         name, held = lease.name, lease.held
         del self._held[name]
-        while held and self.holder(name) == self._members.id:
+        # Somebody else here may have taken it again before the answer is there.
+        while held and name not in self._held and self.holder(name) == self._members.id:
             try:
                 await self._write(name, None)
             except StateConflict:

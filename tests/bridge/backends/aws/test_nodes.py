@@ -245,3 +245,18 @@ async def test_a_lease_in_the_name_of_a_node_that_does_not_have_it_is_free(node:
     lease = await second.leases.acquire("a", on_lost=unexpected, wait_seconds=60)
     assert lease is not None
     assert lease.held
+
+
+async def test_a_lease_that_is_taken_again_while_it_is_given_back_is_held(node: OpenNode) -> None:
+    first, second = await node(), await node()
+    lease = await first.leases.acquire("duty", on_lost=unexpected)
+    assert lease is not None
+    releasing = asyncio.ensure_future(first.leases.release(lease))
+    await asyncio.sleep(0)
+    again = await first.leases.acquire("duty", on_lost=unexpected)
+    await releasing
+    assert again is not None
+    assert again.held
+    await second.state.refresh("lease")
+    assert second.leases.holder("duty") == first.leases.node_id
+    assert await second.leases.acquire("duty", on_lost=unexpected) is None
