@@ -18,6 +18,8 @@ def connection_details(gateway: AmqpGateway) -> ConnectionDetails:
         version="AMQP 0-9-1",
         client_properties=connection.client_properties,
         channels=[_channel_details(gateway, each) for each in list(gateway.channels.values())],
+        heartbeat_seconds=connection.heartbeat_seconds,
+        frame_max=connection.frame_size_max,
         channel_max=connection.channel_max,
     )
 

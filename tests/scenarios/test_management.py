@@ -198,6 +198,8 @@ def test_amqp_connections_channels_and_consumers(imported: Program, admin: Api) 
         "/",
         pika.PlainCredentials("orders", "orders-secret"),
         client_properties={"connection_name": "the shop"},
+        heartbeat=42,
+        frame_max=65_536,
     )
     client = pika.BlockingConnection(parameters)
     channel = client.channel()
@@ -211,6 +213,7 @@ def test_amqp_connections_channels_and_consumers(imported: Program, admin: Api) 
     assert connection["protocol"] == "AMQP 0-9-1"
     assert connection["user_provided_name"] == "the shop"
     assert connection["channels"] == 1
+    assert (connection["timeout"], connection["frame_max"]) == (42, 65_536)
     assert admin.get(f"connections/{quote(connection['name'])}") == connection
     (shown,) = admin.get("channels")
     assert shown["prefetch_count"] == 7

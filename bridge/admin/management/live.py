@@ -63,7 +63,8 @@ class Live:
             "peer_port": port,
             "channels": len(details.channels),
             "channel_max": details.channel_max or 0,
-            "timeout": details.heartbeat_seconds,
+            **({} if details.frame_max is None else {"frame_max": details.frame_max}),
+            "timeout": int(details.heartbeat_seconds),
             "send_pend": 0,
             "messages_unconfirmed": connection.unanswered_count,
         }
