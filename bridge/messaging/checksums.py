@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from hashlib import md5
 from struct import Struct
-from typing import Final
 
 from bridge.messaging.attributes import Attribute
 
@@ -15,20 +13,8 @@ _STRING = b"\x01"
 _BINARY = b"\x02"
 
 
-REMEMBERED_BYTES_MAX: Final = 1024
-"""Sums of bodies up to this size are remembered: most are asked for again, by a receive."""
-REMEMBERED_MAX: Final = 1024
-
-
 def md5_of_body(body: bytes) -> str:
     """MD5OfMessageBody: of the body's UTF-8, in lower-case hexadecimal digits."""
-    if len(body) > REMEMBERED_BYTES_MAX:
-        return md5(body, usedforsecurity=False).hexdigest()
-    return _md5_of_small_body(body)
-
-
-@lru_cache(REMEMBERED_MAX)
-def _md5_of_small_body(body: bytes) -> str:
     return md5(body, usedforsecurity=False).hexdigest()
 
 
