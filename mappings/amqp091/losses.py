@@ -143,8 +143,8 @@ LOSSES: Final = (
         f"{_GATEWAY}test_exclusive_consumers",
         Emulated(
             "a lease for each such queue",
-            "within 15 s after a node has died; what others consume at other nodes does not keep"
-            " an exclusive consumer out",
+            "within 15 s after a node has died; an exclusive consumer is answered once all nodes"
+            " have seen it",
         ),
         key="queues.single_active_consumer",
     ),

@@ -113,6 +113,27 @@ def test_a_queue_deleted_at_one_node_cancels_consumers_at_the_other(
         assert cancelled
 
 
+def test_consumers_at_one_node_keep_an_exclusive_one_out_at_the_other(
+    moto_url: str, tmp_path: Path
+) -> None:
+    with (
+        brokers(moto_url, tmp_path, "alone") as (first, second),
+        amqp(first) as here,
+        amqp(second) as there,
+    ):
+        here.queue_declare("work", durable=True)
+        tag = here.basic_consume("work", lambda *_: None)
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            there.basic_consume("work", lambda *_: None, exclusive=True)
+        assert refused.value.reply_code == 403
+        here.basic_cancel(tag)
+        again = there.connection.channel()
+        again.basic_consume("work", lambda *_: None, exclusive=True)
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            here.basic_consume("work", lambda *_: None)
+        assert refused.value.reply_code == 403
+
+
 def test_retained_messages_and_subscriptions_are_shared(moto_url: str, tmp_path: Path) -> None:
     with brokers(moto_url, tmp_path, "retained") as (first, second):
         publisher, subscriber = Session(first, "pub"), Session(second, "sub")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
     from bridge.messaging.faces import TopicFaces
     from bridge.messaging.neighbours import Neighbours
-    from bridge.messaging.ports import Backend, Leases, StateStore, Store
+    from bridge.messaging.ports import Backend, StateStore, Store
 
 SQS = "sqs"
 SNS = "sns"
@@ -71,7 +71,7 @@ class AwsBackend:
         return self._state
 
     @property
-    def leases(self) -> Leases:
+    def leases(self) -> AwsLeases:
         assert self._leases is not None, "open comes first"
         return self._leases
 

@@ -17,10 +17,10 @@ from bridge.backends.aws.receiving import Intake
 from bridge.messaging.model import QueueName
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.leases import AwsLeases
     from bridge.backends.aws.node import Node
     from bridge.backends.aws.queues import AwsQueue
     from bridge.messaging.model import Message, QueueSettings
-    from bridge.messaging.ports import Leases
 
 BANDS_MAX: Final = 4
 
@@ -44,7 +44,7 @@ def band_of(message: Message, settings: QueueSettings, count: int) -> int:
 class BandedIntake(Intake):
     """What comes in from the bands of one queue."""
 
-    def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
+    def __init__(self, node: Node, queue: AwsQueue, leases: AwsLeases) -> None:
         super().__init__(node, queue, leases)
         self._opened: dict[AwsQueue, float] = {}
         """Bands with an open poll, and since when they are waited for (the loop's time)."""

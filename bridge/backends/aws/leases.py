@@ -67,6 +67,7 @@ class AwsLeases:
         self._members = state.membership
         self._held: dict[str, AwsLease] = {}
         self._changed: dict[str, asyncio.Event] = {}
+        self._grudged: set[str] = set()
         state.watch([KIND_LEASE], self._follow)
 
     @property
@@ -87,11 +88,13 @@ class AwsLeases:
         on_lost: Callable[[Lease], None],
         on_wanted: Callable[[Lease], None] | None = None,
         wait_seconds: float | None = 0.0,
+        everywhere: bool = False,
     ) -> Lease | None:
+        """`everywhere`: return once every node knows of it, and with what they said against it."""
         lease = AwsLease(self, name, on_lost, on_wanted)
         try:
             async with asyncio.timeout(wait_seconds or None):
-                while not await self._take(lease):
+                while not await self._take(lease, everywhere=everywhere):
                     if wait_seconds == 0:
                         return None
                     await self._wait(name)
@@ -116,6 +119,13 @@ class AwsLeases:
                 raise
         self._wake(name)
 
+    def grudge(self, name: str) -> None:
+        """From now on, tell who gets a lease that it is wanted here."""
+        self._grudged.add(name)
+
+    def grudge_no_more(self, name: str) -> None:
+        self._grudged.discard(name)
+
     async def close(self) -> None:
         """Let others have all that this node holds."""
         held, self._held = self._held, {}
@@ -129,7 +139,7 @@ class AwsLeases:
 
     # -- getting one
 
-    async def _take(self, lease: AwsLease) -> bool:
+    async def _take(self, lease: AwsLease, *, everywhere: bool) -> bool:
         """Take a lease that is free; False where it has a live holder."""
         name = lease.name
         record = self._record(name)
@@ -137,13 +147,15 @@ class AwsLeases:
             return False
         if self._record(name) != record:
             # It changed while the table was asked.
-            return await self._take(lease)
+            return await self._take(lease, everywhere=everywhere)
         self._held[name] = lease
         try:
-            lease.epoch = await self._write(name, _Record(self._members.id))
+            lease.epoch = await self._write(name, _Record(self._members.id), everywhere=everywhere)
+            if everywhere:
+                await self._state.refresh(KIND_LEASE)
         except StateConflict:
             self._drop(lease)
-            return await self._take(lease)
+            return await self._take(lease, everywhere=everywhere)
         except BaseException:
             self._drop(lease)
             # It may be written all the same: nobody waits any more, or the answer was lost.
@@ -189,10 +201,23 @@ class AwsLeases:
             self._tell_wanted(name)
         await changed.wait()
 
-    async def _write(self, name: str, record: _Record | None) -> int:
+    async def _object(self, name: str) -> None:
+        """Let another node know that the lease which it has got is wanted here."""
+        while name in self._grudged:
+            record = self._record(name)
+            if record is None or record.wanted or record.holder == self._members.id:
+                return
+            try:
+                await self._write(name, _Record(record.holder, wanted=True))
+            except StateConflict:
+                continue
+            except MessagingError:
+                await asyncio.sleep(self._node.limits.duty_retry_seconds)
+
+    async def _write(self, name: str, record: _Record | None, *, everywhere: bool = False) -> int:
         value = None if record is None else _encode(record)
         submission = self._state.submit([StateChange(KIND_LEASE, name, value)], agreed=True)
-        return await self._state.write(submission)
+        return await self._state.write(submission, everywhere=everywhere)
 
     def _record(self, name: str) -> _Record | None:
         value = self._state.get(KIND_LEASE, name)
@@ -214,6 +239,8 @@ class AwsLeases:
                 self._node.tasks.spawn(self._clear(name))
             elif record is not None and record.wanted:
                 self._tell_wanted(name)
+            elif record is not None and name in self._grudged:
+                self._node.tasks.spawn(self._object(name))
             self._wake(name)
 
     def _tell_wanted(self, name: str) -> None:

@@ -23,9 +23,9 @@ from bridge.messaging.names import FIFO_SUFFIX
 
 if TYPE_CHECKING:
     from bridge.backends.aws.duties import Care
+    from bridge.backends.aws.leases import AwsLeases
     from bridge.backends.aws.ordering import GroupOf
     from bridge.messaging.model import Message, QueueCounts, QueueName, QueueSettings, UnitOfWork
-    from bridge.messaging.ports import Leases
 
 
 class Seen(NamedTuple):
@@ -267,7 +267,7 @@ class Surroundings:
         vanished: Callable[[AwsQueue], None],
         dead_letter: Callable[[AwsQueue, list[AwsDelivery], DeadLetterReason], None],
         review: Callable[[AwsQueue], None],
-        leases: Callable[[], Leases],
+        leases: Callable[[], AwsLeases],
     ) -> None:
         """`review` is to be told of other settings, and of the queue's end."""
         self.name_of_sqs_name = name_of_sqs_name

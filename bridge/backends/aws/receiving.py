@@ -25,9 +25,10 @@ from bridge.messaging.clock import MessageIds
 from bridge.messaging.errors import QueueDoesNotExist, ResourceLocked
 
 if TYPE_CHECKING:
+    from bridge.backends.aws.leases import AwsLeases
     from bridge.backends.aws.queues import AwsQueue
     from bridge.backends.aws.service import Backoff
-    from bridge.messaging.ports import Consumer, Leases
+    from bridge.messaging.ports import Consumer
 
 
 class Receiver:
@@ -78,7 +79,7 @@ class Receiver:
 class Intake:
     """What comes in from one queue, and who gets it."""
 
-    def __init__(self, node: Node, queue: AwsQueue, leases: Leases) -> None:
+    def __init__(self, node: Node, queue: AwsQueue, leases: AwsLeases) -> None:
         self._node = node
         self._queue = queue
         self.receivers: list[Receiver] = []
@@ -112,6 +113,7 @@ class Intake:
             raise
         receiver = Receiver(self, consumer, credit, priority, exclusive=exclusive)
         self.receivers.append(receiver)
+        self._use.begin()
         if alone:
             # Whoever was here and has left meanwhile gave the turn back.
             self._turn_of_node.want()
@@ -150,6 +152,7 @@ class Intake:
         else:
             self._release_surplus()
             self._turn_of_node.drop()
+            self._use.end()
 
     def _evict_all(self) -> None:
         """The node has lost the exclusive use that it had."""

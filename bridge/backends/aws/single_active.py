@@ -4,7 +4,8 @@ Two leases for a queue, asked for only where they are needed. Its turn: of a que
 active consumer, one node receives, those that have consumers of it wait, and the next one follows
 when the holder's last consumer leaves or the holder dies; who consumes first at any node is told so
 once the turn is his. Its exclusive use: while one node has an exclusive consumer, the others refuse
-theirs.
+theirs; those that have some already say so when they see the lease, which everybody has to see
+before the exclusive consumer is taken. So the others pay nothing for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bridge.messaging.errors import MessagingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.backends.aws.leases import AwsLeases
     from bridge.backends.aws.node import Node
     from bridge.messaging.ports import Lease, Leases
 
@@ -104,7 +106,7 @@ class ExclusiveUse:
     """Whether one queue is in exclusive use, at this node or another one."""
 
     def __init__(
-        self, node: Node, leases: Leases, sqs_name: str, ended: Callable[[], None]
+        self, node: Node, leases: AwsLeases, sqs_name: str, ended: Callable[[], None]
     ) -> None:
         """`ended` is called when another node may have taken it from this one."""
         self._node = node
@@ -112,6 +114,15 @@ class ExclusiveUse:
         self._name = f"exclusive/{sqs_name}"
         self._ended = ended
         self._lease: Lease | None = None
+        self._refused: Lease | None = None
+
+    def begin(self) -> None:
+        """There are consumers here: other nodes are not to have exclusive ones."""
+        self._leases.grudge(self._name)
+
+    def end(self) -> None:
+        """There are none any more."""
+        self._leases.grudge_no_more(self._name)
 
     async def elsewhere(self) -> bool:
         """Whether another node has it. Raises `MessagingError`."""
@@ -125,8 +136,15 @@ class ExclusiveUse:
         return False
 
     async def take(self) -> bool:
-        """Get it for a consumer here; False where another node has it. Raises `MessagingError`."""
-        self._lease = await self._leases.acquire(self._name, on_lost=self._lost)
+        """Get it for a consumer here; False where another node has it, or has consumers. Raises
+        `MessagingError`.
+        """
+        lease = await self._leases.acquire(
+            self._name, on_lost=self._lost, on_wanted=self._objected, everywhere=True
+        )
+        self._lease = lease
+        if lease is None or lease is self._refused:
+            self.drop()
         return self._lease is not None
 
     def drop(self) -> None:
@@ -134,6 +152,14 @@ class ExclusiveUse:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._node.tasks.spawn(_release(self._leases, lease))
+
+    def _objected(self, lease: Lease) -> None:
+        """Another node has consumers."""
+        if self._lease is lease:
+            # It was cut off when it was asked.
+            self._ended()
+        else:
+            self._refused = lease
 
     def _lost(self, lease: Lease) -> None:
         if self._lease is lease:

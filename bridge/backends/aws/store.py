@@ -53,10 +53,10 @@ from bridge.messaging.model import (
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from bridge.backends.aws.leases import AwsLeases
     from bridge.messaging.ports import (
         Consumer,
         DeadLetterer,
-        Leases,
         Queue,
         ReceiveOptions,
         Store,
@@ -73,7 +73,7 @@ class AwsStore:
         state: AwsState,
         options: AwsOptions,
         local: Store,
-        leases: Callable[[], Leases],
+        leases: Callable[[], AwsLeases],
     ) -> None:
         """`leases` gives them once the backend is open."""
         self._node = node

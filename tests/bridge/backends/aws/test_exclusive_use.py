@@ -1,0 +1,67 @@
+"""Exclusive consumers beside those of other nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from bridge.backends.aws import AwsBackend
+from bridge.backends.aws.state import AwsState
+from bridge.messaging.errors import ResourceLocked
+from bridge.messaging.ports import Queue
+from tests.bridge.backends.aws.conftest import AT_MOTO, OpenNode, in_sqs
+from tests.support.stores import Collector, consume, found, make_queue
+
+
+def leave(collector: Collector) -> None:
+    assert collector.subscription is not None
+    collector.subscription.cancel()
+
+
+async def is_free(backend: AwsBackend, queue: Queue) -> None:
+    """Until nobody has the exclusive use of a queue, as far as a node knows."""
+    async with asyncio.timeout(60):
+        while backend.leases.holder(f"exclusive/{in_sqs(queue).sqs_name}") is not None:
+            await asyncio.sleep(0.01)
+
+
+async def test_consumers_of_another_node_keep_an_exclusive_one_out(node: OpenNode) -> None:
+    first, second = await node(AT_MOTO), await node(AT_MOTO)
+    here = await make_queue(first.store)
+    there = found(second.store)
+    ordinary = [await consume(first.store, here), await consume(first.store, here)]
+    before = first.counters.calls["dynamodb", "TransactWriteItems"]
+    for each in ordinary:
+        with pytest.raises(ResourceLocked):
+            await consume(second.store, there, exclusive=True)
+        await is_free(second, there)
+        leave(each)
+    # It said so twice; the consumers themselves cost nothing.
+    assert first.counters.calls["dynamodb", "TransactWriteItems"] <= before + 2
+    alone = await consume(second.store, there, exclusive=True)
+    with pytest.raises(ResourceLocked):
+        await consume(first.store, here)
+    leave(alone)
+    await is_free(first, here)
+    await consume(first.store, here)
+
+
+async def test_an_exclusive_consumer_is_ended_by_a_node_that_was_not_heard_in_time(
+    node: OpenNode,
+) -> None:
+    first = await node(replace(AT_MOTO, follow_seconds=1_000.0))
+    second = await node(replace(AT_MOTO, agree_seconds_max=0.1))
+    there = await make_queue(second.store)
+    assert isinstance(first.state, AwsState)
+    await first.state.refresh("queue")
+    here = found(first.store)
+    exclusive = await consume(second.store, there, exclusive=True)
+    ordinary = await consume(first.store, here)
+    await first.state.refresh("lease")
+    async with asyncio.timeout(60):
+        await exclusive.changed.wait()
+    assert exclusive.was_cancelled
+    assert not ordinary.was_cancelled
+    await is_free(second, there)
