@@ -233,6 +233,11 @@ class Committer:
             or self._timer is not None
         )
 
+    @property
+    def busy(self) -> bool:
+        """True while a commit is being written, at whose end the collected has its turn."""
+        return self._commit is not None
+
     def consider(self) -> None:
         """Hand the collected over now, later, or not yet. Called at the end of each turn."""
         if self._commit is not None or (self.failing and self._timer is not None):

@@ -116,7 +116,9 @@ class Engine:
         if atomic or (durable and (unit.answered or unit.state)):
             self.committer.wait(unit)
         self.committer.ended(unit)
-        self.wake_up()
+        if self._dirty or not self.committer.busy:
+            # Otherwise the commit that is being written has a turn at its end.
+            self.wake_up()
 
     def _send(self, unit: UnitOfWork) -> None:
         """Append every send to its queue; one loop, since it runs once per message."""
@@ -219,7 +221,8 @@ class Engine:
                 self.committer.add_all((entry,))
             if entry.expires_at is not None:
                 self.expiry.tails = True
-        self._dirty[queue] = None
+        if queue.has_turns:
+            self._dirty[queue] = None
 
     def _share(self, entry: Entry, first: Entry) -> None:
         """Store the body of a fan-out once."""
@@ -352,6 +355,9 @@ class Engine:
             self.departures.go()
         self.committer.consider()
         self.answer()
+        if self._dirty:
+            # Something left for another queue, or came back, after that one had had its turn.
+            self.wake_up()
 
     def answer(self) -> None:
         """Call back the units that have finished."""

@@ -135,6 +135,11 @@ class EmbeddedQueue:
         self._put_in_order()
 
     @property
+    def has_turns(self) -> bool:
+        """Whether a turn of the engine can find anything to do here."""
+        return self.particular or bool(self.receivers)
+
+    @property
     def consumer_count(self) -> int:
         return sum(not receiver.pulls for receiver in self.receivers)
 

@@ -147,7 +147,8 @@ class EmbeddedStore:
             await loaded
         if queue.deleted:
             raise QueueDoesNotExist(f"queue '{queue.name.name}' was deleted")
-        self._engine.wake(queue)
+        if queue.has_turns:
+            self._engine.wake(queue)
         return entries
 
     async def _wait(self, queue: EmbeddedQueue, count: int, seconds: int) -> list[Entry]:
@@ -176,7 +177,7 @@ class EmbeddedStore:
         if timeout == 0:
             for entry in entries:
                 self._engine.release(entry)
-        self._engine.wake(queue)
+            self._engine.wake(queue)
 
     async def take(self, queue: Queue) -> Delivery | None:
         entries = await self._take(_own(queue), 1)
