@@ -168,24 +168,25 @@ class AwsBackend:
     async def _join_again(self, node: Node) -> None:
         assert self._state is not None, "it was made with the node"
         assert self._store is not None, "it too"
+        state, transient = self._state, self._store.transient
+        joined = restored = False
+
+        async def turn() -> None:
+            nonlocal joined, restored
+            if not joined:
+                await state.join()
+            joined = True
+            await transient.rejoined()
+            restored = True
+
         backoff = node.dynamodb.backoff()
-        joined = False
         while True:
-            try:
-                if not joined:
-                    await self._state.join()
-                joined = True
-                await self._store.transient.rejoined()
-            except Exception as error:  # noqa: BLE001 - reported unless it is the store's
-                if not isinstance(error, MessagingError):
-                    # Nobody else would bring this node back.
-                    node.report("this node could not join the others again", error)
-                if joined and not self._state.membership.held:
-                    # It has lapsed again, and that turn does the rest.
-                    return
-                await asyncio.sleep(backoff.next_seconds())
-            else:
+            # Nobody else would bring this node back.
+            await node.attempt("this node could not join the others again", turn)
+            if restored or (joined and not state.membership.held):
+                # Where it has lapsed again, that turn does the rest.
                 return
+            await asyncio.sleep(backoff.next_seconds())
 
     async def close(self, seconds_max: float | None = None) -> None:
         node, self._node = self._node, None
