@@ -13,11 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain, islice
+from sys import getsizeof
 from typing import Any, TypeAlias
 
 from bridge.storage.batch import ABSENT, WriteBatch
 
 ROWS_PER_STATEMENT_MAX = 64
+BYTES_PER_STATEMENT_MAX = 128 * 1024
+"""Of values, where there is more than one row: SQLite keeps a prepared statement's last values, and
+there are as many statements as numbers of rows.
+"""
 PURGE_ROWS_PER_COMMIT = 10_000
 PURGE_BYTES_PER_COMMIT = 32 * 1024 * 1024
 FORGOTTEN_ROWS_PER_COMMIT = 1_000
@@ -29,9 +34,9 @@ Statement: TypeAlias = Callable[[int], str]
 
 def write(connection: sqlite3.Connection, batch: WriteBatch) -> None:
     """Run all of a batch inside the open transaction."""
-    _run(connection, _insert_entries, batch.entries)
+    _run(connection, _insert_entries, batch.entries, heavy=(7, 8))
     if batch.contents:
-        _run(connection, _add_contents, batch.contents)
+        _run(connection, _add_contents, batch.contents, heavy=(1,))
     if batch.receives:
         _run(connection, _update_receives, batch.receives)
     if batch.deletes:
@@ -44,11 +49,33 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> None:
 
 
 def _run(
-    connection: sqlite3.Connection, statement: Statement, rows: Iterable[Sequence[Any]]
+    connection: sqlite3.Connection,
+    statement: Statement,
+    rows: Iterable[Sequence[Any]],
+    heavy: tuple[int, ...] = (),
 ) -> None:
+    """`heavy` are the columns whose values can be of any size."""
     remaining = iter(rows)
     while block := list(islice(remaining, ROWS_PER_STATEMENT_MAX)):
-        connection.execute(statement(len(block)), list(chain.from_iterable(block)))
+        _run_block(connection, statement, block, heavy)
+
+
+def _run_block(
+    connection: sqlite3.Connection,
+    statement: Statement,
+    block: Sequence[Sequence[Any]],
+    heavy: tuple[int, ...],
+) -> None:
+    count = len(block)
+    values = list(chain.from_iterable(block))
+    columns = len(block[0])
+    weights = [sum(map(getsizeof, values[column::columns])) for column in heavy]
+    if count > 1 and sum(weights) > BYTES_PER_STATEMENT_MAX:
+        middle = count // 2
+        _run_block(connection, statement, block[:middle], heavy)
+        _run_block(connection, statement, block[middle:], heavy)
+        return
+    connection.execute(statement(count), values)
 
 
 def _values(columns: int, rows: int) -> str:
@@ -130,7 +157,7 @@ def _change_state(
     """Only the last change of each key matters, so the keys' order does not."""
     latest = {(kind, key): value for kind, key, value in changes}
     put = [(*place, value) for place, value in latest.items() if value is not None]
-    _run(connection, _put_state, put)
+    _run(connection, _put_state, put, heavy=(2,))
     _run(connection, _delete_state, [place for place, value in latest.items() if value is None])
 
 

@@ -134,6 +134,33 @@ def test_what_is_absent_is_null_and_every_number_of_rows_has_its_statement(
         first += count
 
 
+class _Weighing(sqlite3.Connection):
+    """Notes the bytes that each statement of more than one row is given: SQLite keeps them."""
+
+    heaviest = 0
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if "), (" in sql or "),(" in sql:
+            weight = sum(len(each) for each in parameters if isinstance(each, bytes))
+            self.heaviest = max(self.heaviest, weight)
+        return super().execute(sql, parameters)
+
+
+@pytest.mark.parametrize("size_bytes", [10, 1_000, statements.BYTES_PER_STATEMENT_MAX])
+def test_no_statement_of_many_rows_keeps_many_bytes(database: Database, size_bytes: int) -> None:
+    connection = sqlite3.connect(database.path, factory=_Weighing)
+    batch = WriteBatch(print, print)
+    body = bytes(size_bytes)
+    batch.entries = [entry(number, body) for number in range(150)]
+    batch.contents = [ContentRow(number, body, 1) for number in range(70)]
+    batch.state = [("kind", str(number), body) for number in range(70)]
+    statements.write(connection, batch)
+    assert connection.heaviest <= statements.BYTES_PER_STATEMENT_MAX
+    for table, rows in (("entry", 150), ("content", 70), ("state", 70)):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (rows,)
+    connection.close()
+
+
 def test_a_name_can_be_taken_again_in_the_commit_that_frees_it(database: Database) -> None:
     assert commit(database, queues=[QueueRow(1, "/", "x", b"old")]) is None
     assert commit(database, queues=[QueueRow(2, "/", "x", b"new")], queue_deletes=[1]) is None
