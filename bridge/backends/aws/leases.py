@@ -201,18 +201,31 @@ class AwsLeases:
             self._tell_wanted(name)
         await changed.wait()
 
-    async def _object(self, name: str) -> None:
-        """Let another node know that the lease which it has got is wanted here."""
+    async def _object(self, name: str, version: int) -> None:
+        """Let another node know that the lease which it has got is wanted here. It does not hear
+        that `version` was applied here before it can know.
+        """
+        try:
+            said = await self._try_to_object(name)
+        finally:
+            self._members.say(version)
+        while not said:
+            await asyncio.sleep(self._node.limits.duty_retry_seconds)
+            said = await self._try_to_object(name)
+
+    async def _try_to_object(self, name: str) -> bool:
+        """False where the store refuses it."""
         while name in self._grudged:
             record = self._record(name)
             if record is None or record.wanted or record.holder == self._members.id:
-                return
+                break
             try:
                 await self._write(name, _Record(record.holder, wanted=True))
             except StateConflict:
                 continue
             except MessagingError:
-                await asyncio.sleep(self._node.limits.duty_retry_seconds)
+                return False
+        return True
 
     async def _write(self, name: str, record: _Record | None, *, everywhere: bool = False) -> int:
         value = None if record is None else _encode(record)
@@ -240,7 +253,7 @@ class AwsLeases:
             elif record is not None and record.wanted:
                 self._tell_wanted(name)
             elif record is not None and name in self._grudged:
-                self._node.tasks.spawn(self._object(name))
+                self._node.tasks.spawn(self._object(name, self._members.withhold()))
             self._wake(name)
 
     def _tell_wanted(self, name: str) -> None:

@@ -31,7 +31,9 @@ class Peer(NamedTuple):
 
 
 class Membership:
-    """This node among the others. `applied` is what it reports as applied."""
+    """This node among the others. `applied` is what it reports as applied, unless it has something
+    to say to that first: see `withhold`.
+    """
 
     def __init__(self, node: Node, table: Table) -> None:
         self._node = node
@@ -47,6 +49,7 @@ class Membership:
         self._looking = asyncio.Lock()
         self._reported = 0
         self._reporting = False
+        self._withheld: list[int] = []
         self.peers: dict[str, Peer] = {}
         """All nodes as they were seen last, this one among them."""
         self.id = ""
@@ -126,7 +129,7 @@ class Membership:
     async def _beat(self) -> None:
         if not self._joined:
             return
-        own, sent_at, applied = self.id, self._node.clock.monotonic(), self.applied
+        own, sent_at, applied = self.id, self._node.clock.monotonic(), self._reportable
         there = await self._table.update(
             KIND_NODE,
             own,
@@ -169,7 +172,7 @@ class Membership:
         item = {
             **item_key(KIND_NODE, self.id),
             "beat": {"N": "2" if ready else "1"},
-            "applied": {"N": str(self.applied)},
+            "applied": {"N": str(self._reportable)},
             "ready": {"BOOL": ready},
         }
         condition = "attribute_exists(beat)" if ready else ""
@@ -280,9 +283,25 @@ class Membership:
             self._reporting = True
             self._node.tasks.spawn(self._report())
 
+    def withhold(self) -> int:
+        """Do not report what was applied just now before `say`, to which the result is given: who
+        waits for this node is to find in the log what it has to say.
+        """
+        self._withheld.append(self.applied)
+        return self.applied
+
+    def say(self, version: int) -> None:
+        """What was withheld can be reported."""
+        self._withheld.remove(version)
+        self.report()
+
+    @property
+    def _reportable(self) -> int:
+        return min([self.applied, *[version - 1 for version in self._withheld]])
+
     async def _report(self) -> None:
         try:
-            while self._joined and self._ready and self._reported < self.applied:
+            while self._joined and self._ready and self._reported < self._reportable:
                 await self._beat()
         except AwsError:
             # The next beat says it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,12 @@ def leave(collector: Collector) -> None:
     collector.subscription.cancel()
 
 
+async def refused(backend: AwsBackend, queue: Queue) -> None:
+    """An exclusive consumer is not taken."""
+    with pytest.raises(ResourceLocked):
+        await consume(backend.store, queue, exclusive=True)
+
+
 async def is_free(backend: AwsBackend, queue: Queue) -> None:
     """Until nobody has the exclusive use of a queue, as far as a node knows."""
     async with asyncio.timeout(60):
@@ -34,8 +41,7 @@ async def test_consumers_of_another_node_keep_an_exclusive_one_out(node: OpenNod
     ordinary = [await consume(first.store, here), await consume(first.store, here)]
     before = first.counters.calls["dynamodb", "TransactWriteItems"]
     for each in ordinary:
-        with pytest.raises(ResourceLocked):
-            await consume(second.store, there, exclusive=True)
+        await refused(second, there)
         await is_free(second, there)
         leave(each)
     # It said so twice; the consumers themselves cost nothing.
@@ -46,6 +52,35 @@ async def test_consumers_of_another_node_keep_an_exclusive_one_out(node: OpenNod
     leave(alone)
     await is_free(first, here)
     await consume(first.store, here)
+
+
+async def test_a_node_objects_before_it_says_that_it_has_seen_the_lease(
+    node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await node(AT_MOTO), await node(AT_MOTO)
+    assert isinstance(first.state, AwsState)
+    assert isinstance(second.state, AwsState)
+    ordinary = await consume(first.store, await make_queue(first.store))
+    members, others = first.state.membership, second.state.membership
+    log, asked, go = first.state._log, asyncio.Event(), asyncio.Event()
+    append = log.append
+
+    async def append_late(*arguments: Any) -> bool:
+        asked.set()
+        await go.wait()
+        return await append(*arguments)
+
+    monkeypatch.setattr(log, "append", append_late)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        coming = tasks.create_task(refused(second, found(second.store)))
+        await asked.wait()
+        await members._beat()
+        await others.look()
+        assert others.peers[members.id].applied < others.applied
+        assert not coming.done()
+        go.set()
+    assert not ordinary.was_cancelled
+    assert others.applied == members.applied
 
 
 async def test_an_exclusive_consumer_is_ended_by_a_node_that_was_not_heard_in_time(
