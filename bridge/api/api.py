@@ -166,6 +166,8 @@ class AwsApi:
                 return self._handle_query(call)
             if self._authenticator.required:
                 self._authenticator.verify(request)
+                # Of a header that came under several spellings, the one that was signed.
+                target = request.headers["x-amz-target"]
             operation = self._json_targets.get(target)
             if operation is None:
                 if FORM_TYPE in request.headers.get("content-type", ""):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,25 @@ def test_a_signature_is_good_for_15_minutes(guarded: RunningApi, shift: int, ok:
         else:
             found = refusal(sqs.list_queues)
             assert (found.code, found.status) == ("SignatureDoesNotMatch", 403)
+
+
+def test_of_two_targets_the_one_that_was_signed_counts(guarded: RunningApi) -> None:
+    signed = AWSRequest("POST", f"{guarded.url}/", {"X-Amz-Target": "AmazonSQS.ListQueues"}, b"{}")
+    SigV4Auth(Credentials(KEY, SECRET), "sqs", REGION).add_auth(signed)
+    names = [(each, value) for each, value in signed.headers.items() if each != "X-Amz-Target"]
+    host, port = guarded.url.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port))
+    connection.putrequest("POST", "/")
+    for each, value in [
+        *names,
+        ("X-Amz-Target", "AmazonSQS.Nothing"),
+        ("x-amz-target", "AmazonSQS.ListQueues"),
+        ("Content-Length", "2"),
+    ]:
+        connection.putheader(each, value)
+    connection.endheaders(b"{}")
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def presigned(url: str, expires: int = 60) -> str:
