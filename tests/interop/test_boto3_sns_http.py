@@ -31,6 +31,10 @@ class Posted(NamedTuple):
         return dict(json.loads(self.body))
 
 
+GARBAGE = 0
+"""In place of a status: an answer that is not HTTP's."""
+
+
 class Endpoint(ThreadingHTTPServer):
     """Takes what is posted; the first answers come from `statuses`, the others are 200."""
 
@@ -53,9 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         headers = {key.lower(): value for key, value in self.headers.items()}
         status = server.statuses.pop(0) if server.statuses else 200
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        if status == GARBAGE:
+            self.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+        else:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         server.posted.put(Posted(headers, body))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -129,7 +136,7 @@ def test_an_http_endpoint_that_fails(sqs: Any, sns: Any, topic: str, endpoint: E
     sns.set_subscription_attributes(
         SubscriptionArn=arn, AttributeName="DeliveryPolicy", AttributeValue=json.dumps(policy)
     )
-    endpoint.statuses = [500, 503]
+    endpoint.statuses = [GARBAGE, 503]
     sns.publish(TopicArn=topic, Message="third time lucky")
     assert {endpoint.next().envelope["Message"] for _ in range(3)} == {"third time lucky"}
     endpoint.statuses = [403]

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib import error as url_errors
 from urllib import request as url_request
@@ -279,5 +280,6 @@ def _post(outgoing: Outgoing, headers: dict[str, str]) -> int:
     except url_errors.HTTPError as error:
         with error:
             return error.code
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
+        # The last is for answers that are not HTTP's.
         return 599
