@@ -6,6 +6,7 @@ Services speak JSON, or, as SNS does, the Query protocol: forms in, XML out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -21,9 +22,12 @@ from bridge.backends.aws.errors import (
 )
 from bridge.backends.aws.limits import AwsLimits
 from bridge.backends.aws.signing import JSON, QUERY, Signer
+from bridge.messaging.outage import Outage
 
 if TYPE_CHECKING:
     from bridge.messaging.clock import Clock
+
+_log = logging.getLogger("landbridge.aws")
 
 FIFO: Final = b'.fifo"'
 """What a request to a FIFO queue has within its first `MARK_BYTES`: its URL comes first."""
@@ -81,6 +85,7 @@ class Service:
         self._calls = Pool(endpoint, tls, limits, limits.connections_max)
         self._polls = Pool(endpoint, tls, limits, limits.polling_connections_max)
         self._failing = 0
+        self._outage = Outage(_log, f"{name} does not answer", f"{name} answers again")
         self.not_known_yet: Callable[[bytes], bool] = lambda _: False
         """Whether a request is for something so new that it may seem not to exist."""
 
@@ -88,6 +93,15 @@ class Service:
     def failing(self) -> bool:
         """True once several calls in a row were not answered, until one is."""
         return self._failing >= self._limits.failing_calls_max
+
+    def _failed(self, error: Exception) -> None:
+        self._failing += 1
+        if self.failing:
+            self._outage.goes_on(error)
+
+    def _answered(self) -> None:
+        self._failing = 0
+        self._outage.ends()
 
     def backoff(self) -> Backoff:
         return Backoff(self._limits, self._random)
@@ -164,7 +178,7 @@ class Service:
         try:
             reply = await pool.request(head, body, seconds_max)
         except HttpFailure as failure:
-            self._failing += 1
+            self._failed(failure)
             self._counters.called(self.name, action, len(body), 0, fifo=FIFO in body[:MARK_BYTES])
             self._counters.failed(self.name, action)
             sent = not isinstance(failure, Unreachable)
@@ -173,12 +187,15 @@ class Service:
             self.name, action, len(body), len(reply.body), fifo=FIFO in body[:MARK_BYTES]
         )
         if reply.status == 200:
-            self._failing = 0
+            self._answered()
             return reply.body
         self._counters.failed(self.name, action)
         read = error_from_xml if self._target is None else error_from_reply
         error = read(action, reply.status, reply.body)
-        self._failing = self._failing + 1 if error.status >= 500 else 0
+        if error.status >= 500:
+            self._failed(error)
+        else:
+            self._answered()
         if error.code in EXPIRED_CREDENTIALS:
             await self._credentials.refresh()
         raise error

@@ -15,6 +15,7 @@ nobody waits for is kept for the next commit, which is tried after `RETRY_SECOND
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from bridge.backends.embedded.commit import Commit
 from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Entry
 from bridge.messaging.errors import InvalidParameter, MessagingError, StoreUnavailable
+from bridge.messaging.outage import Outage
 from bridge.storage.errors import Unstorable
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from bridge.messaging.model import StateChange, UnitOfWork
     from bridge.storage import Database
     from bridge.storage.batch import DeduplicationRow, QueueRow
+
+_log = logging.getLogger("landbridge.store")
 
 RETRY_SECONDS = 1.0
 """Pause after a commit that failed, before the next one is tried."""
@@ -78,6 +82,7 @@ class Committer:
         self.unheld = 0
         self.finished: list[UnitOfWork] = []
         self.failing = False
+        self._outage = Outage(_log, "the store cannot be written", "the store is written again")
         self.answered = 0
         """Commits that were written, or could not be."""
         self._live = 0
@@ -323,8 +328,10 @@ class Committer:
             for each in stored:
                 self._stored(each)
             self._owner.answer()
+            self._outage.ends()
         else:
             self.failing = True
+            self._outage.goes_on(error)
             self._arm(RETRY_SECONDS)
             self._doubt(commit, error)
             self._owner.wake_up()
@@ -386,6 +393,7 @@ class Committer:
             refused = commit.waiting()
             error = StoreUnavailable(f"the store cannot write: {cause}")
             self.failing = True
+            self._outage.goes_on(cause)
             self._arm(RETRY_SECONDS)
         for unit in refused.values():
             unit.error = error

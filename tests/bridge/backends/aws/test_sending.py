@@ -262,7 +262,9 @@ async def test_each_step_of_closing_has_its_share_of_the_time(opened: Opened) ->
     assert [each["Key"]["kind"]["S"] for each in stub.requests("DeleteItem")] == ["#node"]
 
 
-async def test_the_backend_is_named_healthy_again(opened: Opened) -> None:
+async def test_the_backend_is_named_healthy_again(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
     down = [True]
 
     def answer(action: str, request: dict[str, Any]) -> Answer:
@@ -278,6 +280,9 @@ async def test_the_backend_is_named_healthy_again(opened: Opened) -> None:
     await sending
     assert backend.healthy
     assert isinstance(backend, AwsBackend)
+    began, ended = [each.message for each in caplog.records if each.name == "landbridge.aws"]
+    assert began.startswith("sqs does not answer: ")
+    assert ended == "sqs answers again"
 
 
 async def _until(condition: Any) -> None:

@@ -96,7 +96,9 @@ async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
     assert await drain(backend.store, found(backend.store)) == ["y"]
 
 
-async def test_a_store_that_cannot_write_refuses_and_recovers(reopen: Reopen) -> None:
+async def test_a_store_that_cannot_write_refuses_and_recovers(
+    reopen: Reopen, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = await reopen()
     store = backend.store
     queue = await make_queue(store)
@@ -112,6 +114,10 @@ async def test_a_store_that_cannot_write_refuses_and_recovers(reopen: Reopen) ->
     assert await drain(store, queue) == ["before", "after"]
     healthy: bool = backend.healthy
     assert healthy
+    assert [each.message for each in caplog.records if each.name == "landbridge.store"] == [
+        "the store cannot be written: disk full",
+        "the store is written again",
+    ]
 
 
 async def test_a_failed_transaction_gives_back_what_it_settled(reopen: Reopen) -> None:
