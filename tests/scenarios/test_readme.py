@@ -21,6 +21,7 @@ def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+ORDERS_HASH = "$7$1000$c2FsdHNhbHRzYWx0$" + "A" * 86 + "=="
 CONFIGURATIONS = [(page, text) for page in PAGES for text in _blocks(page, "yaml")]
 
 
@@ -59,12 +60,42 @@ def test_a_configuration_in_the_documentation_is_valid(
         check=False,
         env={
             "PATH": "/usr/bin",
-            "ORDERS_HASH": "$7$1000$c2FsdHNhbHRzYWx0$" + "A" * 86 + "==",
+            "ORDERS_HASH": ORDERS_HASH,
             "CERTIFICATE": str(issued.certificate),
             "KEY": str(issued.key),
         },
     )
     assert done.returncode == 0, f"{page}:\n{done.stdout}{done.stderr}"
+
+
+def test_what_a_publish_costs_is_as_the_documentation_says(tmp_path: Path) -> None:
+    root = README.parent
+    issued = Authority("Test CA", tmp_path).issue("localhost")
+    (shown,) = re.findall(
+        r"^\$ landbridge (explain .*)\n\.\.\.\n((?:.+\n)+)",
+        (root / "docs" / "aws.md").read_text(),
+        re.MULTILINE,
+    )
+    arguments, costs = shown
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("landbridge"),
+            *arguments.split(),
+            *("-c", root / "deploy" / "examples" / "aws-nodes.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={
+            "PATH": "/usr/bin",
+            "ORDERS_PASSWORD_HASH": ORDERS_HASH,
+            "REPORTS_PASSWORD_HASH": ORDERS_HASH,
+            "TLS_CERTIFICATE": str(issued.certificate),
+            "TLS_KEY": str(issued.key),
+        },
+    )
+    assert done.stdout.endswith(costs.removesuffix("```\n")), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("target", ["run", "test", "check", "bench", "install"])
