@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 from typing import TypeVar
 
@@ -20,23 +21,18 @@ async def in_thread(call: Callable[[], ResultT]) -> ResultT:
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[ResultT] = loop.create_future()
 
-    def answer(result: ResultT | None, error: BaseException | None) -> None:
-        if answered.done():
-            return
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(result)  # type: ignore[arg-type]  # what it returned
+    def answer(settle: Callable[[], None]) -> None:
+        if not answered.done():
+            settle()
 
     def run() -> None:
-        result, failure = None, None
         try:
-            result = call()
+            settle = partial(answered.set_result, call())
         except BaseException as error:  # noqa: BLE001 - the caller's
-            failure = error
+            settle = partial(answered.set_exception, error)
         # The loop may have ended meanwhile.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(answer, result, failure)
+            loop.call_soon_threadsafe(answer, settle)
 
     Thread(target=run, name="blocking-call", daemon=True).start()
     return await answered

@@ -17,6 +17,17 @@ README = Path(__file__).parents[2] / "README.md"
 PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 
 
+def _landbridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("landbridge"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PATH": "/usr/bin", **environment},
+    )
+
+
 def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
@@ -52,18 +63,11 @@ def test_a_configuration_in_the_documentation_is_valid(
     path = tmp_path / "landbridge.yaml"
     path.write_text(text)
     issued = Authority("Test CA", tmp_path).issue("localhost")
-    done = subprocess.run(
-        [Path(sys.executable).with_name("landbridge"), "check", "-c", path],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={
-            "PATH": "/usr/bin",
-            "ORDERS_HASH": ORDERS_HASH,
-            "CERTIFICATE": str(issued.certificate),
-            "KEY": str(issued.key),
-        },
+    done = _landbridge(
+        *("check", "-c", str(path)),
+        ORDERS_HASH=ORDERS_HASH,
+        CERTIFICATE=str(issued.certificate),
+        KEY=str(issued.key),
     )
     assert done.returncode == 0, f"{page}:\n{done.stdout}{done.stderr}"
 
@@ -77,23 +81,13 @@ def test_what_a_publish_costs_is_as_the_documentation_says(tmp_path: Path) -> No
         re.MULTILINE,
     )
     arguments, costs = shown
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("landbridge"),
-            *arguments.split(),
-            *("-c", root / "deploy" / "examples" / "aws-nodes.yaml"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={
-            "PATH": "/usr/bin",
-            "ORDERS_PASSWORD_HASH": ORDERS_HASH,
-            "REPORTS_PASSWORD_HASH": ORDERS_HASH,
-            "TLS_CERTIFICATE": str(issued.certificate),
-            "TLS_KEY": str(issued.key),
-        },
+    done = _landbridge(
+        *arguments.split(),
+        *("-c", str(root / "deploy" / "examples" / "aws-nodes.yaml")),
+        ORDERS_PASSWORD_HASH=ORDERS_HASH,
+        REPORTS_PASSWORD_HASH=ORDERS_HASH,
+        TLS_CERTIFICATE=str(issued.certificate),
+        TLS_KEY=str(issued.key),
     )
     assert done.stdout.endswith(costs.removesuffix("```\n")), done.stdout + done.stderr
 
