@@ -268,6 +268,7 @@ class Broker:
             namespaces=services.namespaces,
             connections=services.connections,
             counters=counters,
+            log=self._log,
             clock=self._clock,
             store_healthy=lambda: backend.healthy,
             listeners=self._listeners.accepting,

@@ -23,6 +23,8 @@ from bridge.messaging.model import Delivery, Publish, UnitOfWork
 from bridge.routing.router import Routed
 from mappings.connections import ConnectionDetails
 from mappings.gateway import (
+    SPEAKS_TLS,
+    TLS_HANDSHAKE,
     AnswerSlot,
     Barrier,
     OrderedAnswers,
@@ -38,9 +40,6 @@ Answer = Callable[[UnitOfWork], list[bytes]]
 
 SENDS_PER_UNIT_MAX: Final = 2_000
 """Sends of publishes to many queues that become one unit of work."""
-
-_TLS_HANDSHAKE: Final = b"\x16\x03"
-"""How every TLS connection begins (RFC 8446, 5.1), and none of a protocol spoken here."""
 
 
 class ConnectionGateway(ABC, Generic[Event]):
@@ -154,8 +153,8 @@ class ConnectionGateway(ABC, Generic[Event]):
             return
         if not self._began:
             self._began = True
-            if data.startswith(_TLS_HANDSHAKE):
-                self.note_refusal("the client speaks tls, and this listener does not")
+            if data.startswith(TLS_HANDSHAKE):
+                self.note_refusal(SPEAKS_TLS)
         connection = self._connection
         connection.receive_data(data, self.services.clock.monotonic())
         if self._waiting:

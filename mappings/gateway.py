@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from mappings.connections import Connections
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 Barrier: TypeAlias = Coroutine[Any, Any, None]
 """What later events of the connection wait for."""
+
+TLS_HANDSHAKE: Final = b"\x16\x03"
+"""How every TLS connection begins (RFC 8446, 5.1), and none of a protocol spoken here."""
+SPEAKS_TLS: Final = "the client speaks tls, and this listener does not"
+"""What the log is told of such a client where no TLS is spoken."""
 
 
 class ListenerSettings(Protocol):
@@ -117,7 +122,9 @@ class Gateway(Protocol):
 
 
 class Log(Protocol):
-    """One line for each connect, disconnect and refusal, with what operators search for."""
+    """One line for each connect, disconnect, refusal and closed channel, with what operators search
+    for. Where one connection can cause many, those that come too thick are left out.
+    """
 
     def connected(
         self, protocol: str, peer: str, *, user: str | None, client: str | None
@@ -130,6 +137,24 @@ class Log(Protocol):
     def refused(
         self, protocol: str, peer: str, *, user: str | None, client: str | None, reason: str
     ) -> None: ...
+
+    def channel_closed(
+        self,
+        protocol: str,
+        peer: str,
+        *,
+        user: str | None,
+        client: str | None,
+        channel: int,
+        operation: str | None,
+        reason: str,
+    ) -> None:
+        """A mistake has cost a client its channel, and not its connection."""
+        ...
+
+    def request_refused(self, protocol: str, peer: str, *, user: str | None, reason: str) -> None:
+        """One request of a connection that may go on came from nobody known."""
+        ...
 
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         """A bug here: logged with its traceback."""
@@ -147,6 +172,14 @@ class Counters(Protocol):
 
     def dropped(self, protocol: str, count: int) -> None:
         """Messages for clients that did not read, or for whom too many waited."""
+        ...
+
+    def login_failed(self, protocol: str) -> None:
+        """A user, password, certificate or signature was not right."""
+        ...
+
+    def channel_error(self, protocol: str) -> None:
+        """A mistake has cost a client its channel."""
         ...
 
 

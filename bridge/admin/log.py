@@ -2,7 +2,7 @@
 
 What clients choose (names, reasons) is cut to a bound and its control characters are escaped, so
 that no client can end a line or write to an operator's terminal. What libraries and asyncio log
-by the standard way joins the same stream.
+by the standard way joins the same stream. What costs a client no connection is bounded by host.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from bridge.admin.repeats import Repeats
 from bridge.messaging.clock import Clock
 from bridge.messaging.limits import Limits
 
@@ -38,7 +39,9 @@ class StructuredLog:
     ) -> None:
         """Write lines of at least `level` (a key of `LEVELS`) to `stream`."""
         self._clock = clock
-        self._characters_max = (limits or Limits()).log_value_characters_max
+        limits = limits or Limits()
+        self._characters_max = limits.log_value_characters_max
+        self._mistakes = Repeats(limits.log_mistakes_per_minute_max)
         renderer = structlog.processors.JSONRenderer() if json else _text_line
         escape = () if json else (_escape_values,)
         self._processors = [
@@ -77,6 +80,38 @@ class StructuredLog:
             "refused", protocol=protocol, peer=peer, user=user, client=client, reason=reason
         )
 
+    def channel_closed(
+        self,
+        protocol: str,
+        peer: str,
+        *,
+        user: str | None,
+        client: str | None,
+        channel: int,
+        operation: str | None,
+        reason: str,
+    ) -> None:
+        said = self._said_of_mistakes("channel closed", protocol, peer)
+        if said is not None:
+            self._log.warning(
+                "channel closed",
+                protocol=protocol,
+                peer=peer,
+                user=user,
+                client=client,
+                channel=channel,
+                operation=operation,
+                reason=reason,
+                **said,
+            )
+
+    def request_refused(self, protocol: str, peer: str, *, user: str | None, reason: str) -> None:
+        said = self._said_of_mistakes("refused", protocol, peer)
+        if said is not None:
+            self._log.warning(
+                "refused", protocol=protocol, peer=peer, user=user, reason=reason, **said
+            )
+
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         self._log.error(
             "failed",
@@ -100,6 +135,10 @@ class StructuredLog:
         root = logging.getLogger()
         root.handlers[:] = [_StandardHandler(self)]
         root.setLevel(logging.WARNING)
+
+    def _said_of_mistakes(self, event: str, protocol: str, peer: str) -> dict[str, object] | None:
+        host = peer.rpartition(":")[0]
+        return self._mistakes.note((event, protocol, host), self._clock.monotonic())
 
     def _add_time(self, _logger: object, _method: str, event: Event) -> Event:
         at = datetime.fromtimestamp(self._clock.epoch_ms() / 1000, UTC)

@@ -28,9 +28,11 @@ class ProtocolCounts:
     """What went through one protocol's gateways since the start."""
 
     __slots__ = (
+        "channel_errors",
         "delivered",
         "delivered_bytes",
         "dropped",
+        "logins_failed",
         "published",
         "published_bytes",
         "settled",
@@ -43,6 +45,8 @@ class ProtocolCounts:
         self.delivered_bytes = 0
         self.settled = 0
         self.dropped = 0
+        self.logins_failed = 0
+        self.channel_errors = 0
 
 
 class MessageCounters:
@@ -70,6 +74,14 @@ class MessageCounters:
     def dropped(self, protocol: str, count: int) -> None:
         counts = self.protocols.get(protocol) or self._first(protocol)
         counts.dropped += count
+
+    def login_failed(self, protocol: str) -> None:
+        counts = self.protocols.get(protocol) or self._first(protocol)
+        counts.logins_failed += 1
+
+    def channel_error(self, protocol: str) -> None:
+        counts = self.protocols.get(protocol) or self._first(protocol)
+        counts.channel_errors += 1
 
     def _first(self, protocol: str) -> ProtocolCounts:
         counts = self.protocols[protocol] = ProtocolCounts()
@@ -157,18 +169,22 @@ class _Collector:
 
 
 def _message_families(counters: MessageCounters) -> Iterator[Metric]:
-    for field, text in (
-        ("published", "Messages taken from clients."),
+    for name, text in (
+        ("published_messages", "Messages taken from clients."),
         ("published_bytes", "Bytes of their bodies."),
-        ("delivered", "Messages handed to clients."),
+        ("delivered_messages", "Messages handed to clients."),
         ("delivered_bytes", "Bytes of their bodies."),
-        ("settled", "Deliveries that clients acknowledged, rejected or returned."),
-        ("dropped", "Messages for clients that did not read, or for whom too many waited."),
+        ("settled_messages", "Deliveries that clients acknowledged, rejected or returned."),
+        (
+            "dropped_messages",
+            "Messages for clients that did not read, or for whom too many waited.",
+        ),
+        ("logins_failed", "Logins refused for a wrong user, password, certificate or signature."),
+        ("channel_errors", "AMQP channels that were closed for a mistake of their client."),
     ):
-        name = field if field.endswith("_bytes") else f"{field}_messages"
         family = CounterMetricFamily(f"landbridge_{name}", text, labels=["protocol"])
         for protocol, counts in sorted(counters.protocols.items()):
-            family.add_metric([protocol], getattr(counts, field))
+            family.add_metric([protocol], getattr(counts, name.removesuffix("_messages")))
         yield family
 
 
@@ -180,7 +196,7 @@ def _listener_families(listeners: Collection[Listener]) -> Iterator[Metric]:
     )
     refused = CounterMetricFamily(
         "landbridge_connections_refused",
-        "Connections that were closed before they spoke: too many, or a failed handshake.",
+        "Connections that were closed at once: too many, a failed handshake, malformed HTTP.",
         labels=labels,
     )
     for listener in listeners:

@@ -15,7 +15,7 @@ from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from bridge.api import errors, sts
-from bridge.api.auth import Authenticator
+from bridge.api.auth import Authenticator, claimed_key
 from bridge.api.call import PROTOCOL, Call, Wire
 from bridge.api.committing import CommittedResponse, Committing
 from bridge.api.errors import ApiError, ReplyLost, api_error_from
@@ -60,6 +60,7 @@ class AwsApi:
         self._as_tasks = options.requests_as_tasks
         self._message_ids = ports.message_ids
         self._log = ports.log
+        self._counters = ports.counters
         self._authenticator = Authenticator(options.access_keys, ports.clock)
         self.simulation = simulation = Simulation(
             options.faults or Faults(),
@@ -165,7 +166,7 @@ class AwsApi:
             if target is None:
                 return self._handle_query(call)
             if self._authenticator.required:
-                self._authenticator.verify(request)
+                self._verify(request)
                 # Of a header that came under several spellings, the one that was signed.
                 target = request.headers["x-amz-target"]
             operation = self._json_targets.get(target)
@@ -196,7 +197,7 @@ class AwsApi:
         call.named_region = _region_named_in(parameters)
         call.sns = self._is_sns(call, action, parameters)
         if self._authenticator.required and not (call.sns and action in UNSIGNED):
-            self._authenticator.verify(request)
+            self._verify(request)
         if action == sts.ACTION:
             return self._answer(call, sts.OPERATION, sts.OPERATION.run_query(None, call, {}))
         if call.sns:
@@ -211,6 +212,19 @@ class AwsApi:
         if operation is None or (call.queue_path and action in WITHOUT_QUEUE_URL):
             raise _invalid_action(action)
         return self._answer(call, operation, operation.run_query(self._sqs, call, parameters))
+
+    def _verify(self, request: HttpRequest) -> None:
+        try:
+            self._authenticator.verify(request)
+        except ApiError as error:
+            self._counters.login_failed(PROTOCOL)
+            self._log.request_refused(
+                PROTOCOL,
+                request.peer,
+                user=claimed_key(request),
+                reason=f"{error.kind.code}: {error.message}",
+            )
+            raise
 
     def _is_sns(self, call: Call, action: str, parameters: Mapping[str, str]) -> bool:
         match parameters.get("Version"):

@@ -25,6 +25,7 @@ SERVICES = ("sqs", "sns")
 SKEW_SECONDS_MAX = 900
 PRESIGNED_SECONDS_MAX = 604_800
 _TIME = re.compile(r"\d{8}T\d{6}Z")
+_CREDENTIAL = re.compile(r"Credential=([^,/ ]+)")
 _UNRESERVED = "-_.~"
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS"
@@ -115,6 +116,14 @@ class Authenticator:
                 f"Signature expired: {signed.time} is more than {SKEW_SECONDS_MAX // 60} minutes"
                 f" ago."
             )
+
+
+def claimed_key(request: HttpRequest) -> str | None:
+    """The access key id that a request names, right or wrong; for the log."""
+    query = dict(_pairs_of(request.target.partition("?")[2]))
+    found = _CREDENTIAL.search(request.headers.get("authorization", ""))
+    credential = found[1] if found else query.get("X-Amz-Credential", "")
+    return credential.partition("/")[0] or None
 
 
 def _from_header(request: HttpRequest) -> _Signed | None:

@@ -105,6 +105,10 @@ class Limits:
     """Queues that have metrics of their own; the rest is summed up."""
     log_value_characters_max: int = 512
     """Characters of one value in a log line; longer ones are cut."""
+    log_mistakes_per_minute_max: int = 60
+    """Lines in a minute about channels that were closed for a mistake, or requests that were
+    refused, of one host; more are counted only.
+    """
 
 
 @dataclass(frozen=True, slots=True)

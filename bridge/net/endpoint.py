@@ -121,7 +121,7 @@ class Endpoint:
         self.refuse(peer, f"more than {self.limits.connections_max} connections are open")
 
     def refuse(self, peer: str, reason: str) -> None:
-        """Count and log a connection that never came to speak its protocol."""
+        """Count and log a connection that is closed for not speaking its protocol."""
         self.refused_count += 1
         self.log.refused(self.protocol, peer, user=None, client=None, reason=reason)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import httptools
 
 from bridge.net.http_messages import HttpRequest, HttpResponse, lower_case_headers
+from mappings.gateway import SPEAKS_TLS, TLS_HANDSHAKE
 
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -23,11 +24,13 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class Reply(NamedTuple):
     """What the reader itself has to say at its place in the order of answers: a `response`, after
-    which the connection ends, or (then it is None) the `interim` bytes.
+    which the connection ends, or (then it is None) the `interim` bytes. `problem` is what the log
+    is told of the response.
     """
 
     response: HttpResponse | None
     interim: bytes = b""
+    problem: str = ""
 
 
 Received: TypeAlias = HttpRequest | Reply
@@ -110,7 +113,8 @@ class HttpReader:
             self._reject(413, f"the body is longer than {self._body_bytes_max} bytes")
         except httptools.HttpParserError as error:
             if not self._stopped:
-                self._reject(400, f"malformed request: {str(error).lower()}")
+                problem = f"malformed request: {str(error).lower()}"
+                self._reject(400, SPEAKS_TLS if data.startswith(TLS_HANDSHAKE) else problem)
         if not self._stopped:
             if self._target:
                 self._check_begun(len(data))
@@ -219,7 +223,7 @@ class HttpReader:
         self._stopped = True
         self._target = b""
         response = HttpResponse(status, {"Content-Type": "text/plain"}, f"{reason}\n".encode())
-        self._received.append(Reply(response))
+        self._received.append(Reply(response, problem=reason))
 
     def _ignore_upgrade(self, rest: bytes, received: list[Received]) -> list[Received]:
         """RFC 9110, 7.8: a server may ignore the wish to change the protocol and go on.

@@ -258,6 +258,8 @@ class HttpConnection(asyncio.Protocol):
         if response is None:
             self._answer(reply.interim, last=False)
         else:
+            if reply.problem:
+                self._endpoint.refuse(self._peer, reply.problem)
             date = self._date.line(self._active_at)
             self._answer(encode_response(response, date=date, connection=CLOSE), last=True)
 

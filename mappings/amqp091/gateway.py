@@ -21,7 +21,7 @@ from adapters.amqp091.events import (
     RecoverRequested,
 )
 from adapters.amqp091.limits import ConnectionLimits
-from adapters.amqp091.methods import NUMBER_OF
+from adapters.amqp091.methods import NUMBER_OF, SPECIFICATIONS
 from adapters.amqp091.server import SERVER_CAPABILITIES, ServerConnection
 from adapters.connection import ConnectionFailed
 from bridge.auth import NOBODY
@@ -186,6 +186,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         except HardError as error:
             self.refuse_connection(error)
         except AuthenticationFailed as error:
+            services.counters.login_failed(PROTOCOL)
             self.note_refusal(str(error))
             self.connection.authentication_failed(
                 f"Login was refused using authentication mechanism {event.mechanism}."
@@ -260,10 +261,25 @@ class AmqpGateway(ConnectionGateway[Event]):
         if isinstance(refusal, HardError):
             self.refuse_connection(refusal)
             return
+        self._note_channel_error(number, refusal)
         self.drop_channel(number, self.connection.refuse_channel(number, refusal))
         if self._orphans:
             self.services.spawn(self.forget_orphans())
         self.write_out()
+
+    def _note_channel_error(self, number: int, error: AmqpError) -> None:
+        """Tell operators, who search for the name of the queue or exchange."""
+        specification = SPECIFICATIONS.get(error.method)
+        self.services.counters.channel_error(PROTOCOL)
+        self.services.log.channel_closed(
+            PROTOCOL,
+            self.transport.peer,
+            user=self.user,
+            client=self.client,
+            channel=number,
+            operation=specification.name.lower() if specification else None,
+            reason=error.reply_text,
+        )
 
     def drop_channel(self, number: int, tokens: Sequence[Token]) -> None:
         """Forget a channel: release what it held, cancel its consumers."""

@@ -33,6 +33,7 @@ async def connect(gateway: MqttGateway, packet: Connect) -> None:
             certificate_user=transport.certificate_user,
         )
     except AuthenticationFailed as error:
+        services.counters.login_failed(gateway.protocol)
         _refuse(gateway, ReasonCode.BAD_USER_NAME_OR_PASSWORD, str(error))
         return
     if gateway.lost or connection.closed:

@@ -177,6 +177,7 @@ class StompGateway(ConnectionGateway[Event]):
                 certificate_user=transport.certificate_user,
             )
         except AuthenticationFailed as error:
+            services.counters.login_failed(PROTOCOL)
             self.user = event.login
             self.note_refusal(str(error))
             name = event.login or transport.certificate_user or ""

@@ -44,6 +44,10 @@ class LogOfFailures:
 
     def refused(self, protocol: str, peer: str, **_: Any) -> None: ...
 
+    def channel_closed(self, protocol: str, peer: str, **_: Any) -> None: ...
+
+    def request_refused(self, protocol: str, peer: str, **_: Any) -> None: ...
+
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         self.failures.append(error)
 

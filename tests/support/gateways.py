@@ -34,6 +34,22 @@ class Recorder:
     ) -> None:
         self.lines.append(f"refused {user}: {reason}")
 
+    def channel_closed(
+        self,
+        protocol: str,
+        peer: str,
+        *,
+        user: str | None,
+        client: str | None,
+        channel: int,
+        operation: str | None,
+        reason: str,
+    ) -> None:
+        self.lines.append(f"channel {channel} closed {user}: {operation}: {reason}")
+
+    def request_refused(self, protocol: str, peer: str, *, user: str | None, reason: str) -> None:
+        self.lines.append(f"refused {user}: {reason}")
+
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         raise error
 
@@ -48,6 +64,12 @@ class Recorder:
 
     def dropped(self, protocol: str, count: int) -> None:
         self._count("dropped", count)
+
+    def login_failed(self, protocol: str) -> None:
+        self._count("login_failed", 1)
+
+    def channel_error(self, protocol: str) -> None:
+        self._count("channel_error", 1)
 
     def _count(self, what: str, count: int) -> None:
         self.counts[what] = self.counts.get(what, 0) + count

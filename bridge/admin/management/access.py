@@ -20,12 +20,16 @@ _MANAGEMENT: Final = frozenset({"administrator", "monitoring", "policymaker", "m
 
 
 class AccessRefused(Exception):
-    """Answered 401, in RabbitMQ's words; `reason` is None where no credentials were given."""
+    """Answered 401, in RabbitMQ's words; `reason` is None where no credentials were given.
 
-    def __init__(self, error: str, reason: str | None) -> None:
+    `failed` is whose credentials were wrong, if they were.
+    """
+
+    def __init__(self, error: str, reason: str | None, failed: str | None = None) -> None:
         super().__init__(reason)
         self.error = error
         self.reason = reason
+        self.failed = failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,9 @@ async def viewer_of(request: HttpRequest, accounts: Accounts, *, loopback: bool)
     name, password = given or (None, None)
     try:
         user = await accounts.authenticate(name, password, loopback=loopback)
-    except AuthenticationFailed:
+    except AuthenticationFailed as error:
         reason = "Login failed" if given else None
-        raise AccessRefused("not_authorized", reason) from None
+        raise AccessRefused("not_authorized", reason, name) from error
     if not accounts.configured:
         return Viewer(User(name or "guest", verified=False), frozenset({"administrator"}))
     if user.tags is not None and not user.tags & _MANAGEMENT:

@@ -16,6 +16,8 @@ from bridge.admin.management.sources import Json, ManagementSources
 from bridge.auth import Accounts
 from bridge.net.http_messages import HttpRequest, HttpResponse
 
+PROTOCOL: Final = "management"
+"""What the API is called in the log and in metrics."""
 _HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _ALLOW: Final = "GET, HEAD, OPTIONS"
 _NOT_FOUND: Final = {"error": "Object Not Found", "reason": "Not Found"}
@@ -62,6 +64,12 @@ class ManagementHandler:
             segments = [unquote(part) for part in path.removeprefix("/api/").split("/")]
             return await self._answer(segments, Query(query), viewer)
         except AccessRefused as refused:
+            if refused.failed is not None:
+                # Who gives no credentials is asked for them, which is no failure yet.
+                self._sources.counters.login_failed(PROTOCOL)
+                self._sources.log.request_refused(
+                    PROTOCOL, request.peer, user=refused.failed, reason=str(refused.__cause__)
+                )
             return _unauthorised(refused)
         except BadRequest as bad:
             return _json(400, {"error": bad.error, "reason": bad.reason})

@@ -14,6 +14,7 @@ from bridge.messaging.ports import Store
 from bridge.net.listener import Listener
 from bridge.routing.topology import Topology
 from mappings.connections import Connections
+from mappings.gateway import Log
 
 Json: TypeAlias = dict[str, Any]
 
@@ -43,6 +44,7 @@ class ManagementSources:
     namespaces: set[str]
     connections: Connections
     counters: MessageCounters
+    log: Log
     clock: Clock
     store_healthy: Callable[[], bool]
     listeners: Callable[[], Collection[Listener]]

@@ -39,6 +39,12 @@ class RecordingLog:
     ) -> None:
         self._add("refused", protocol, reason)
 
+    def channel_closed(self, protocol: str, peer: str, *, reason: str, **_: Any) -> None:
+        self._add("channel closed", protocol, reason)
+
+    def request_refused(self, protocol: str, peer: str, *, user: str | None, reason: str) -> None:
+        self._add("refused", protocol, reason)
+
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         self.errors.append(error)
         self.changed.set()
