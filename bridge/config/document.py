@@ -35,13 +35,15 @@ _VALUES_MAX: Final = 100_000
 class Document:
     """Plain data, the places of its values, and what was wrong with single ones of them.
 
-    `places` has the path of every value. A value with a mistake is null in the data.
+    `places` has the path of every value. A value with a mistake is null in the data, and so are
+    those of `empty`, which were not written at all.
     """
 
     source: str
     data: dict[str, Any] = field(default_factory=dict)
     places: dict[Path, str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
 
     def place(self, path: Path) -> str:
         """The place of a value, or of the nearest one around it."""
@@ -200,6 +202,8 @@ class _Reader:
     def _typed(self, kind: str, text: str, place: str, path: Path) -> Any:
         match kind:
             case "null":
+                if not text:
+                    self._document.empty.append(path)
                 return None
             case "bool":
                 return text.lower() == "true"

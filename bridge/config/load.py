@@ -102,6 +102,7 @@ def load(sources: Sources) -> Loaded:
     """Read and check everything. Raises `ConfigInvalid` with all mistakes."""
     file = find_file(sources.file, sources.environment)
     document = _read(file, sources)
+    _fill_listeners(document)
     for override in sources.overrides:
         try:
             _seed_listeners(document, override, sources)
@@ -127,6 +128,15 @@ def _read(file: Path | None, sources: Sources) -> Document:
     except UnicodeDecodeError:
         raise ConfigInvalid([Mistake(str(file), (), "is not UTF-8 text")]) from None
     return parse_document(text, str(file), sources.environment)
+
+
+def _fill_listeners(document: Document) -> None:
+    """`listeners: {amqp:}` asks for a listener, and only leaves out to say more about it."""
+    listeners = document.data.get("listeners")
+    if isinstance(listeners, dict):
+        for path in document.empty:
+            if len(path) == 2 and path[0] == "listeners" and listeners.get(path[1]) is None:
+                listeners[path[1]] = {}
 
 
 def _seed_listeners(document: Document, override: str, sources: Sources) -> None:

@@ -433,7 +433,8 @@ class Config(Section):
         None,
         description="Addresses to answer on, by a free name. Giving this replaces the defaults: one"
         " listener on loopback for each protocol at its usual port, the AWS API, the management API"
-        " and metrics. A listener that is `null` is left out.",
+        " and metrics. One with nothing behind its name has its protocol's defaults, one that is"
+        " `null` is left out.",
     )
     routes: list[Route] = Field(
         [], description="Where messages go that should not go where their address says."

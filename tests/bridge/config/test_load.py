@@ -75,7 +75,7 @@ def test_an_empty_file_is_the_defaults(loaded: Load) -> None:
 def test_listeners_of_the_file_replace_the_defaults(loaded: Load) -> None:
     result = loaded(
         "listeners:\n"
-        "  stomp:\n"
+        "  stomp: null\n"
         "  local: {protocol: stomp, port: 0}\n"
         "  ws: {protocol: stomp, websocket: true}\n"
         "  v6: {protocol: aws, bind: '::1'}\n"
@@ -85,6 +85,20 @@ def test_listeners_of_the_file_replace_the_defaults(loaded: Load) -> None:
         ("ws", "127.0.0.1:15674"),
         ("v6", "[::1]:4566"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["listeners: {stomp: }", "listeners:\n  stomp:\n", "listeners:\n  stomp: # all of it\n"]
+)
+def test_a_listener_with_nothing_but_a_name_has_the_defaults(loaded: Load, text: str) -> None:
+    result = loaded(text)
+    assert [(each.name, each.address) for each in result.listeners] == [
+        ("stomp", "127.0.0.1:61613")
+    ]
+    assert loaded(text, "listeners.stomp.port=7").listeners[0].port == 7
+    assert loaded(text, "listeners.stomp=null").listeners == ()
+    (mistake,) = mistakes_of(loaded, text.replace("stomp", "stmp"))
+    assert mistake.startswith(f"f.yaml:{1 + text.count('  ')}: listeners.stmp: ")
 
 
 def test_overrides_change_the_default_listeners(loaded: Load) -> None:
