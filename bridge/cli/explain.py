@@ -13,6 +13,7 @@ import sys
 
 from bridge.app import explanation
 from bridge.auth import Permissions, User
+from bridge.auth.accounts import ANONYMOUS
 from bridge.auth.checks import (
     require_configure,
     require_open,
@@ -22,6 +23,7 @@ from bridge.auth.checks import (
 )
 from bridge.cli.cost import cost_lines
 from bridge.config import Loaded
+from bridge.config.mistakes import suggestion
 from bridge.messaging.errors import AccessDenied, InvalidAddress
 from bridge.messaging.model import Publish, Value
 from bridge.protocols import LEGACY
@@ -48,6 +50,11 @@ def explain(loaded: Loaded, chosen: argparse.Namespace) -> int:
     except InvalidAddress as error:
         print(error, file=sys.stderr)
         return 1
+    if chosen.user and publish.origin.protocol in LEGACY:
+        problem = _login_problem(loaded, chosen.user)
+        if problem:
+            print(f"user {chosen.user!r} cannot log in: {problem}", file=sys.stderr)
+            return 1
     found = asyncio.run(explanation(loaded, publish))
     if chosen.user and publish.origin.protocol in LEGACY:
         print(f"user {chosen.user!r}: {_permission(loaded, publish, found)}")
@@ -57,6 +64,20 @@ def explain(loaded: Loaded, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _login_problem(loaded: Loaded, name: str) -> str | None:
+    """Why nobody of that name is let in, whatever the password; None where somebody may be."""
+    names = loaded.user_names
+    if not names or (name == ANONYMOUS and any(each.anonymous for each in loaded.listeners)):
+        return None
+    if name not in names:
+        return f"it is neither in the configuration nor in the store; {suggestion(name, names)}"
+    configured = next((each for each in loaded.config.users if each.name == name), None)
+    by_certificate = any(each.tls and each.tls.client_ca for each in loaded.listeners)
+    if configured is not None and configured.password_hash is None and not by_certificate:
+        return "it has no password_hash, and no listener asks for certificates (tls.client_ca)"
+    return None
+
+
 def _permission(loaded: Loaded, publish: Publish, found: Explanation) -> str:
     """Whether the user may publish this at all, in the words of the refusal."""
     origin, namespace = publish.origin, publish.namespace
@@ -64,8 +85,9 @@ def _permission(loaded: Loaded, publish: Publish, found: Explanation) -> str:
         return "may publish this: there are no users, and everybody may"
     options = next((each for each in loaded.config.users if each.name == origin.user), None)
     if options is None:
-        stored = "what it may do is in the store" if origin.user in loaded.stored.users else ""
-        return f"not in the configuration; {stored or 'it cannot log in'}"
+        if origin.user == ANONYMOUS:
+            return "may publish this, where a listener lets in who gives no credentials"
+        return "not in the configuration; what it may do is in the store"
     user = User(options.name, permissions=Permissions(options.name, options.grants()))
     try:
         require_open(user, namespace)

@@ -103,7 +103,7 @@ def load_config(chosen: argparse.Namespace) -> Loaded:
 def sources_of(chosen: argparse.Namespace) -> Sources:
     """Where that configuration comes from, for reading it again."""
     return Sources(
-        file=chosen.config,
+        file=chosen.config or chosen.file_alone,
         overrides=tuple(chosen.set),
         port_offset=chosen.port_offset,
         environment=dict(os.environ),
@@ -112,8 +112,15 @@ def sources_of(chosen: argparse.Namespace) -> Sources:
     )
 
 
-def _add_config_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_config_options(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
+    """`positional`: the file may also be given without `-c`, as nothing else is."""
+    files = parser.add_mutually_exclusive_group()
+    parser.set_defaults(file_alone=None)
+    if positional:
+        files.add_argument(
+            "file_alone", nargs="?", type=Path, metavar="FILE", help="the same as -c FILE"
+        )
+    files.add_argument(
         "-c",
         "--config",
         type=Path,
@@ -150,7 +157,7 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     explain.add_argument("--body", default="", metavar="TEXT", help="the message's body")
     explain.add_argument("--user", metavar="NAME", help="who publishes it; is that permitted?")
     explain.add_argument("--client-id", metavar="ID", help="the client that publishes it")
-    _add_config_options(explain)
+    _add_config_options(explain, positional=False)
     explain.set_defaults(command=_explain)
 
 
@@ -204,7 +211,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="NAME",
         help="the namespace for an export of one virtual host that does not name it",
     )
-    _add_config_options(rabbitmq)
+    _add_config_options(rabbitmq, positional=False)
     rabbitmq.set_defaults(command=_import_rabbitmq)
 
 

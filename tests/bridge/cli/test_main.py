@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from bridge.auth import parse_password_hash
+from bridge.auth import make_password_hash, parse_password_hash
 from tests.support.program import LANDBRIDGE, run_landbridge
+
+HASH = make_password_hash(b"secret")
 
 
 def test_version(tmp_path: Path) -> None:
@@ -54,6 +56,17 @@ def test_check_reads_the_file_of_the_environment(tmp_path: Path) -> None:
     )
     assert result.returncode == 1
     assert result.stderr == "other.yaml:2: backends: is no option; did you mean 'backend'?\n"
+
+
+def test_the_file_may_be_given_alone(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("log: {}\nbackends: {}\n")
+    for command in ("check", "plan", "config", "serve"):
+        result = run_landbridge(command, "--port-offset=1", "other.yaml", directory=tmp_path)
+        assert result.returncode == 1
+        assert result.stderr == "other.yaml:2: backends: is no option; did you mean 'backend'?\n"
+    result = run_landbridge("check", "other.yaml", "-c", "landbridge.yaml", directory=tmp_path)
+    assert result.returncode == 2
+    assert "not allowed with argument FILE" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -187,14 +200,39 @@ def test_explain_says_whether_the_user_may(tmp_path: Path, source: str, said: st
     (tmp_path / "landbridge.yaml").write_text(
         "users:\n"
         "  - name: meter\n"
+        f"    password_hash: {HASH}\n"
         "    permissions: [{write: '^amq[.]topic$'}]\n"
         "    topics: {publish: ['plant/#']}\n"
     )
     result = run_landbridge("explain", source, "--user", "meter", directory=tmp_path)
     assert result.returncode == 0
     assert said in result.stdout.splitlines()[0]
-    result = run_landbridge("explain", "mqtt:a", "--user", "nobody", directory=tmp_path)
-    assert result.stdout.startswith("user 'nobody': not in the configuration; it cannot log in\n")
+
+
+@pytest.mark.parametrize(
+    ("user", "problem"),
+    [
+        ("mater", "it is neither in the configuration nor in the store; did you mean 'meter'?"),
+        ("probe", "it has no password_hash, and no listener asks for certificates (tls.client_ca)"),
+        ("anonymous", "it is neither in the configuration nor in the store; known: meter, probe"),
+    ],
+)
+def test_explain_says_that_a_user_cannot_log_in(tmp_path: Path, user: str, problem: str) -> None:
+    (tmp_path / "landbridge.yaml").write_text(
+        f"users: [{{name: meter, password_hash: '{HASH}'}}, {{name: probe}}]\n"
+    )
+    result = run_landbridge("explain", "mqtt:a", "--user", user, directory=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"user {user!r} cannot log in: {problem}\n"
+
+
+def test_explain_knows_who_needs_no_credentials(tmp_path: Path) -> None:
+    (tmp_path / "landbridge.yaml").write_text(
+        f"users: [{{name: meter, password_hash: '{HASH}'}}]\n"
+        "listeners: {mqtt: {anonymous: true}}\n"
+    )
+    result = run_landbridge("explain", "mqtt:a", "--user", "anonymous", directory=tmp_path)
+    assert result.stdout.startswith("user 'anonymous': may publish this, where a listener lets in")
 
 
 @pytest.mark.parametrize(
