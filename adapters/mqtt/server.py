@@ -57,14 +57,13 @@ _REASON_STRING_LENGTH_MAX: Final = 110
 class ServerConnection(MqttConnection):
     """One client's connection. `now` is when its transport was opened."""
 
-    __slots__ = ("_connect", "_keep_alive_seconds", "_paused")
+    __slots__ = ("_connect", "_keep_alive_seconds")
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         super().__init__(limits, now)
         self._connect: Connect | None = None
         """The CONNECT, from when it was read."""
         self._keep_alive_seconds = 0
-        self._paused = False
 
     @property
     def accepted(self) -> bool:
@@ -73,13 +72,15 @@ class ServerConnection(MqttConnection):
     # -- time
 
     def next_deadline(self) -> float | None:
-        if self._closed or self._paused:
+        if self._closed:
             return None
+        if self._open:
+            if not self._keep_alive_seconds:
+                return None
+            return self._last_received + KEEP_ALIVE_GRACE * self._keep_alive_seconds
         if self._connect is None:
             return self._last_received + self._limits.connect_timeout_seconds
-        if not self._open or not self._keep_alive_seconds:
-            return None
-        return self._last_received + KEEP_ALIVE_GRACE * self._keep_alive_seconds
+        return None
 
     def handle_deadline(self, now: float) -> None:
         deadline = self.next_deadline()
@@ -90,14 +91,6 @@ class ServerConnection(MqttConnection):
         else:  # MQTT 5, 3.1.4: there is nobody yet who could be told
             self._stop()
             self._events.append(ConnectionFailed("no CONNECT within the time allowed"))
-
-    def reading_paused(self) -> None:
-        """The gateway reads no more for now: that the client is silent is then not its fault."""
-        self._paused = True
-
-    def reading_resumed(self, now: float) -> None:
-        self._paused = False
-        self._last_received = now
 
     # -- CONNECT
 

@@ -107,9 +107,6 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def data_received(self, data: bytes) -> None:
         self.sessions.figures.bytes_received += len(data)
-        if not data:
-            # The driver's sign of life for a client that was not read.
-            self.connection.reading_resumed(self.services.clock.monotonic())
         super().data_received(data)
 
     def handle_events(self, events: list[Event]) -> None:

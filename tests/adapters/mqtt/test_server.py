@@ -238,11 +238,14 @@ def test_a_few_bytes_are_no_sign_of_life_but_a_large_packet_is() -> None:
 def test_paused_time_does_not_count() -> None:
     transcript = connected(V3_1_1)
     connection = transcript.connection
-    connection.reading_paused()
-    assert connection.next_deadline() is None
+    connection.receive_data(b"", 1_000)
     connection.handle_deadline(1_000)
-    connection.reading_resumed(1_000)
     assert connection.next_deadline() == 1_015
+    transcript.now = 1_001
+    transcript.send("30 e8 07 0001 61")
+    connection.receive_data(b"", 2_000)
+    assert connection.next_deadline() == 2_015
+    assert transcript.send("00") == []
 
 
 # -- subscriptions
