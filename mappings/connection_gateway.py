@@ -64,6 +64,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_unanswered_messages",
         "_waiting",
         "client",
+        "farewell",
         "greeted",
         "lost",
         "namespace",
@@ -85,6 +86,8 @@ class ConnectionGateway(ABC, Generic[Event]):
         self.client: str | None = None
         self.namespace = ""
         self.opened_at = services.clock.epoch_ms()
+        self.farewell: str | None = None
+        """What whoever ends the connection has to say to the client."""
         self.greeted = False
         """The client was let in, which the log was told."""
         self.lost = False
@@ -242,6 +245,11 @@ class ConnectionGateway(ABC, Generic[Event]):
     def details(self) -> ConnectionDetails:
         """To be overridden by a protocol that knows more."""
         return ConnectionDetails()
+
+    def dismiss(self, reason: str) -> None:
+        self.farewell = reason
+        self._reason = self._reason or f"{StopReason.CLOSED_BY_ADMINISTRATOR.value}: {reason}"
+        self.shut_down(StopReason.CLOSED_BY_ADMINISTRATOR)
 
     # -- for the derived class
 

@@ -94,6 +94,10 @@ class LiveConnection(Protocol):
 
     def details(self) -> ConnectionDetails: ...
 
+    def dismiss(self, reason: str) -> None:
+        """Somebody who may has asked for its end: tell the client why, close."""
+        ...
+
 
 class Connections:
     """The register; a gateway adds and removes itself."""

@@ -82,6 +82,7 @@ class StopReason(Enum):
 
     BROKER_STOPS = "the broker was shut down"
     LISTENER_REMOVED = "the listener was removed"
+    CLOSED_BY_ADMINISTRATOR = "closed by an administrator"
 
 
 class Gateway(Protocol):

@@ -56,6 +56,7 @@ _OPEN_METHOD: Final = NUMBER_OF["Connection.Open"]
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "shutdown",
     StopReason.LISTENER_REMOVED: "the listener was removed",
+    StopReason.CLOSED_BY_ADMINISTRATOR: "closed by an administrator",
 }
 
 
@@ -364,12 +365,11 @@ class AmqpGateway(ConnectionGateway[Event]):
                 consumer.resume()
 
     def say_goodbye(self, reason: StopReason) -> None:
+        explanation = self.farewell
+        if explanation is None:
+            explanation = f"broker forced connection closure with reason '{_GOODBYES[reason]}'"
         self.connection.refuse(
-            HardError(
-                ReplyCode.CONNECTION_FORCED,
-                f"broker forced connection closure with reason '{_GOODBYES[reason]}'",
-            ),
-            self.services.clock.monotonic(),
+            HardError(ReplyCode.CONNECTION_FORCED, explanation), self.services.clock.monotonic()
         )
 
     def discard(self, events: Sequence[Event]) -> None:

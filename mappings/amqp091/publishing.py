@@ -8,7 +8,7 @@ look (copies by CC and BCC, a user id, a direct reply) is `particular`, and goes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.properties import Properties
@@ -28,29 +28,36 @@ from mappings.amqp091.messages import (
 )
 
 if TYPE_CHECKING:
-    from mappings.amqp091.gateway import AmqpGateway
+    from mappings.gateway import Services
 
 TARGETS_MAX: Final = 4_096
 """Exchanges with keys of one connection whose meaning is remembered."""
 PUBLISH_METHOD: Final = 0x003C0028
 
 
+class Publisher(Protocol):
+    """Whoever publishes: a connection, or management on behalf of a user."""
+
+    @property
+    def services(self) -> Services: ...
+
+
 class Publishing:
-    """Makes the publishes of one connection."""
+    """Makes the publishes of one publisher."""
 
     __slots__ = (
         "_account",
         "_client",
-        "_gateway",
         "_namespace",
         "_permissions_version",
+        "_publisher",
         "_targets",
         "_topology_version",
         "_user",
     )
 
-    def __init__(self, gateway: AmqpGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
         self._namespace = "/"
         self._user: str | None = None
         self._account = NOBODY
@@ -77,7 +84,7 @@ class Publishing:
         Returns the index behind it: of another event, or of a publish to be looked at closely.
         """
         self._refresh()
-        services = self._gateway.services
+        services = self._publisher.services
         now_ms = services.clock.epoch_ms()
         next_id = services.message_ids.next
         targets, namespace, user = self._targets, self._namespace, self._user
@@ -131,7 +138,7 @@ class Publishing:
 
     def _refresh(self) -> None:
         """Forget what exchanges mean where the catalogue or the permissions have changed."""
-        topology_version = self._gateway.services.topology.version
+        topology_version = self._publisher.services.topology.version
         permissions_version = self._account.permissions.version
         if (
             self._topology_version != topology_version
@@ -147,7 +154,7 @@ class Publishing:
         Raises `AmqpError` and `AccessDenied` for what cannot be published.
         """
         exchange, key = event.exchange, event.routing_key
-        services = self._gateway.services
+        services = self._publisher.services
         self._refresh()
         target = self._targets.get((exchange, key))
         if target is None:
@@ -187,7 +194,7 @@ class Publishing:
         else:
             checks.require_write(user, namespace, "exchange", exchange)
             name = TopicName(self._namespace, exchange)
-            topic = self._gateway.services.topology.topic(name)
+            topic = self._publisher.services.topology.topic(name)
             if topic is None:
                 raise not_found_exchange(name, PUBLISH_METHOD)
             if topic.internal:
@@ -244,7 +251,7 @@ class Publishing:
                 unit.sends.append((queue, message))
 
     def _queues_for(self, exchange: str, keys: Sequence[str], message: Message) -> list[Queue]:
-        services = self._gateway.services
+        services = self._publisher.services
         if not exchange:
             found = [services.store.queue(QueueName(self._namespace, key)) for key in keys]
             return [queue for queue in found if queue is not None]

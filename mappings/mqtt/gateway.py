@@ -57,6 +57,10 @@ _PACKET_OVERHEAD_BYTES = 256 * 1024
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: (ReasonCode.SERVER_SHUTTING_DOWN, "the broker is shutting down"),
     StopReason.LISTENER_REMOVED: (ReasonCode.ADMINISTRATIVE_ACTION, "the listener was removed"),
+    StopReason.CLOSED_BY_ADMINISTRATOR: (
+        ReasonCode.ADMINISTRATIVE_ACTION,
+        "closed by an administrator",
+    ),
 }
 
 
@@ -299,7 +303,7 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def say_goodbye(self, reason: StopReason) -> None:
         code, text = _GOODBYES[reason]
-        self.connection.disconnect(code, reason_string=text)
+        self.connection.disconnect(code, reason_string=self.farewell or text)
 
     def discard(self, events: Sequence[Event]) -> None:
         """What the client has acknowledged it has, whatever became of the connection since."""

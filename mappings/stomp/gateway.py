@@ -50,6 +50,7 @@ SERVER = f"Landbridge/{version('landbridge')}"
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "the broker is shutting down",
     StopReason.LISTENER_REMOVED: "the listener was removed",
+    StopReason.CLOSED_BY_ADMINISTRATOR: "closed by an administrator",
 }
 
 
@@ -284,7 +285,7 @@ class StompGateway(ConnectionGateway[Event]):
             consumer.resume()
 
     def say_goodbye(self, reason: StopReason) -> None:
-        self.connection.refuse("Connection closed", f"{_GOODBYES[reason]}\n")
+        self.connection.refuse("Connection closed", f"{self.farewell or _GOODBYES[reason]}\n")
 
     def discard(self, events: Sequence[Event]) -> None:
         for event in events:
