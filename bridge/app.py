@@ -401,6 +401,7 @@ def _api_of(config: Config) -> ApiOptions:
         access_keys={key.id: key.secret for key in api.access_keys},
         name_reuse_seconds=api.name_reuse_seconds,
         purge_interval_seconds=api.purge_interval_seconds,
+        external_url=api.external_url,
         faults=Faults(**api.simulation.model_dump()) if api.simulate == "aws" else None,
         requests_as_tasks=config.backend.kind == "aws",
     )

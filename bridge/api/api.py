@@ -57,6 +57,7 @@ class AwsApi:
 
     def __init__(self, ports: ApiPorts, options: ApiOptions | None = None) -> None:
         options = options or ApiOptions()
+        self._external_url = options.external_url
         self._as_tasks = options.requests_as_tasks
         self._message_ids = ports.message_ids
         self._log = ports.log
@@ -112,7 +113,9 @@ class AwsApi:
     def _compose_sns(self, ports: ApiPorts, topology: Topology, directory: QueueDirectory) -> None:
         """`topology` is the one behind what `ports` show."""
         self._signer = Signer(ports.store, ports.state, ports.clock)
-        self._notifications = Notifications(topology, self._signer, ports.message_ids)
+        self._notifications = Notifications(
+            topology, self._signer, ports.message_ids, self._external_url
+        )
         self._outbound = Outbound(
             ports.store,
             topology,
@@ -128,7 +131,7 @@ class AwsApi:
             ports.state,
             ports.clock,
             ports.message_ids,
-            self._signer,
+            self._notifications,
             self._outbound,
         )
         self._sns = SnsService(
@@ -161,7 +164,7 @@ class AwsApi:
         """Answer a request, at once or by a coroutine. Never raises."""
         target = request.header("x-amz-target")
         wire = Wire.QUERY if target is None else Wire.JSON
-        call = Call(request, self._message_ids.next(), wire)
+        call = Call(request, self._message_ids.next(), wire, self._external_url)
         try:
             if target is None:
                 return self._handle_query(call)

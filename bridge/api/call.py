@@ -39,12 +39,24 @@ class Wire(Enum):
 class Call:
     """The context of one request."""
 
-    __slots__ = ("_scope", "named_region", "queue_path", "request", "request_id", "sns", "wire")
+    __slots__ = (
+        "_external_url",
+        "_scope",
+        "named_region",
+        "queue_path",
+        "request",
+        "request_id",
+        "sns",
+        "wire",
+    )
 
-    def __init__(self, request: HttpRequest, request_id: str, wire: Wire) -> None:
+    def __init__(
+        self, request: HttpRequest, request_id: str, wire: Wire, external_url: str | None
+    ) -> None:
         self.request = request
         self.request_id = request_id
         self.wire = wire
+        self._external_url = external_url
         self.sns = False
         """Whether it is SNS that answers."""
         self.queue_path: str | None = None
@@ -72,8 +84,10 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """What queue URLs begin with: they lead back to where the client came in."""
-        return f"{self.request.scheme}://{self.host}"
+        """What queue URLs begin with: they lead back to where the client came in, or to where the
+        configuration says that all come in.
+        """
+        return self._external_url or f"{self.request.scheme}://{self.host}"
 
     @property
     def region(self) -> str:

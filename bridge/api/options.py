@@ -25,6 +25,10 @@ class ApiOptions:
     """Messages of one queue that receivers may hold at once."""
     purge_interval_seconds: int = 60
     """How long after a purge the next one of the same queue is refused."""
+    external_url: str | None = None
+    """What queue URLs and the links in SNS's messages begin with, without a slash at its end; None:
+    where each client came in.
+    """
     faults: Faults | None = None
     """What goes wrong, to behave like AWS at its worst; None: nothing."""
     requests_as_tasks: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -20,8 +21,19 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _base(value: str) -> str:
+    base = _endpoint(value).rstrip("/")
+    if not _BASE.fullmatch(base):
+        # Signatures cover the path, so nothing on the way may put one in front of it.
+        raise PydanticCustomError("refused", "must be https://host or http://host:port, no more")
+    return base
+
+
 TopicMode = Literal["auto", "always", "never"]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
+BaseUrl = Annotated[str, AfterValidator(_base)]
+"""An address that paths are put behind."""
+_BASE: Final = re.compile(r"https?://[^/?#@\s]+")
 
 SERVICE: Final = ServiceLimits()
 _PRICES: Final = Prices()

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from bridge.config.backend import Backend
+from bridge.config.backend import Backend, BaseUrl
 from bridge.config.mistakes import suggestion
 from bridge.config.section import SECRET, FilePath, Name, Namespace, Section
 from bridge.config.simulation import Simulation
@@ -271,6 +271,14 @@ class AwsApi(Section):
     )
     purge_interval_seconds: int = Field(
         60, ge=0, le=60, description="Least time between two purges of one queue."
+    )
+    external_url: BaseUrl | None = Field(
+        None,
+        max_length=255,
+        description="What queue URLs and the links in SNS's messages (`SubscribeURL`,"
+        " `UnsubscribeURL`, `SigningCertURL`) begin with, as in `https://sqs.example.com`: how"
+        " clients reach the API behind a load balancer or a port mapping. By default the scheme and"
+        " `Host` that they called; a `Host` without a port leads to port 80 or 443.",
     )
     simulate: Literal["nothing", "aws"] = Field(
         "nothing",

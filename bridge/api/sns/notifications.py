@@ -47,8 +47,16 @@ class Published:
 class Notifications:
     """Renders and signs what goes to subscriptions."""
 
-    def __init__(self, topology: Topology, signer: Signer, message_ids: MessageIds) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        signer: Signer,
+        message_ids: MessageIds,
+        external_url: str | None = None,
+    ) -> None:
+        """`external_url`: what all links begin with; by default, where the subscriber came in."""
         self._topology = topology
+        self._external_url = external_url
         self._message_ids = message_ids
         self._published: dict[str, Published] = {}
         self._signatures: dict[str, tuple[str, str]] = {}
@@ -105,7 +113,7 @@ class Notifications:
         if not fifo:
             version = "1" if topic is None else topic.attributes.get("SignatureVersion", "1")
             self._sign(envelope, version, subscription)
-        base = subscription.attributes.get(BASE_URL, "http://localhost:4566")
+        base = self.base_url(subscription)
         envelope["UnsubscribeURL"] = unsubscribe_url(base, f"{arn}:{subscription.id}")
         if attributes:
             envelope["MessageAttributes"] = {
@@ -113,9 +121,16 @@ class Notifications:
             }
         return envelope
 
+    def base_url(self, subscription: Subscription) -> str:
+        """What the links in a subscription's messages begin with."""
+        return self._external_url or subscription.attributes.get(BASE_URL, "http://localhost:4566")
+
+    def certificate_url(self, subscription: Subscription) -> str:
+        """Where a subscription's messages say that the certificate is."""
+        return f"{self.base_url(subscription)}/{self.signer.certificate_name}"
+
     def _sign(self, envelope: dict[str, object], version: str, subscription: Subscription) -> None:
         """All subscriptions of a publish that get the same text get the same signature."""
-        base = subscription.attributes.get(BASE_URL, "http://localhost:4566")
         key = f"{envelope['MessageId']}/{envelope['TopicArn']}"
         text = str(envelope["Message"])
         known = self._signatures.get(key)
@@ -125,7 +140,7 @@ class Notifications:
                 self._signatures[key] = known
         envelope["SignatureVersion"] = version
         envelope["Signature"] = known[1]
-        envelope["SigningCertURL"] = f"{base}/{self.signer.certificate_name}"
+        envelope["SigningCertURL"] = self.certificate_url(subscription)
 
 
 def natural(message: Message, topic: str) -> Message:

@@ -12,9 +12,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from bridge.api.sns.notifications import BASE_URL, REGION_OF, timestamp_of
+from bridge.api.sns.notifications import REGION_OF, Notifications, timestamp_of
 from bridge.api.sns.outbound import Outbound
-from bridge.api.sns.signing import Signer
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.commits import committed
 from bridge.messaging.identifiers import ACCOUNT, REGION, topic_arn
@@ -57,14 +56,15 @@ class PendingSubscriptions:
         state: StateStore,
         clock: Clock,
         message_ids: MessageIds,
-        signer: Signer,
+        notifications: Notifications,
         outbound: Outbound,
     ) -> None:
         self._store = store
         self._state = state
         self._clock = clock
         self._message_ids = message_ids
-        self._signer = signer
+        self._notifications = notifications
+        self._signer = notifications.signer
         self._outbound = outbound
         self._by_id: dict[str, Pending] = {}
 
@@ -165,7 +165,6 @@ class PendingSubscriptions:
         self, subscription: Subscription, kind: str, token: str, unit: UnitOfWork
     ) -> None:
         region = subscription.attributes.get(REGION_OF, REGION)
-        base = subscription.attributes[BASE_URL]
         arn = topic_arn(region, ACCOUNT, sns_name(subscription.topic))
         action = {"Action": "ConfirmSubscription", "TopicArn": arn, "Token": token}
         query = urlencode(action, safe=":")
@@ -187,12 +186,12 @@ class PendingSubscriptions:
             "Token": token,
             "TopicArn": arn,
             "Message": text,
-            "SubscribeURL": f"{base}/?{query}",
+            "SubscribeURL": f"{self._notifications.base_url(subscription)}/?{query}",
             "Timestamp": timestamp_of(now),
             "SignatureVersion": "1",
         }
         envelope["Signature"] = self._signer.sign(envelope, "1")
-        envelope["SigningCertURL"] = f"{base}/{self._signer.certificate_name}"
+        envelope["SigningCertURL"] = self._notifications.certificate_url(subscription)
         await self._outbound.send_envelope(subscription, envelope, unit)
 
 

@@ -190,6 +190,11 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "listeners: {stomp: {}, b: {protocol: stomp, bind: 0.0.0.0, anonymous: true}}",
             "f.yaml:1: listeners.b.port: 0.0.0.0:61613 is taken by listener 'stomp' already",
         ),
+        ("aws_api: {external_url: sqs.example.com}", "f.yaml:1: aws_api.external_url: must look"),
+        (
+            "aws_api: {external_url: 'https://sqs.example.com/api'}",
+            "f.yaml:1: aws_api.external_url: must be https://host or http://host:port, no more",
+        ),
         ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
         (
             "listeners: {stomps: {port: 1}}",
