@@ -7,14 +7,13 @@ unacknowledged: an ack of many walks the tags from there and never the holes of 
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from hashlib import blake2b
 from typing import Any
 
 from adapters.amqp091.codec import Content, DeliveryEncoder, Outgoing, encode_ack, encode_nack
 from adapters.amqp091.errors import precondition_failed
+from adapters.amqp091.names import name_of
 
 
 class ChannelState(Enum):
@@ -187,10 +186,8 @@ class Channel:
         return consumer
 
     def _unique_name(self) -> str:
-        """One that no other consumer of this connection has, in RabbitMQ's form: 22 characters."""
-        source = f"{self._connection_name}/{self.number}/{self._tag_count}"
-        digest = blake2b(source.encode(), digest_size=16).digest()
-        return urlsafe_b64encode(digest)[:22].decode()
+        """One that no other consumer of this connection has."""
+        return name_of(f"{self._connection_name}/{self.number}/{self._tag_count}")
 
 
 class Consumer:

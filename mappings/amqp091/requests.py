@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError
 from adapters.amqp091.methods import NUMBER_OF
+from adapters.amqp091.names import name_of
 from bridge.messaging.errors import MessagingError, ResourceLocked
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
@@ -213,10 +212,9 @@ class Requests:
         return queue
 
     def _reply_name(self, channel: GatewayChannel) -> str:
-        """In RabbitMQ's form, which ends in base64."""
-        source = f"{self._gateway.name}/{channel.number}"
-        digest = blake2b(source.encode(), digest_size=16).digest()
-        return f"{DIRECT_REPLY}.{self._gateway.name}.{urlsafe_b64encode(digest).decode()}"
+        """In RabbitMQ's form, which ends in base64 with its padding."""
+        key = name_of(f"{self._gateway.name}/{channel.number}")
+        return f"{DIRECT_REPLY}.{self._gateway.name}.{key}=="
 
     async def cancel(self, event: events.CancelRequested, channel: GatewayChannel) -> None:
         consumer = channel.consumers.get(event.consumer_tag)

@@ -7,7 +7,6 @@ is a topic, a binding a subscription, keys are subjects and patterns in the esca
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -15,6 +14,7 @@ import msgspec
 
 from adapters.amqp091 import events
 from adapters.amqp091.errors import HardError, ReplyCode, SoftError
+from adapters.amqp091.names import name_from_octets
 from bridge.auth import NOBODY, User, checks
 from bridge.auth.checks import Kind
 from bridge.messaging.errors import InvalidParameter
@@ -274,9 +274,8 @@ class Declarations:
         return bool(event.queue) and not (event.exclusive or event.auto_delete)
 
     def _generated_name(self) -> str:
-        """As short as RabbitMQ's, which are 22 characters of base64url too."""
         octets = bytes.fromhex(self._services.message_ids.next().replace("-", ""))
-        return f"amq.gen-{base64.urlsafe_b64encode(octets)[:22].decode()}"
+        return f"amq.gen-{name_from_octets(octets)}"
 
     def _check_same_queue(
         self, event: events.QueueDeclareRequested, existing: Queue, where: str
