@@ -416,7 +416,7 @@ class Outbound:
                     message_id = by_id.get(packet_id, "")
                     if message_id:
                         session.resumed.pop(message_id)
-                        session.discarded[message_id] = None
+                        session.discard((message_id,))
                 elif not gone_with_this:
                     message_id = token.message.message_id
                 message_ids.append(message_id)
@@ -425,9 +425,7 @@ class Outbound:
         def stored(unit: UnitOfWork) -> None:
             if unit.error is not None:
                 # The client has them all the same, and they come again.
-                for token in tokens:
-                    if token is not None:
-                        session.discarded[token.message.message_id] = None
+                session.discard(token.message.message_id for token in tokens if token is not None)
                 self.gateway.fail_store(unit.error)
                 return
             self._connection.release(packet_ids)

@@ -9,6 +9,7 @@ released when the connection goes, comes first when the next one starts, and is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -130,7 +131,8 @@ class Session:
         """Packet ids by message id, of what was sent over an earlier connection."""
         self.discarded: dict[str, None] = {}
         """Message ids that the client has already, though they still come from the queue: whoever
-        sent them before may not have got to deleting them.
+        sent them before may not have got to deleting them. Those whose packet ids are in use, and
+        `HAD_MAX` others.
         """
         self.had = False
         """Whether some of them are stored though no packet id is theirs any more."""
@@ -264,6 +266,15 @@ class Session:
             changes.append(self._had_change())
         return changes
 
+    def discard(self, message_ids: Iterable[str]) -> None:
+        """The client has these already: they are settled when they come from the queue again."""
+        discarded = self.discarded
+        discarded.update(dict.fromkeys(message_ids))
+        if len(discarded) > HAD_MAX:
+            surplus = len(discarded) - HAD_MAX - sum(map(len, self.given.values()))
+            for message_id in list(islice(discarded, max(surplus, 0))):
+                del discarded[message_id]
+
     def _given_changes(self, rows: Iterable[int]) -> list[StateChange]:
         changes = []
         for row in rows:
@@ -292,7 +303,7 @@ class Session:
             self.restore_received(int(row), value)
         elif row == _HAD_ROW:
             self.had = True
-            self.discarded.update(dict.fromkeys(_had_decoder.decode(value)))
+            self.discard(_had_decoder.decode(value))
         else:
             self.restore_sent(int(row), value)
 
@@ -310,7 +321,7 @@ class Session:
             if phase == RELEASED:
                 self.state.awaiting_pubcomp[packet_id] = None
                 if message_id:
-                    self.discarded[message_id] = None
+                    self.discard((message_id,))
             else:
                 self.state.awaiting_pubrec[packet_id] = None
                 self.resumed[message_id] = packet_id
