@@ -18,7 +18,7 @@ from adapters.errors import LocalProtocolError
 from adapters.mqtt.aliases import OutboundAliases
 from adapters.mqtt.codec import encode_packet
 from adapters.mqtt.events import Token
-from adapters.mqtt.limits import PACKET_ID_MAX, PACKET_SIZE_MAX, ConnectionLimits
+from adapters.mqtt.limits import PACKET_SIZE_MAX, ConnectionLimits
 from adapters.mqtt.packets import (
     Connack,
     Disconnect,
@@ -36,7 +36,12 @@ from adapters.mqtt.properties import (
     Properties,
     encode_property_values,
 )
-from adapters.mqtt.publishes import EncodedPublish, encode_publish
+from adapters.mqtt.publishes import (
+    EncodedPublish,
+    encode_publish,
+    encode_publishes,
+    publish_head,
+)
 from adapters.mqtt.session import Inbound, SessionState
 from adapters.mqtt.wire import variable_byte_integer
 
@@ -108,7 +113,48 @@ class Sender:
         """Whether `send_encoded` may be used, which knows no topic aliases."""
         return self._aliases_out is None
 
+    @property
+    def sends_alike(self) -> bool:
+        """Whether `send_alike` may be used, which knows no aliases and no bound on sizes either."""
+        return self._aliases_out is None and self._peer_packet_size_max >= PACKET_SIZE_MAX
+
     # -- publishes
+
+    def send_alike(
+        self,
+        topic: str,
+        payloads: Sequence[bytes],
+        tokens: Sequence[Token],
+        retain: bool,
+    ) -> None:
+        """Send publishes of QoS 1 that differ in their payload alone and have no properties.
+
+        At most `send_quota`, and only while `sends_alike`.
+        """
+        if self._closed:
+            return
+        packet_ids = self._give_ids(tokens, self.session.awaiting_puback)
+        out = self._out
+        first = 0x33 if retain else 0x32
+        # In MQTT 5 a property length of zero stands behind the packet id.
+        shift, id_size = (8, 3) if self._version_5 else (0, 2)
+        size = -1
+        head = b""
+        for packet_id, payload in zip(packet_ids, payloads, strict=True):
+            if len(payload) != size:
+                size = len(payload)
+                head = publish_head(topic, first, id_size + size)
+            out += (head, (packet_id << shift).to_bytes(id_size, "big"), payload)
+
+    def _give_ids(self, tokens: Sequence[Token], awaiting: dict[int, Token]) -> Sequence[int]:
+        """Give packet ids to deliveries within the quota, and put them into `awaiting`."""
+        count = len(tokens)
+        if count > self._send_quota:
+            raise LocalProtocolError(f"the send quota is {self._send_quota}")
+        self._send_quota -= count
+        packet_ids = self.session.next_packet_ids(count)
+        awaiting.update(zip(packet_ids, tokens, strict=True))
+        return packet_ids
 
     def send(self, publishes: Sequence[Publish], tokens: Sequence[Token]) -> list[Token]:
         """Send publishes of QoS 0 and 1; returns the tokens of those too large for the peer.
@@ -151,22 +197,13 @@ class Sender:
     ) -> None:
         if qos != 1:
             raise LocalProtocolError("QoS 2 goes through reserve and send_reserved")
-        if len(encoded) > self._send_quota:
-            raise LocalProtocolError(f"the send quota is {self._send_quota}")
-        self._send_quota -= len(encoded)
+        packet_ids = self._give_ids(tokens, self.session.awaiting_puback)
+        self._queue_with_ids(encoded, packet_ids)
+
+    def _queue_with_ids(self, encoded: Sequence[EncodedPublish], packet_ids: Sequence[int]) -> None:
         out = self._out
-        session = self.session
-        awaiting = session.awaiting_puback
-        others = session.awaiting_pubrec or session.awaiting_release or session.awaiting_pubcomp
-        packet_id = session.last_packet_id
-        for (head, tail), token in zip(encoded, tokens, strict=True):
-            packet_id = packet_id + 1 if packet_id < PACKET_ID_MAX else 1
-            if packet_id in awaiting or others:
-                session.last_packet_id = packet_id - 1
-                packet_id = session.next_packet_id()
-            awaiting[packet_id] = token
+        for (head, tail), packet_id in zip(encoded, packet_ids, strict=True):
             out += (head, packet_id.to_bytes(2, "big"), tail)
-        session.last_packet_id = packet_id
 
     def _fitting(
         self, encoded: Sequence[EncodedPublish], tokens: Sequence[Token], id_size: int
@@ -202,38 +239,18 @@ class Sender:
 
     def reserve(self, tokens: Sequence[Token]) -> list[int]:
         """Give packet ids to QoS 2 deliveries, to be stored before `send_reserved`."""
-        if len(tokens) > self._send_quota:
-            raise LocalProtocolError(f"the send quota is {self._send_quota}")
-        self._send_quota -= len(tokens)
-        session = self.session
-        awaiting = session.awaiting_pubrec
-        sent, released, completed = (
-            session.awaiting_puback,
-            session.awaiting_release,
-            session.awaiting_pubcomp,
-        )
-        packet_ids = []
-        packet_id = session.last_packet_id
-        for token in tokens:
-            packet_id = packet_id + 1 if packet_id < PACKET_ID_MAX else 1
-            if (
-                packet_id in awaiting
-                or packet_id in completed
-                or packet_id in released
-                or packet_id in sent
-            ):
-                session.last_packet_id = packet_id - 1
-                packet_id = session.next_packet_id()
-            awaiting[packet_id] = token
-            packet_ids.append(packet_id)
-        session.last_packet_id = packet_id
-        return packet_ids
+        return list(self._give_ids(tokens, self.session.awaiting_pubrec))
 
     def send_reserved(self, publishes: Sequence[Publish], packet_ids: Sequence[int]) -> list[int]:
         """Send QoS 2 publishes under ids from `reserve`.
 
         Returns the ids of those too large for the peer; they are free again.
         """
+        if self.sends_alike:
+            if not self._closed:
+                encoded = encode_publishes(publishes, version_5=self._version_5)
+                self._queue_with_ids(encoded, packet_ids)
+            return []
         too_large = []
         for publish, packet_id in zip(publishes, packet_ids, strict=True):
             if not self._send_again(publish, packet_id):

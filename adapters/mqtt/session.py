@@ -7,6 +7,7 @@ session; the connection alone changes it. Ids of the two directions are independ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from adapters.errors import LocalProtocolError
@@ -59,6 +60,21 @@ class SessionState:
             + len(self.awaiting_release)
             + len(self.awaiting_pubcomp)
         )
+
+    def next_packet_ids(self, count: int) -> Sequence[int]:
+        """Packet ids that no delivery has; the caller puts them into one of the dictionaries."""
+        last = self.last_packet_id
+        packet_ids = range(last + 1, last + count + 1)
+        if (
+            last + count > PACKET_ID_MAX
+            or (self.awaiting_puback and not self.awaiting_puback.keys().isdisjoint(packet_ids))
+            or (self.awaiting_pubrec and not self.awaiting_pubrec.keys().isdisjoint(packet_ids))
+            or (self.awaiting_release and not self.awaiting_release.keys().isdisjoint(packet_ids))
+            or (self.awaiting_pubcomp and not self.awaiting_pubcomp.keys().isdisjoint(packet_ids))
+        ):
+            return [self.next_packet_id() for _ in range(count)]
+        self.last_packet_id = last + count
+        return packet_ids
 
     def next_packet_id(self) -> int:
         """A packet id that no delivery has; the caller puts it into one of the dictionaries."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish as MqttPublish
-from adapters.mqtt.publishes import encode_publish
+from adapters.mqtt.publishes import encode_publishes
 from bridge.messaging.model import (
     TOPIC_TREE,
     Message,
@@ -236,8 +236,7 @@ def _encoded(publishes: Sequence[MqttPublish], *, version_5: bool) -> tuple[byte
     """The publishes in one piece, and the size of the largest."""
     pieces: list[bytes] = []
     largest = 0
-    for publish in publishes:
-        head, tail = encode_publish(publish, version_5=version_5)
+    for head, tail in encode_publishes(publishes, version_5=version_5):
         size = len(head) + len(tail)
         largest = max(largest, size)
         pieces += (head, tail)

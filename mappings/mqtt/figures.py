@@ -30,10 +30,7 @@ class Figures:
         self._sessions = sessions
         self._started_at = sessions.services.clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self.messages_received = 0
-        self.messages_sent = 0
         self.bytes_received = 0
-        self.bytes_sent = 0
         self.publishes_received = 0
         self.publishes_sent = 0
         self.publish_bytes_received = 0
@@ -95,10 +92,10 @@ class Figures:
     def _counts(self) -> dict[str, int]:
         """What Mosquitto shows loads of."""
         return {
-            "messages/received": self.messages_received,
-            "messages/sent": self.messages_sent,
+            "messages/received": self.publishes_received,
+            "messages/sent": self.publishes_sent,
             "bytes/received": self.bytes_received,
-            "bytes/sent": self.bytes_sent,
+            "bytes/sent": self.publish_bytes_sent,
             "publish/received": self.publishes_received,
             "publish/sent": self.publishes_sent,
             "publish/dropped": self._sessions.fanout.dropped,
@@ -141,13 +138,13 @@ class Figures:
             "clients/inactive": total - connected,
             "clients/maximum": max(self.connected_max, connected),
             "clients/expired": self.expired,
-            "messages/received": self.messages_received,
-            "messages/sent": self.messages_sent,
+            "messages/received": self.publishes_received,
+            "messages/sent": self.publishes_sent,
             "messages/inflight": waiting,
             "messages/stored": sessions.retained.count,
             "store/messages/count": sessions.retained.count,
             "bytes/received": self.bytes_received,
-            "bytes/sent": self.bytes_sent,
+            "bytes/sent": self.publish_bytes_sent,
             "publish/messages/received": self.publishes_received,
             "publish/messages/sent": self.publishes_sent,
             "publish/messages/dropped": sessions.fanout.dropped,

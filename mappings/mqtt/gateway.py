@@ -227,10 +227,8 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def count_sent(self, count: int, size_bytes: int) -> None:
         figures = self.sessions.figures
-        figures.messages_sent += count
         figures.publishes_sent += count
         figures.publish_bytes_sent += size_bytes
-        figures.bytes_sent += size_bytes
         self.services.counters.delivered(PROTOCOL, count, size_bytes)
 
     async def committed(self, unit: UnitOfWork) -> None:

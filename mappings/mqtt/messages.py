@@ -45,6 +45,8 @@ RETAIN: Final = 0x04
 FIXED: Final = 0x08
 """QoS, RETAIN and identifiers were decided when the message was put into the session's queue."""
 _EXTRA: Final = 0x10
+ONLY_IN_FULL: Final = FIXED | _EXTRA
+"""Not to be sent without looking at the whole original."""
 
 _PROPERTIES: Final = {
     "content_type": CONTENT_TYPE,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
-from adapters.mqtt.publishes import encode_publish
+from adapters.mqtt.publishes import encode_publishes
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
+from mappings.mqtt.alike import deliver_alike
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.messages import FIXED, PROTOCOL, fixed, flags_of, publish_from_message, topic_of
@@ -44,6 +45,7 @@ class Outbound:
         "_late_bytes",
         "_quota",
         "_resending",
+        "_sends_alike",
         "_session",
         "_stopped",
         "_unreleased",
@@ -63,6 +65,7 @@ class Outbound:
         self._late: list[bytes] = []
         self._late_bytes = 0
         self._quota = 0
+        self._sends_alike = False
         self._unreleased: dict[str, list[tuple[Publish, Delivery]]] = {}
         """By message id: deliveries of the client's own publishes of QoS 2."""
         self._unreleased_by_packet: dict[int, str] = {}
@@ -75,6 +78,7 @@ class Outbound:
         self._stopped = False
         self._quota = self._connection.send_quota
         self.shares_encodings = self._connection.shares_encodings
+        self._sends_alike = self._connection.sends_alike
 
     # -- QoS 0 past the store
 
@@ -178,10 +182,24 @@ class Outbound:
         if consumer.closed or self._stopped or gateway.lost:
             gateway.release(deliveries)
             return
-        version_5 = gateway.version_5
-        now_ms = gateway.services.clock.epoch_ms()
+        if (
+            self._sends_alike
+            and consumer.shared is None
+            and not (session.resumed or session.discarded or self._held or self._unreleased)
+        ):
+            count = deliver_alike(gateway, deliveries)
+            if count < len(deliveries):
+                self._deliver_each(consumer, deliveries[count:])
+        else:
+            self._deliver_each(consumer, deliveries)
+
+    def _deliver_each(self, consumer: MqttConsumer, deliveries: Sequence[Delivery]) -> None:
+        """Send what is not alike, and find out what is to be settled or sent again."""
+        gateway, session = self.gateway, self._session
         shared = consumer.shared
         special = bool(session.resumed or session.discarded)
+        version_5 = gateway.version_5
+        now_ms = gateway.services.clock.epoch_ms()
         settled: list[Delivery] = []
         ready: list[Publish] = []
         tokens: list[Delivery] = []
@@ -276,8 +294,7 @@ class Outbound:
         if mixed or not self.shares_encodings:
             too_large = connection.send(publishes, deliveries)
         else:
-            version_5 = gateway.version_5
-            encoded = [encode_publish(publish, version_5=version_5) for publish in publishes]
+            encoded = encode_publishes(publishes, version_5=gateway.version_5)
             too_large = connection.send_encoded(encoded, deliveries, 1)
         size = 0
         for publish in publishes:

@@ -184,7 +184,6 @@ class Publishing:
         for publish in publishes:
             size += len(publish.payload)
         figures = self._gateway.sessions.figures
-        figures.messages_received += len(publishes)
         figures.publishes_received += len(publishes)
         figures.publish_bytes_received += size
         self._gateway.services.counters.published(PROTOCOL, len(publishes), size)

@@ -9,7 +9,7 @@ from adapters.mqtt.errors import MqttError
 from adapters.mqtt.events import PublishesReceived
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
-from adapters.mqtt.publishes import encode_publish, known_topic
+from adapters.mqtt.publishes import encode_publish, encode_publishes, known_topic
 from tests.adapters.mqtt.transcript import Transcript
 from tests.vectors.mqtt_packets import PUBLISHES, V5, Vector
 
@@ -77,6 +77,15 @@ def test_publishes_come_back_however_they_are_cut(
         if publish.properties == NO_PROPERTIES:
             publish.properties = NO_PROPERTIES
     assert received == expected
+
+
+@given(
+    st.lists(PUBLISH_RECORDS | st.builds(Publish, st.just("a"), st.just(b"x"), st.integers(0, 2))),
+    st.booleans(),
+)
+def test_many_are_encoded_as_one_is(publishes: list[Publish], version_5: bool) -> None:
+    one_by_one = [encode_publish(each, version_5=version_5) for each in publishes]
+    assert encode_publishes(publishes, version_5=version_5) == one_by_one
 
 
 def test_a_topic_is_left_out() -> None:

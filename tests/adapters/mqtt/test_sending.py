@@ -57,6 +57,34 @@ def test_one_encoding_for_many() -> None:
     assert answers[0] == answers[1] == "32 06 00 01 61 00 01 21 32 06 00 01 61 00 02 21"
 
 
+@pytest.mark.parametrize("version", [V3_1_1, V5])
+@pytest.mark.parametrize("retain", [False, True])
+def test_publishes_that_are_alike(version: ProtocolVersion, retain: bool) -> None:
+    payloads = [b"1", b"2", b"", b"long" * 100]
+    tokens = ["w", "x", "y", "z"]
+    one, other = connected(version), connected(version)
+    one.connection.send([Publish("a", each, 1, retain) for each in payloads], tokens)
+    other.connection.send_alike("a", payloads, tokens, retain)
+    assert other.answers() == one.answers()
+    assert other.connection.session.awaiting_puback == dict(enumerate(tokens, 1))
+    assert other.connection.send_quota == one.connection.send_quota
+
+
+def test_alike_is_what_has_neither_aliases_nor_a_largest_size() -> None:
+    assert connected(V5).connection.sends_alike
+    # Topic Alias Maximum 5, then Maximum Packet Size 100.
+    assert not connected_with("03 22 0005").connection.sends_alike
+    assert not connected_with("05 27 00000064").connection.sends_alike
+
+
+def test_no_more_that_are_alike_than_the_quota() -> None:
+    transcript = connected_with("03 21 0002")
+    with pytest.raises(LocalProtocolError, match="quota is 2"):
+        transcript.connection.send_alike("a", [b"", b"", b""], ["x", "y", "z"], False)
+    transcript.connection.send_alike("a", [b"", b""], ["x", "y"], False)
+    assert transcript.connection.send_quota == 0
+
+
 def test_packet_ids_in_use_are_passed_over() -> None:
     transcript = connected()
     session = transcript.connection.session

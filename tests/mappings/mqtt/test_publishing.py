@@ -33,6 +33,30 @@ async def test_a_publish_reaches_its_subscriber(
     assert await subscriber.quiet()
 
 
+@pytest.mark.parametrize("version", [V3, V5])
+@pytest.mark.parametrize("receive_maximum", [3, 100])
+async def test_what_is_alike_and_what_is_not_comes_in_order(
+    broker: Broker, version: ProtocolVersion, receive_maximum: int
+) -> None:
+    options: dict[str, Any] = {"receive_maximum": receive_maximum} if version is V5 else {}
+    subscriber = await broker.client("s", version=version, **options)
+    await subscriber.subscribe("#", qos=1)
+    publisher = await broker.client("p")
+    sent: list[tuple[str, bytes, int]] = []
+    for number in range(60):
+        # Runs of four, cut by what has a property, another topic or another QoS.
+        topic = "b" if number // 4 % 3 == 2 else "a"
+        qos = 0 if number % 17 == 16 else 2 if number % 13 == 12 else 1
+        properties: dict[str, Any] = {"message_expiry_interval": 9} if number % 7 == 6 else {}
+        publisher.send(topic, str(number), qos=qos, **properties)
+        if qos:
+            sent.append((topic, str(number).encode(), 1))
+    received = [each for each in await subscriber.publishes(60) if each.qos]
+    assert [(each.topic, each.payload, each.qos) for each in received] == sent
+    expiries = {each.properties.message_expiry_interval for each in received}
+    assert expiries == ({None, 9} if version is V5 else {None})
+
+
 @pytest.mark.parametrize("published", [0, 1, 2])
 @pytest.mark.parametrize("granted", [0, 1, 2])
 async def test_the_lower_qos_counts(broker: Broker, published: int, granted: int) -> None:
