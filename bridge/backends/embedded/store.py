@@ -18,6 +18,7 @@ from bridge.backends.embedded.queue import EmbeddedQueue, queue_id_of
 from bridge.backends.embedded.receivers import PullReceiver, PushReceiver
 from bridge.messaging.errors import (
     InvalidParameter,
+    MessagingError,
     OverLimit,
     QueueDoesNotExist,
     ReceiptHandleExpired,
@@ -54,6 +55,8 @@ class EmbeddedStore:
         self._clock = clock
         self._limits = limits
         self._next_id = 1
+        self._stored_settings: dict[EmbeddedQueue, QueueSettings] = {}
+        """What the disk has of queues whose settings are being changed."""
         self.submit = engine.submit
 
     def adopt(self, queues: Iterable[EmbeddedQueue]) -> None:
@@ -261,16 +264,40 @@ class EmbeddedStore:
 
     async def change_queue(self, queue: Queue, settings: QueueSettings) -> None:
         own = _own(queue)
-        delay_changed = own.settings.delay_seconds != settings.delay_seconds
-        own.apply(settings)
-        own.modified_at = self._clock.epoch_ms()
-        self._watch(own)
-        if delay_changed and isinstance(own, FifoQueue):
-            self._engine.delay_again(own)
-        self._engine.wake(own)
-        if not own.transient:
+        if own.transient:
+            self._use(own, settings)
+            return
+        self._stored_settings.setdefault(own, own.settings)
+        self._use(own, settings)
+        try:
             self._save(own)
             await self._durable()
+        except MessagingError:
+            if own.settings is settings:
+                # Nothing newer is under way: what was stored last holds again.
+                stored = self._stored_settings.pop(own, settings)
+                if not own.deleted:
+                    self._use(own, stored)
+                    # The next commit would have tried the refused ones again.
+                    self._save(own)
+            raise
+        except asyncio.CancelledError:
+            # Who asked has gone; the settings are stored all the same.
+            self._stored_settings.pop(own, None)
+            raise
+        if own.settings is settings:
+            self._stored_settings.pop(own, None)
+        else:
+            self._stored_settings[own] = settings
+
+    def _use(self, queue: EmbeddedQueue, settings: QueueSettings) -> None:
+        delay_changed = queue.settings.delay_seconds != settings.delay_seconds
+        queue.apply(settings)
+        queue.modified_at = self._clock.epoch_ms()
+        self._watch(queue)
+        if delay_changed and isinstance(queue, FifoQueue):
+            self._engine.delay_again(queue)
+        self._engine.wake(queue)
 
     def _save(self, queue: EmbeddedQueue) -> None:
         """Write the queue with the next commit. Raises `InvalidParameter` for what cannot be."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
 
 Reopen = Callable[..., Awaitable[EmbeddedBackend]]
+
+
+@contextmanager
+def refusing(backend: EmbeddedBackend, event: str = "INSERT ON entry") -> Iterator[None]:
+    """Let every commit fail that does `event`."""
+    ask = backend.database.query_now
+    ask(f"CREATE TRIGGER refuse BEFORE {event} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    yield
+    ask("DROP TRIGGER refuse")
 
 
 @pytest.fixture

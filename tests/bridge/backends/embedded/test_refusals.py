@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 
@@ -22,7 +21,7 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue
 from bridge.storage import database
-from tests.bridge.backends.embedded.conftest import Reopen
+from tests.bridge.backends.embedded.conftest import Reopen, refusing
 from tests.support.stores import (
     commit,
     consume,
@@ -35,15 +34,6 @@ from tests.support.stores import (
     release,
     send,
 )
-
-
-@contextmanager
-def refusing(backend: EmbeddedBackend, event: str = "INSERT ON entry") -> Iterator[None]:
-    """Let every commit fail that does `event`."""
-    ask = backend.database.query_now
-    ask(f"CREATE TRIGGER refuse BEFORE {event} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    yield
-    ask("DROP TRIGGER refuse")
 
 
 async def healthy(backend: EmbeddedBackend) -> None:
