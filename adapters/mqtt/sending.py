@@ -315,7 +315,7 @@ class Sender:
     # -- acknowledgements
 
     def acknowledge(
-        self, publishes: Iterable[Publish], reason_codes: Sequence[int] | None = None
+        self, publishes: Sequence[Publish], reason_codes: Sequence[int] | None = None
     ) -> None:
         """Answer received publishes with PUBACK or PUBREC, in the given order; QoS 0 is passed
         over.
@@ -323,21 +323,33 @@ class Sender:
         Without `reason_codes` all were successful. 3.x cannot refuse: there every answer is
         positive.
         """
-        words: list[int] = []
-        unacknowledged = 0
-        if reason_codes is not None and self._version_5:
-            for publish, reason_code in zip(publishes, reason_codes, strict=True):
-                self._acknowledge_with_reason(publish, reason_code)
+        if reason_codes is None or not self._version_5:
+            self._out += self.acknowledgements(publishes)
             return
+        for publish, reason_code in zip(publishes, reason_codes, strict=True):
+            self._acknowledge_with_reason(publish, reason_code)
+
+    def acknowledgements(self, publishes: Sequence[Publish]) -> list[bytes]:
+        """Positive answers like those of `acknowledge`, which are not queued here but returned."""
+        words = [_PUBACK | publish.packet_id for publish in publishes if publish.qos == 1]
+        self._unacknowledged -= len(words)
+        if len(words) < len(publishes):
+            words = self._words_of(publishes)
+        return self._packed(words)
+
+    def _words_of(self, publishes: Sequence[Publish]) -> list[int]:
+        """The answers to publishes of different QoS."""
+        received = self.session.received
+        words: list[int] = []
         for publish in publishes:
+            packet_id = publish.packet_id
             if publish.qos == 1:
-                words.append(_PUBACK | publish.packet_id)
-                unacknowledged += 1
+                words.append(_PUBACK | packet_id)
             elif publish.qos:
-                self._stored(publish.packet_id)
-                words.append(_PUBREC | publish.packet_id)
-        self._unacknowledged -= unacknowledged
-        self._send_words(words)
+                if received.get(packet_id) is Inbound.RECEIVED:
+                    received[packet_id] = Inbound.STORED
+                words.append(_PUBREC | packet_id)
+        return words
 
     def _acknowledge_with_reason(self, publish: Publish, reason_code: int) -> None:
         packet_id = publish.packet_id
@@ -357,15 +369,16 @@ class Sender:
         if received.get(packet_id) is Inbound.RECEIVED:
             received[packet_id] = Inbound.STORED
 
-    def complete(self, packet_ids: Iterable[int]) -> None:
+    def complete(self, packet_ids: Sequence[int]) -> None:
         """Answer PUBRELs with PUBCOMP: it is stored that the ids are free."""
         received = self.session.received
         words = []
         for packet_id in packet_ids:
             received.pop(packet_id, None)
-            self._close_exactly_once(packet_id)
             words.append(_PUBCOMP | packet_id)
-        self._send_words(words)
+        if self._exactly_once_open is not None:
+            self._exactly_once_open.difference_update(packet_ids)
+        self._out += self._packed(words)
 
     def release(self, packet_ids: Iterable[int]) -> None:
         """Answer PUBRECs with PUBREL: it is stored that the peer has the messages."""
@@ -375,7 +388,7 @@ class Sender:
             if packet_id in session.awaiting_release:
                 session.awaiting_pubcomp[packet_id] = session.awaiting_release.pop(packet_id)
                 words.append(_PUBREL | packet_id)
-        self._send_words(words)
+        self._out += self._packed(words)
 
     def _close_exactly_once(self, packet_id: int) -> None:
         if self._exactly_once_open is not None:
@@ -387,16 +400,16 @@ class Sender:
 
     # -- packets
 
-    def _send_words(self, words: list[int]) -> None:
-        """Queue acknowledgements that are four bytes each."""
-        if words and (self._answers_only or not self._closed):
-            if len(words) == 1:
-                self._out.append(words[0].to_bytes(4, "big"))
-                return
-            packed = array("I", words)
-            if _LITTLE_ENDIAN:
-                packed.byteswap()
-            self._out.append(packed.tobytes())
+    def _packed(self, words: list[int]) -> list[bytes]:
+        """Acknowledgements that are four bytes each, in one piece; none where nobody hears them."""
+        if not words or (self._closed and not self._answers_only):
+            return []
+        if len(words) == 1:
+            return [words[0].to_bytes(4, "big")]
+        packed = array("I", words)
+        if _LITTLE_ENDIAN:
+            packed.byteswap()
+        return [packed.tobytes()]
 
     def _send_packet(self, packet: Packet) -> None:
         if self._answers_only or not self._closed:

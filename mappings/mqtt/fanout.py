@@ -40,19 +40,23 @@ class Target:
     """What a topic means now. `live`: the sessions, where nobody else wants it; None: route it.
 
     `stored_only`: a publish of QoS 1 or 2 is stored for each that wants it, none gets it at once.
+    `only`: the one queue that gets whatever is published, as the router would find (see
+    `Resolution`); it may have been deleted since.
     """
 
-    __slots__ = ("live", "stored_only", "subject")
+    __slots__ = ("live", "only", "stored_only", "subject")
 
     def __init__(
         self,
         subject: str,
         live: tuple[tuple[Session, Match], ...] | None,
         *,
+        only: Queue | None = None,
         stored_only: bool = False,
     ) -> None:
         self.subject = subject
         self.live = live
+        self.only = only
         self.stored_only = stored_only
 
 
@@ -96,12 +100,14 @@ class Fanout:
         services = self._sessions.services
         subject = subject_from_topic(topic)
         live: tuple[tuple[Session, Match], ...] | None = None
+        only = None
         stored_only = False
         rules = services.router.rules
         if PROTOCOL not in rules.protocols or not rules.matching(Origin(PROTOCOL, topic)):
             name = TopicName(namespace, TOPIC_TREE)
             probe = Message("", b"", 0, topic=TOPIC_TREE, subject=subject)
             resolution = resolve(services.topology, services.store, name, probe)
+            only = resolution.only
             if not (resolution.conditions or resolution.dynamic or resolution.delayed):
                 live = self._live(resolution.queues, subject)
                 stored_only = (
@@ -109,7 +115,7 @@ class Fanout:
                     and len(live) == len(resolution.queues)
                     and all(match.qos for _, match in live)
                 )
-        target = Target(subject, live, stored_only=stored_only)
+        target = Target(subject, live, only=only, stored_only=stored_only)
         if len(topic) <= REMEMBERED_LENGTH_MAX:
             known = self.targets(namespace)
             if len(known) >= REMEMBERED_TARGETS_MAX:

@@ -7,7 +7,7 @@ publish without properties shares all that it does not own, and costs 0.5 us eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -80,6 +80,38 @@ _extra_decoder = msgspec.msgpack.Decoder(Extra)
 
 
 # -- in
+
+
+def messages_from_publishes(
+    publishes: Sequence[Publish],
+    message_ids: Sequence[str],
+    subject: str,
+    now_ms: int,
+    sender: str | None,
+) -> list[Message]:
+    """The messages of publishes to `subject` of the topic tree, under these ids."""
+    messages: list[Message] = []
+    append = messages.append
+    for publish, message_id in zip(publishes, message_ids, strict=True):
+        if publish.properties is not NO_PROPERTIES:
+            append(message_from_publish(publish, subject, message_id, now_ms, sender))
+            continue
+        # As below, without the call.
+        qos = publish.qos
+        append(
+            Message(
+                message_id,
+                publish.payload,
+                now_ms,
+                _KEPT if qos else _NONE,
+                _NONE,
+                TOPIC_TREE,
+                subject,
+                sender,
+                original=PLAIN[qos | RETAIN if publish.retain else qos],
+            )
+        )
+    return messages
 
 
 def message_from_publish(

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from adapters.mqtt.packets import Publish as MqttPublish
 from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.errors import MessagingError, StoreUnavailable
-from bridge.messaging.model import Origin, Publish, QueueName, UnitOfWork
+from bridge.messaging.model import Message, Origin, Publish, QueueName, UnitOfWork
+from bridge.messaging.ports import Queue
 from bridge.routing.router import Routed
 from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, SYS_PREFIX
 from mappings.mqtt.errors import reason_code_from
 from mappings.mqtt.fanout import Target
-from mappings.mqtt.messages import PROTOCOL, message_from_publish
+from mappings.mqtt.messages import PROTOCOL, messages_from_publishes
 from mappings.mqtt.permissions import may_publish
 
 if TYPE_CHECKING:
@@ -31,46 +35,94 @@ ORIGINS_MAX: Final = 256
 """Topics of one connection whose origin is remembered."""
 
 
-class Chunk:
+class Chunk(msgspec.Struct, eq=False):
     """What was collected and not submitted yet.
 
-    `positions` has for each of `publishes` its index in `received`, which is what is to be
-    answered, in order; `codes` are answers that are known, by that index. `stateful`: some are
-    retained, or of QoS 2. `live`: some may go to connections at once.
+    `received` is what is to be answered, in order; `codes` are answers that are known, by the index
+    in it, and `positions` that index of each message, or None where these are the same. `runs` say
+    of `messages` how many behind one another came from where, and to which queue all of them go.
+    Where one has no such queue (not `direct`), they are routed, as `publishes`, to `routed`.
+    `stateful`: some are retained, or of QoS 2. `live`: some may go to connections at once; `kept`
+    are the former indexes of the sends that were left to the store then, None where all were.
     """
 
-    __slots__ = (
-        "codes",
-        "live",
-        "positions",
-        "publishes",
-        "received",
-        "size_bytes",
-        "stateful",
-    )
+    received: list[MqttPublish] = []
+    messages: list[Message] = []
+    runs: list[tuple[int, Origin, Queue | None]] = []
+    publishes: list[Publish] = []
+    positions: list[int] | None = None
+    codes: dict[int, int] = {}
+    size_bytes: int = 0
+    direct: bool = True
+    stateful: bool = False
+    live: bool = False
+    routed: Routed | None = None
+    kept: list[int] | None = None
 
-    def __init__(self) -> None:
-        self.received: list[MqttPublish] = []
-        self.publishes: list[Publish] = []
-        self.positions: list[int] = []
-        self.codes: dict[int, int] = {}
-        self.size_bytes = 0
-        self.stateful = False
-        self.live = False
+    def add(
+        self, run: list[MqttPublish], messages: list[Message], origin: Origin, queue: Queue | None
+    ) -> None:
+        """Collect publishes of one origin with their messages."""
+        count = len(run)
+        if self.positions is not None:
+            first = len(self.received)
+            self.positions += range(first, first + count)
+        self.received += run
+        self.messages += messages
+        self.runs.append((count, origin, queue))
+        if queue is None:
+            self.direct = False
+
+    def position(self, index: int) -> int:
+        """Where the message of this index stands in `received`."""
+        return index if self.positions is None else self.positions[index]
+
+    def refuse(self, publish: MqttPublish, code: int) -> None:
+        """Collect an answer alone."""
+        count = len(self.received)
+        if self.positions is None:
+            self.positions = list(range(count))
+        self.codes[count] = code
+        self.received.append(publish)
+
+    def sends(self) -> list[tuple[Queue, Message]]:
+        """All sends of a `direct` one."""
+        if len(self.runs) == 1:
+            ((_, _, queue),) = self.runs
+            return [(queue, message) for message in self.messages]  # type: ignore[misc]  # direct
+        messages = iter(self.messages)
+        return [
+            (queue, message)  # type: ignore[misc]  # direct
+            for count, _, queue in self.runs
+            for message in islice(messages, count)
+        ]
+
+    def to_route(self, namespace: str) -> list[Publish]:
+        """What the router is given of one that is not."""
+        if not self.publishes:
+            messages = iter(self.messages)
+            self.publishes = [
+                Publish(origin, message, namespace)
+                for count, origin, _ in self.runs
+                for message in islice(messages, count)
+            ]
+        return self.publishes
 
     def split(self, count: int) -> Chunk:
         """Take away all behind the first `count` publishes; returns it."""
         rest = Chunk()
-        cut = self.positions[count]
+        cut = self.position(count)
         rest.received, self.received = self.received[cut:], self.received[:cut]
+        rest.messages, self.messages = self.messages[count:], self.messages[:count]
         rest.publishes, self.publishes = self.publishes[count:], self.publishes[:count]
-        rest.positions = [each - cut for each in self.positions[count:]]
-        del self.positions[count:]
+        if self.positions is not None:
+            rest.positions = [each - cut for each in self.positions[count:]]
+            del self.positions[count:]
         rest.codes = {at - cut: code for at, code in self.codes.items() if at >= cut}
         self.codes = {at: code for at, code in self.codes.items() if at < cut}
-        rest.size_bytes = sum(len(each.message.body) for each in rest.publishes)
+        rest.size_bytes = sum(len(each.body) for each in rest.messages)
         self.size_bytes -= rest.size_bytes
-        rest.stateful, rest.live = self.stateful, self.live
+        rest.direct, rest.stateful, rest.live = False, self.stateful, self.live
         return rest
 
 
@@ -80,7 +132,6 @@ class Publishing:
     __slots__ = (
         "_chunk",
         "_gateway",
-        "_next_id",
         "_origins",
         "_permissions_version",
         "_rate_left",
@@ -89,7 +140,6 @@ class Publishing:
 
     def __init__(self, gateway: MqttGateway) -> None:
         self._gateway = gateway
-        self._next_id = gateway.services.message_ids.next
         self._chunk = Chunk()
         self._origins: dict[str, Origin] = {}
         """By topics to which the client may publish."""
@@ -107,7 +157,7 @@ class Publishing:
         """Write what needs no store, collect the rest; False where the connection ends."""
         gateway = self._gateway
         sessions = gateway.sessions
-        self._count(publishes)
+        size_bytes = self._count(publishes)
         if self._rate_left and not self._within_rate(len(publishes)):
             return False
         targets = sessions.fanout.targets(gateway.namespace)
@@ -125,22 +175,27 @@ class Publishing:
                     return False
                 continue
             target = targets.get(topic) or sessions.fanout.target(gateway.namespace, topic)
-            plain = target.live is not None and _is_plain(publish)
+            live = target.live
+            plain = not publish.qos and live is not None and _is_plain(publish)
             first = at
-            at += 1
-            while (
-                at < end
-                and (publish := publishes[at]).topic == topic
-                and plain is (target.live is not None and _is_plain(publish))
-            ):
-                at += 1
-            run = publishes if at - first == end else publishes[first:at]
-            if not plain:
-                self._collect(run, target, origin, now_ms)
-                if own is not None or not target.stored_only:
-                    self._chunk.live = True
-            elif target.live:
-                sessions.fanout.write(target.live, run, own)
+            for at in range(first + 1, end):
+                publish = publishes[at]
+                if publish.topic != topic or plain is not (
+                    not publish.qos and live is not None and _is_plain(publish)
+                ):
+                    break
+            else:
+                at = end
+            whole = at - first == end
+            run = publishes if whole else publishes[first:at]
+            if plain:
+                if live:
+                    sessions.fanout.write(live, run, own)
+                continue
+            self._collect(run, target, origin, now_ms)
+            self._chunk.size_bytes += size_bytes if whole else _size_of(run)
+            if own is not None or not target.stored_only:
+                self._chunk.live = True
         return True
 
     def _known_origins(self) -> dict[str, Origin]:
@@ -174,19 +229,19 @@ class Publishing:
             gateway.end(ReasonCode.NOT_AUTHORIZED, "not allowed to publish")
             return False
         if publish.qos:
-            chunk = self._chunk
-            chunk.codes[len(chunk.received)] = ReasonCode.NOT_AUTHORIZED
-            chunk.received.append(publish)
+            self._chunk.refuse(publish, ReasonCode.NOT_AUTHORIZED)
         return True
 
-    def _count(self, publishes: Sequence[MqttPublish]) -> None:
-        size = 0
-        for publish in publishes:
-            size += len(publish.payload)
-        figures = self._gateway.sessions.figures
-        figures.publishes_received += len(publishes)
-        figures.publish_bytes_received += size
-        self._gateway.services.counters.published(PROTOCOL, len(publishes), size)
+    def _count(self, publishes: Sequence[MqttPublish]) -> int:
+        """Count what came in; returns the size of all payloads."""
+        count = len(publishes)
+        size_bytes = len(publishes[0].payload) if count == 1 else _size_of(publishes)
+        gateway = self._gateway
+        figures = gateway.sessions.figures
+        figures.publishes_received += count
+        figures.publish_bytes_received += size_bytes
+        gateway.services.counters.published(PROTOCOL, count, size_bytes)
+        return size_bytes
 
     def _within_rate(self, count: int) -> bool:
         """Hold the client to its publishes a second."""
@@ -204,22 +259,15 @@ class Publishing:
     def _collect(self, run: list[MqttPublish], target: Target, origin: Origin, now_ms: int) -> None:
         """Make messages of publishes to one topic."""
         gateway, chunk = self._gateway, self._chunk
-        count = len(chunk.received)
-        chunk.positions += range(count, count + len(run))
-        chunk.received += run
-        subject, user, namespace = target.subject, gateway.user, gateway.namespace
-        next_id, append = self._next_id, chunk.publishes.append
-        size_bytes = 0
+        message_ids = gateway.services.message_ids.take(len(run))
+        messages = messages_from_publishes(run, message_ids, target.subject, now_ms, gateway.user)
+        queue = target.only
+        chunk.add(run, messages, origin, None if queue is None or queue.deleted else queue)
         for publish in run:
-            message = message_from_publish(publish, subject, next_id(), now_ms, user)
-            append(Publish(origin, message, namespace))
-            size_bytes += len(publish.payload)
-            qos = publish.qos
-            if qos != 1 or publish.retain:
+            if publish.qos != 1 or publish.retain:
                 chunk.stateful = True
-                if not qos:
+                if not publish.qos:
                     chunk.live = True
-        chunk.size_bytes += size_bytes
 
     # -- to the store
 
@@ -234,24 +282,36 @@ class Publishing:
         """Submit as many publishes as one unit takes, or none where queues are missing."""
         gateway, chunk = self._gateway, self._chunk
         unit = UnitOfWork()
-        routed = gateway.route(chunk.publishes, unit)
-        if routed.missing:
-            return routed.missing
-        self._chunk = chunk.split(routed.count) if routed.count < len(chunk.publishes) else Chunk()
-        positions, codes = chunk.positions, chunk.codes
-        for index, error in routed.failed.items():
-            codes[positions[index]] = reason_code_from(error)
-        for index in routed.unrouted:
-            codes.setdefault(positions[index], ReasonCode.NO_MATCHING_SUBSCRIBERS)
-        kept: list[int] | None = None
+        if chunk.direct:
+            unit.sends = chunk.sends()
+            self._chunk = Chunk()
+        elif missing := self._route(chunk, unit):
+            return missing
         if chunk.live:
             own = gateway.session if gateway.session.filters.has_no_local else None
-            kept = gateway.sessions.fanout.take_live(unit, 0, own)
+            chunk.kept = gateway.sessions.fanout.take_live(unit, 0, own)
         if chunk.stateful:
             self._take_states(chunk, unit)
-        answer = partial(self._answered, chunk, routed, kept)
         count = max(len(chunk.received), len(unit.sends))
-        gateway.submit(unit, answer, messages=count, size_bytes=chunk.size_bytes)
+        gateway.submit(
+            unit, partial(self._answered, chunk), messages=count, size_bytes=chunk.size_bytes
+        )
+        return frozenset()
+
+    def _route(self, chunk: Chunk, unit: UnitOfWork) -> frozenset[QueueName]:
+        """Find where the publishes go; what one unit does not take stays. Returns missing
+        queues.
+        """
+        gateway = self._gateway
+        publishes = chunk.to_route(gateway.namespace)
+        routed = chunk.routed = gateway.route(publishes, unit)
+        if not routed.missing:
+            self._chunk = chunk.split(routed.count) if routed.count < len(publishes) else Chunk()
+            for index, error in routed.failed.items():
+                chunk.codes[chunk.position(index)] = reason_code_from(error)
+            for index in routed.unrouted:
+                code = ReasonCode.NO_MATCHING_SUBSCRIBERS
+                chunk.codes.setdefault(chunk.position(index), code)
         return routed.missing
 
     def _take_states(self, chunk: Chunk, unit: UnitOfWork) -> None:
@@ -260,17 +320,17 @@ class Publishing:
         retained = self._gateway.sessions.retained
         exactly_once: list[int] = []
         hears_itself = bool(session.filters.by_text)
-        received = chunk.received
-        for publish, position in zip(chunk.publishes, chunk.positions, strict=True):
-            taken = received[position]
+        namespace, received = self._gateway.namespace, chunk.received
+        for index, message in enumerate(chunk.messages):
+            taken = received[chunk.position(index)]
             if taken.retain:
-                change = retained.change(publish.namespace, taken.topic, publish.message)
+                change = retained.change(namespace, taken.topic, message)
                 if change is not None:
                     unit.state.append(change)
             if taken.qos == 2:
                 exactly_once.append(taken.packet_id)
                 if hears_itself:
-                    outbound.hold(taken.packet_id, publish.message)
+                    outbound.hold(taken.packet_id, message)
         if exactly_once and session.outlives_process:
             unit.atomic = True
             unit.state += session.received(exactly_once)
@@ -282,8 +342,9 @@ class Publishing:
         """
         gateway = self._gateway
         while self._chunk.received:
-            # What sessions want may be different after a wait.
+            # What sessions want may be different after a wait, and where all goes, too.
             self._chunk.live = True
+            self._chunk.direct = False
             for name in missing:
                 try:
                     await gateway.services.topology.ensure_queue(name)
@@ -295,34 +356,38 @@ class Publishing:
 
     # -- answers
 
-    def _answered(
-        self, chunk: Chunk, routed: Routed, kept: list[int] | None, unit: UnitOfWork
-    ) -> list[bytes]:
+    def _answered(self, chunk: Chunk, unit: UnitOfWork) -> list[bytes]:
         gateway = self._gateway
-        received, codes = chunk.received, chunk.codes
-        refused = False
         if unit.error is not None:
             gateway.fail_store(unit.error)
             return []
+        if unit.failures:
+            self._note_failures(chunk, unit)
+        received, codes = chunk.received, chunk.codes
+        if not codes:
+            return gateway.connection.acknowledgements(received)
+        gateway.flush()
+        if not gateway.version_5:
+            return self._answer_older(received, codes)
+        gateway.connection.acknowledge(
+            received, [codes.get(index, 0) for index in range(len(received))]
+        )
+        gateway.outbound.let_go(_refused_ids(chunk))
+        return gateway.connection.data_to_send()
+
+    def _note_failures(self, chunk: Chunk, unit: UnitOfWork) -> None:
+        """Find out what to answer where sends failed by themselves."""
+        refused = False
+        sessions = self._gateway.sessions.by_queue
         for send, error in unit.failures.items():
-            publish = routed.publish_of(send if kept is None else kept[send])
-            sessions = gateway.sessions.by_queue
+            index = send if chunk.kept is None else chunk.kept[send]
+            if chunk.routed is not None:
+                index = chunk.routed.publish_of(index)
             if unit.sends[send][0] not in sessions or isinstance(error, StoreUnavailable):
-                code = codes[chunk.positions[publish]] = reason_code_from(error)
+                code = chunk.codes[chunk.position(index)] = reason_code_from(error)
                 refused = refused or code >= _FAILURE
         if refused:
             self._forget_refused(chunk)
-        gateway.flush()
-        if not codes:
-            gateway.connection.acknowledge(received)
-        elif gateway.version_5:
-            gateway.connection.acknowledge(
-                received, [codes.get(index, 0) for index in range(len(received))]
-            )
-            gateway.outbound.let_go(_refused_ids(chunk))
-        else:
-            return self._answer_older(received, codes)
-        return gateway.connection.data_to_send()
 
     def _forget_refused(self, chunk: Chunk) -> None:
         """Packet ids whose messages were not stored are not known: they may come again."""
@@ -351,6 +416,13 @@ def _refused_ids(chunk: Chunk, qos: int = 1) -> list[int]:
     received = chunk.received
     refused = [received[index] for index, code in chunk.codes.items() if code >= _FAILURE]
     return [each.packet_id for each in refused if each.qos >= qos]
+
+
+def _size_of(publishes: Sequence[MqttPublish]) -> int:
+    size_bytes = 0
+    for publish in publishes:
+        size_bytes += len(publish.payload)
+    return size_bytes
 
 
 def _is_plain(publish: MqttPublish) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.mqtt.events import DeliveriesCompleted, DeliveriesReceived
 from adapters.mqtt.packets import ProtocolVersion, Publish
+from adapters.mqtt.wire import packets_of
 from bridge.messaging.model import Overflow, QueueName, QueueSettings, TopicName, UnitOfWork
 from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from tests.mappings.mqtt.broker import Broker
@@ -184,6 +185,50 @@ async def test_pubacks_come_in_the_order_of_the_publishes(broker: Broker) -> Non
         client.send("t", qos=1 + number % 2, token=number)
     await client.until(lambda: len(client.acknowledged) == 200)
     assert [each for each in client.acknowledged if not each % 2] == list(range(0, 200, 2))
+
+
+async def test_each_publish_of_a_chunk_has_its_own_answer(broker: Broker) -> None:
+    settings = QueueSettings(length_max=1, overflow=Overflow.REJECT_PUBLISH)
+    for topic in ("full", "wide"):
+        name = QueueName("/", topic)
+        await broker.store.create_queue(name, settings if topic == "full" else QueueSettings())
+        await broker.topology.subscribe(TopicName("/", "amq.topic"), name, pattern=topic)
+    client = await broker.client("c")
+    topics = ["wide", "full", "full", "wide", "$SYS/x", "full", "wide", "nobody", "$SYS/x", "full"]
+    for chunk in (topics, [each for each in topics if each != "nobody"]):
+        client.wire.seen.clear()
+        client.connection.send([Publish(topic, b"x", 1) for topic in chunk], chunk)
+        client.flush()
+        await client.until(lambda: not client.session.awaiting_puback)
+        codes = [
+            packet[4] if packet[1] > 2 else 0
+            for packet in packets_of(b"".join(client.wire.seen))
+            if packet[0] == 0x40
+        ]
+        answers = {"wide": 0, "full": 0x97, "$SYS/x": 0x87, "nobody": 0x10}
+        expected = [answers[topic] for topic in chunk]
+        if chunk is topics:
+            expected[1] = 0
+        assert codes == expected
+
+
+async def test_a_queue_that_is_gone_gets_nothing_until_it_is_there_again(broker: Broker) -> None:
+    name = QueueName("/", "q")
+    client = await broker.client("c")
+    await broker.topology.subscribe(
+        TopicName("/", "amq.topic"), (await broker.topology.ensure_queue(name)).name, pattern="t"
+    )
+    for round_ in range(2):
+        await client.publish("t", qos=1)
+        assert await broker.waiting("q") == 1
+        queue = broker.store.queue(name)
+        assert queue is not None
+        # Past the catalogue, as another node's deletion may come first.
+        await broker.store.delete_queue(queue)
+        client.wire.seen.clear()
+        await client.publish("t", qos=1)
+        assert client.wire.seen == [b"\x40\x03\0" + bytes([2 + 2 * round_]) + b"\x10"]
+        await broker.store.create_queue(name, QueueSettings())
 
 
 async def test_nobody_is_told_apart_from_somebody(broker: Broker) -> None:
