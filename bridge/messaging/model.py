@@ -74,7 +74,7 @@ class Message(msgspec.Struct, gc=False, omit_defaults=True):
     original: tuple[str, bytes] | None = None
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """One message in one queue, handed out to one receiver.
 
     The store owns it; the receiver reads `message` and `receive_count` and hands it back in a unit
@@ -84,22 +84,12 @@ class Delivery:
     first-in-first-out queues give.
     """
 
-    __slots__ = (
-        "first_received_at",
-        "message",
-        "queue",
-        "receive_count",
-        "return_count",
-        "sequence_number",
-    )
-
-    def __init__(self, queue: Queue, message: Message) -> None:
-        self.queue = queue
-        self.message = message
-        self.receive_count = 0
-        self.return_count = 0
-        self.first_received_at: int | None = None
-        self.sequence_number: str | None = None
+    queue: Queue
+    message: Message
+    receive_count: int = 0
+    return_count: int = 0
+    first_received_at: int | None = None
+    sequence_number: str | None = None
 
     @property
     def redelivered(self) -> bool:

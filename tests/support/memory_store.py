@@ -12,6 +12,7 @@ import asyncio
 import itertools
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bridge.messaging.errors import (
     MessagingError,
@@ -56,15 +57,12 @@ class MemoryQueue:
         return [delivery.message for delivery in self.waiting]
 
 
-class MemoryDelivery(Delivery):
+class MemoryDelivery(Delivery, kw_only=True, eq=False):
     """A delivery that knows its place in the queue."""
 
-    __slots__ = ("home", "place")
-
-    def __init__(self, queue: MemoryQueue, message: Message, place: int) -> None:
-        super().__init__(queue, message)
-        self.home = queue
-        self.place = place
+    if TYPE_CHECKING:
+        queue: MemoryQueue
+    place: int
 
     def __lt__(self, other: MemoryDelivery) -> bool:
         return self.place < other.place
@@ -145,10 +143,12 @@ class MemoryStore:
             elif port.name in self.refused:
                 unit.failures[index] = self.refused[port.name]
             else:
-                queue.waiting.append(MemoryDelivery(queue, message, next(self._places)))
+                queue.waiting.append(
+                    MemoryDelivery(queue=queue, message=message, place=next(self._places))
+                )
                 touched[queue] = None
         for delivery in unit.deletes:
-            _own(delivery).home.held.pop(_own(delivery), None)
+            _own(delivery).queue.held.pop(_own(delivery), None)
         for delivery in [*unit.releases, *unit.returns]:
             touched[self._put_back(_own(delivery))] = None
         for delivery in unit.returns:
@@ -165,7 +165,7 @@ class MemoryStore:
                 self.state[kind, key] = value
 
     def _put_back(self, delivery: MemoryDelivery) -> MemoryQueue:
-        queue = delivery.home
+        queue = delivery.queue
         if delivery in queue.held:
             del queue.held[delivery]
             insort(queue.waiting, delivery)

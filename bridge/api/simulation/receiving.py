@@ -32,16 +32,10 @@ OVERDUE_SECONDS = 60.0
 ChangeSettings = Callable[["Queue", QueueSettings], Any]
 
 
-class Copy(Delivery):
+class Copy(Delivery, kw_only=True, eq=False):
     """A message that comes once more, deleted or not; it has the handle of its first receive."""
 
-    __slots__ = ("handle",)
-
-    def __init__(self, original: Delivery, handle: str) -> None:
-        super().__init__(original.queue, original.message)
-        self.receive_count = original.receive_count + 1
-        self.first_received_at = original.first_received_at
-        self.handle = handle
+    handle: str
 
 
 class _Due(NamedTuple):
@@ -142,7 +136,13 @@ class SimulatedStore:
             if len(self._duplicated) > DUPLICATED_MAX:
                 self._duplicated.popitem(last=False)
             wait = dice.throw("duplicate_seconds", place) * dice.faults.duplicate_seconds
-            copy = Copy(delivery, self._store.handle_of(delivery))
+            copy = Copy(
+                delivery.queue,
+                delivery.message,
+                receive_count=delivery.receive_count + 1,
+                first_received_at=delivery.first_received_at,
+                handle=self._store.handle_of(delivery),
+            )
             copies.append(_Due(self._clock.monotonic() + wait, copy))
 
     def _due_copies(self, queue: Queue, count: int) -> list[Copy]:

@@ -69,7 +69,7 @@ def _bury(node: Node, queue: AwsQueue, received: Received, error: Exception) -> 
     bare = Message(received.message_id, body, node.clock.epoch_ms())
     for name, each in received.message_attributes.items():
         bare.headers[name] = each.string_value or each.binary_value
-    queue.lament(AwsDelivery(queue, bare, received.receipt_handle))
+    queue.lament(AwsDelivery(queue=queue, message=bare, handle=received.receipt_handle))
 
 
 async def _redeemed(node: Node, queue: AwsQueue, received: Received) -> AwsDelivery | None:

@@ -38,7 +38,7 @@ DEFAULT_GROUP = "landbridge"
 """The group of messages to first-in-first-out queues that name none: they keep one order."""
 
 
-class AwsDelivery(Delivery):
+class AwsDelivery(Delivery, kw_only=True, eq=False):
     """A message that SQS handed to this node.
 
     `held`: a connection has it, and this node renews its visibility (`renew_at`, monotonic);
@@ -46,27 +46,15 @@ class AwsDelivery(Delivery):
     node of Landbridge published it there.
     """
 
-    __slots__ = (
-        "from_sns",
-        "handle",
-        "held",
-        "payload",
-        "received_at",
-        "receiver",
-        "renew_at",
-    )
-
-    queue: AwsQueue
-
-    def __init__(self, queue: AwsQueue, message: Message, handle: str) -> None:
-        super().__init__(queue, message)
-        self.handle = handle
-        self.held = False
-        self.received_at = 0.0
-        self.renew_at = 0.0
-        self.receiver: Receiver | None = None
-        self.payload: Pointer | None = None
-        self.from_sns = False
+    if TYPE_CHECKING:
+        queue: AwsQueue
+    handle: str
+    held: bool = False
+    received_at: float = 0.0
+    renew_at: float = 0.0
+    receiver: Receiver | None = None
+    payload: Pointer | None = None
+    from_sns: bool = False
 
 
 def entry_from_message(
@@ -146,7 +134,7 @@ def delivery_from_received(received: Received, queue: AwsQueue) -> AwsDelivery:
     source = system.dead_letter_queue_source_arn
     if source is not None:
         message.dead_letter_source = queue.name_of_arn(source)
-    delivery = AwsDelivery(queue, message, received.receipt_handle)
+    delivery = AwsDelivery(queue=queue, message=message, handle=received.receipt_handle)
     delivery.from_sns = from_sns
     looks = queue.looks.count_of(received.message_id)
     # What was sent once more, since no answer had come, may have been received as another one.

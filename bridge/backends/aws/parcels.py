@@ -76,18 +76,14 @@ def opened(message: Message) -> tuple[Message, list[QueueName]]:
     return message, address.targets
 
 
-class Refused(Delivery):
+class Refused(Delivery, kw_only=True, eq=False):
     """A message that one queue did not take, on its way to the dead letters.
 
     Settling it settles that queue's part of the message in the inbox: `settle` is told whether it
     has a place now.
     """
 
-    __slots__ = ("settle",)
-
-    def __init__(self, queue: Queue, message: Message, settle: Callable[[bool], None]) -> None:
-        super().__init__(queue, message)
-        self.settle = settle
+    settle: Callable[[bool], None]
 
 
 class Unreadable:
@@ -198,7 +194,7 @@ class Parcels:
             if not parcel.waiting:
                 self._finish([parcel])
 
-        refused = Refused(queue, message, settle)
+        refused = Refused(queue, message, settle=settle)
         refused.receive_count = 1
         self._dead_letter(queue, [refused], reason)
 

@@ -382,7 +382,8 @@ class AwsStore:
             _require_here(queue)
             return self._local.delivery_of(queue, handle)
         part, parsed = _parsed(queue, handle)
-        return AwsDelivery(part, Message(parsed.message_id, b"", 0), parsed.receipt_handle)
+        message = Message(parsed.message_id, b"", 0)
+        return AwsDelivery(queue=part, message=message, handle=parsed.receipt_handle)
 
     async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
         if not isinstance(delivery, AwsDelivery):

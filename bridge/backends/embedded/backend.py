@@ -79,7 +79,7 @@ class EmbeddedBackend:
                 f"cannot read the store {self.database.path}: {error}"
             ) from error
         self._engine = engine
-        engine.continue_from(recovered.content_id, recovered.sequence)
+        engine.arrivals.continue_from(recovered.content_id, recovered.sequence)
         store = EmbeddedStore(engine, self._clock, self._limits)
         store.adopt(recovered.queues)
         store.number_above(recovered.orphans)

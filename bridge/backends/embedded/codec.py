@@ -153,13 +153,17 @@ def entry_from_row(queue: EmbeddedQueue, row: Sequence[Any]) -> Entry:
     """A stored entry, for `queue`, from a row of `ENTRY_COLUMNS`."""
     body = row[8] or b""
     message, sequence_number = message_from_row(row[7], body)
-    entry = Entry(queue, message, row[0], STORED)
-    entry.visible_at = row[1]
-    entry.expires_at = row[2]
-    entry.receive_count = entry.counted = row[3]
-    entry.return_count = row[4]
-    entry.first_received_at = row[5]
-    entry.sequence_number = sequence_number
-    if row[6] is not None:
-        entry.content = Content(row[6], body)
-    return entry
+    return Entry(
+        queue=queue,
+        message=message,
+        receive_count=row[3],
+        return_count=row[4],
+        first_received_at=row[5],
+        sequence_number=sequence_number,
+        id=row[0],
+        status=STORED,
+        content=None if row[6] is None else Content(row[6], body),
+        counted=row[3],
+        expires_at=row[2],
+        visible_at=row[1],
+    )

@@ -17,11 +17,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.commit import Commit
-from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Entry
+from bridge.backends.embedded.entry import (
+    GONE,
+    MEMORY,
+    NEW,
+    ON_DISK,
+    STORED,
+    WRITING,
+    Entry,
+)
 from bridge.messaging.errors import InvalidParameter, MessagingError, StoreUnavailable
 from bridge.messaging.outage import Outage
 from bridge.storage.errors import Unstorable
@@ -95,8 +103,8 @@ class Committer:
         """Written, and not synced: refused, and on the disk or not. The next sync settles that."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._fresh: dict[int, Entry] = {}
-        self._aging: dict[int, Entry] = {}
+        self._fresh: list[Sequence[Entry]] = []
+        self._aging: list[Sequence[Entry]] = []
         self._rotation: asyncio.TimerHandle | None = None
 
     # -- collecting
@@ -106,6 +114,11 @@ class Committer:
         self.pending += entries
         self._live += len(entries)
         self.unheld += len(entries)
+
+    @property
+    def deletes(self) -> list[Entry]:
+        """What the next commit deletes."""
+        return self._next.deletes
 
     def settle(self, entry: Entry, joined: UnitOfWork | None = None) -> bool:
         """An entry leaves its queue: forgotten if it was not written yet, else deleted.
@@ -135,13 +148,10 @@ class Committer:
         self._next.deletes.append(entry)
         return True
 
-    def received(self, entries: Iterable[Entry]) -> None:
+    def received(self, entries: Sequence[Entry]) -> None:
         """Write soon how often and until when entries were received, if they are still there."""
-        fresh = self._fresh
-        for entry in entries:
-            if entry.status in (WRITING, STORED):
-                fresh[entry.id] = entry
-        if fresh and self._rotation is None:
+        self._fresh.append(entries)
+        if self._rotation is None:
             self._rotate_later()
 
     def _rotate_later(self) -> None:
@@ -151,24 +161,25 @@ class Committer:
     def _rotate(self) -> None:
         """Write the receives of the time before the last rotation."""
         self._rotation = None
-        ripe, self._aging, self._fresh = self._aging, self._fresh, {}
+        ripe, self._aging, self._fresh = self._aging, self._fresh, []
         if self._aging:
             self._rotate_later()
         self._join_receives(ripe)
         if self._next.receives and self._commit is None and not self.failing:
             self.hand_over()
 
-    def _join_receives(self, ripe: dict[int, Entry]) -> None:
+    def _join_receives(self, ripe: list[Sequence[Entry]]) -> None:
         receives = self._next.receives
-        for entry in ripe.values():
-            if entry.status != GONE:
-                receives[entry.id] = entry
+        for entries in ripe:
+            for entry in entries:
+                if entry.status in ON_DISK:
+                    receives[entry.id] = entry
 
     def write_receives(self) -> None:
         """Let the next commit hold every receive there was."""
         self._join_receives(self._aging)
         self._join_receives(self._fresh)
-        self._aging, self._fresh = {}, {}
+        self._aging, self._fresh = [], []
 
     def change_state(self, change: StateChange) -> None:
         self._next.state.append(change)

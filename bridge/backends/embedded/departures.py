@@ -18,8 +18,8 @@ from bridge.backends.embedded.fifo import FifoQueue
 from bridge.messaging.model import DeadLetterReason, QueueName, UnitOfWork
 
 if TYPE_CHECKING:
+    from bridge.backends.embedded.arrivals import Arrivals
     from bridge.backends.embedded.committer import Committer
-    from bridge.backends.embedded.lane import Lane
     from bridge.backends.embedded.queue import EmbeddedQueue, Keeper
     from bridge.messaging.ports import DeadLetterer
 
@@ -28,16 +28,13 @@ class Owner(Protocol):
     """What departures need of the engine."""
 
     committer: Committer
+    arrivals: Arrivals
 
     def submit(self, unit: UnitOfWork) -> None: ...
 
     def release(self, entry: Entry) -> None: ...
 
-    def delete(self, entry: Entry) -> bool: ...
-
-    def number(self, queue: FifoQueue, entry: Entry, unit: UnitOfWork) -> None: ...
-
-    def enqueue(self, entry: Entry, lane: Lane) -> None: ...
+    def delete(self, entry: Entry) -> None: ...
 
     def wake_up(self) -> None: ...
 
@@ -167,18 +164,23 @@ class Departures:
         if isinstance(target, FifoQueue):
             message.deduplication_id = message.message_id
         lane = target.lane_of(message.priority)
-        copy = Entry(target, message, lane.next_id, MEMORY if target.transient else NEW)
+        copy = Entry(
+            queue=target,
+            message=message,
+            receive_count=entry.receive_count,
+            first_received_at=entry.first_received_at,
+            id=lane.next_id,
+            status=MEMORY if target.transient else NEW,
+            expires_at=message.expires_at,
+        )
         lane.next_id += 1
-        copy.receive_count = entry.receive_count
-        copy.first_received_at = entry.first_received_at
-        copy.expires_at = message.expires_at
         if copy.status == NEW:
             copy.unit, entry.unit = entry.unit, None
             owner.committer.add_all((copy,))
         if isinstance(target, FifoQueue):
-            owner.number(target, copy, UnitOfWork())
+            owner.arrivals.number(target, copy, UnitOfWork())
         owner.delete(entry)
-        owner.enqueue(copy, lane)
+        owner.arrivals.enqueue(copy, lane)
 
     def _redrive_target(self, queue: EmbeddedQueue) -> EmbeddedQueue | None:
         redrive = queue.settings.redrive

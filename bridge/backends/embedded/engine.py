@@ -12,9 +12,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bridge.backends.embedded.arrivals import Arrivals
 from bridge.backends.embedded.committer import RETRY_SECONDS, Committer
 from bridge.backends.embedded.departures import Departures
-from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Content, Entry
+from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Entry
 from bridge.backends.embedded.expiry import Expiry
 from bridge.backends.embedded.fifo import FifoQueue
 from bridge.backends.embedded.handed import Handed
@@ -22,14 +23,10 @@ from bridge.backends.embedded.loader import Loader
 from bridge.backends.embedded.schedule import Schedule
 from bridge.messaging.errors import (
     MessagingError,
-    QueueDoesNotExist,
-    QueueFull,
     StoreUnavailable,
 )
 from bridge.messaging.model import (
-    Accepted,
     DeadLetterReason,
-    Message,
     QueueName,
     UnitOfWork,
 )
@@ -41,9 +38,6 @@ if TYPE_CHECKING:
     from bridge.messaging.limits import Limits
     from bridge.messaging.ports import Queue
     from bridge.storage import Database
-
-SHARED_BODY_BYTES_MIN = 512
-"""Bodies below this are stored with each copy: that is cheaper than sharing them."""
 
 
 class Engine:
@@ -64,18 +58,10 @@ class Engine:
         self.loader = Loader(database, clock, limits, self)
         self.handed = Handed(limits, self)
         self.departures = Departures(self, self._later)
-        self._dirty: dict[EmbeddedQueue, None] = {}
+        self.arrivals = Arrivals(clock, limits, self)
+        self.dirty: dict[EmbeddedQueue, None] = {}
+        """Queues that the next turn looks at."""
         self._scheduled = False
-        self._blocked: dict[int, list[Entry]] = {}
-        self._followers: dict[str, list[tuple[UnitOfWork, int]]] = {}
-        """By sequence number, the repetitions of first-in-first-out sends not yet durable."""
-        self._contents = 0
-        self._sequence = 0
-
-    def continue_from(self, content_id: int, sequence: int) -> None:
-        """Number shared bodies and first-in-first-out sends above those that are stored."""
-        self._contents = content_id
-        self._sequence = sequence
 
     async def close(self) -> None:
         """Commit what was submitted; nothing may be submitted after."""
@@ -100,13 +86,11 @@ class Engine:
         atomic = unit.atomic
         durable = bool(unit.state)
         if unit.sends:
-            self._send(unit)
+            self.arrivals.send(unit)
         if unit.deletes:
             # What was settled together with a send or a change must not go without it.
             joined = unit if atomic or durable or unit.remaining > 1 else None
-            delete = self.delete
-            for delivery in unit.deletes:
-                durable |= delete(delivery, joined)  # type: ignore[arg-type]
+            durable |= self.delete_all(unit.deletes, joined)  # type: ignore[arg-type]
         for delivery in unit.releases:
             self.release(delivery)  # type: ignore[arg-type]
         for delivery in unit.returns:
@@ -116,167 +100,45 @@ class Engine:
         if atomic or (durable and (unit.answered or unit.state)):
             self.committer.wait(unit)
         self.committer.ended(unit)
-        if self._dirty or not self.committer.busy:
+        if self.dirty or not self.committer.busy:
             # Otherwise the commit that is being written has a turn at its end.
             self.wake_up()
 
-    def _send(self, unit: UnitOfWork) -> None:
-        """Append every send to its queue; one loop, since it runs once per message."""
-        now = self._clock.epoch_ms()
-        new: list[Entry] = []
-        last: Entry | None = None
-        for index, (target, message) in enumerate(unit.sends):
-            queue: EmbeddedQueue = target  # type: ignore[assignment]
-            if queue.deleted:
-                unit.failures[index] = QueueDoesNotExist(f"queue '{queue.name.name}' is gone")
-                continue
-            if queue.particular and not self._admitted(queue, message, unit, index, now):
-                continue
-            group_id = message.group_id
-            if group_id is None:
-                lane = queue.lane_of(message.priority)
-            else:
-                lane = queue.lane_of_tenant(message, group_id)
-            entry = Entry(queue, message, lane.next_id, MEMORY)
-            lane.next_id += 1
-            if last is not None and message.body is last.message.body:
-                self._share(entry, last)
-            last = entry
-            if not queue.transient:
-                entry.status = NEW
-                entry.unit = unit
-                new.append(entry)
-            if isinstance(queue, FifoQueue):
-                self.number(queue, entry, unit, index)
-            elif unit.atomic:
-                self._block(entry, unit)
-            if (
-                message.expires_at is not None or message.visible_at is not None or queue.particular
-            ) and self._put_off(entry, now):
-                continue
-            self.enqueue(entry, lane, unit)
-        unit.remaining += len(new)
-        self.committer.add_all(new)
-
-    def _admitted(
-        self, queue: EmbeddedQueue, message: Message, unit: UnitOfWork, index: int, now: int
-    ) -> bool:
-        """Hold a queue to its length, and a first-in-first-out queue to its deduplication."""
-        if isinstance(queue, FifoQueue):
-            original = queue.duplicate_of(message, now)
-            if original is not None:
-                unit.accepted[index] = original
-                if original.sequence_number in queue.uncommitted:
-                    unit.remaining += 1
-                    followers = self._followers.setdefault(original.sequence_number, [])
-                    followers.append((unit, index))
-                return False
-        if queue.refuses(message):
-            unit.failures[index] = QueueFull(f"queue '{queue.name.name}' is at its length limit")
-            return False
-        return True
-
-    def number(self, queue: FifoQueue, entry: Entry, unit: UnitOfWork, index: int = 0) -> None:
-        """Number a first-in-first-out send; it is seen only once it was committed."""
-        now = self._clock.epoch_ms()
-        self._sequence = max(self._sequence + 1, now << 20)
-        accepted = Accepted(entry.message.message_id, f"{self._sequence:020d}")
-        entry.sequence_number = accepted.sequence_number
-        unit.accepted[index] = accepted
-        row = queue.accept(entry.message, accepted, now)
-        if entry.status == NEW:
-            entry.blocked = True
-            queue.uncommitted[accepted.sequence_number] = entry
-            if row is not None:
-                self.committer.remember_deduplication(row)
-
-    def _end_followers(self, entry: Entry, error: MessagingError | None) -> None:
-        """Answer the repetitions of a send with what became of it."""
-        for unit, index in self._followers.pop(entry.sequence_number or "", ()):
-            if error is not None:
-                unit.accepted.pop(index, None)
-                unit.failures[index] = error
-            self.committer.ended(unit)
-
-    def enqueue(self, entry: Entry, lane: Lane, unit: UnitOfWork | None = None) -> None:
-        """A visible entry takes its place, in memory or on disk only."""
-        queue = entry.queue
-        queue.visible += 1
-        if queue.weighed:
-            queue.bytes += len(entry.message.body)
-        if queue.offer(lane, entry):
-            if entry.expires_at is not None:
-                self.expiry.note(queue, entry.expires_at)
-        else:
-            lane.append_to_tail(entry.id)
-            entry.away = True
-            if entry.status == MEMORY:
-                # A transient queue spills: what does not fit in memory is written and read back.
-                # Its publisher waits as for any write, or memory would fill with what is written.
-                entry.status = NEW
-                queue.spilled = True
-                if unit is not None:
-                    entry.unit = unit
-                    unit.remaining += 1
-                self.committer.add_all((entry,))
-            if entry.expires_at is not None:
-                self.expiry.tails = True
-        if queue.has_turns:
-            self._dirty[queue] = None
-
-    def _share(self, entry: Entry, first: Entry) -> None:
-        """Store the body of a fan-out once."""
-        if len(entry.message.body) < SHARED_BODY_BYTES_MIN:
-            return
-        if first.content is None:
-            self._contents += 1
-            first.content = Content(self._contents, entry.message.body)
-        entry.content = first.content
-
-    def _block(self, entry: Entry, unit: UnitOfWork) -> None:
-        """Keep an entry from its receivers until its unit has been committed."""
-        entry.blocked = True
-        if entry.status == MEMORY:
-            self._blocked.setdefault(id(unit), []).append(entry)
-
-    def _put_off(self, entry: Entry, now: int) -> bool:
-        """Note when the entry expires and when it becomes visible; True if that is later."""
-        queue, message = entry.queue, entry.message
-        settings = queue.settings
-        entry.expires_at = message.expires_at
-        if settings.message_ttl_ms is not None:
-            end = now + settings.message_ttl_ms
-            entry.expires_at = end if entry.expires_at is None else min(entry.expires_at, end)
-        visible_at = message.visible_at
-        if visible_at is None and settings.delay_seconds:
-            visible_at = now + settings.delay_seconds * 1000
-        if visible_at is None or visible_at <= now:
-            return False
-        entry.visible_at = visible_at
-        self.loader.note_delay(entry)
-        return True
-
     # -- settling
 
-    def delete(self, entry: Entry, joined: UnitOfWork | None = None) -> bool:
-        """Take an entry out of its queue; True if the disk has to follow."""
-        queue = entry.queue
-        if entry.status == GONE:
-            # Settled before, which may not be durable yet.
-            return not queue.transient
-        durable = self.committer.settle(entry, joined)
-        if entry.held:
-            del queue.held[entry.id]
-            entry.held = False
-        elif queue.delayed.pop(entry.id, None) is None:
-            queue.visible -= 1
-            if queue.weighed:
-                queue.bytes -= len(entry.message.body)
-        if queue.received:
-            queue.received.pop(entry.id, None)
-        if queue.particular:
-            queue.settled(entry)
-            self._dirty[queue] = None
+    def delete(self, entry: Entry) -> None:
+        """Take an entry out of its queue."""
+        self.delete_all((entry,))
+
+    def delete_all(self, entries: Sequence[Entry], joined: UnitOfWork | None = None) -> bool:
+        """Take entries out of their queues; True if the disk has to follow."""
+        committer = self.committer
+        delete_stored = committer.deletes.append
+        durable = False
+        for entry in entries:
+            queue, status = entry.queue, entry.status
+            if status == GONE:
+                # Settled before, which may not be durable yet.
+                durable |= not queue.transient
+                continue
+            if status == STORED and joined is None:
+                entry.status = GONE
+                delete_stored(entry)
+                durable = True
+            else:
+                durable |= committer.settle(entry, joined)
+            if entry.held:
+                del queue.held[entry.id]
+                entry.held = False
+            elif queue.delayed.pop(entry.id, None) is None:
+                queue.visible -= 1
+                if queue.weighed:
+                    queue.bytes -= len(entry.message.body)
+            if queue.received:
+                queue.received.pop(entry.id, None)
+            if queue.particular:
+                queue.settled(entry)
+                self.dirty[queue] = None
         return durable
 
     def release(self, entry: Entry, *, counted: bool = False) -> None:
@@ -305,16 +167,22 @@ class Engine:
         queue.put_back(entry)
         if entry.expires_at is not None:
             self.expiry.note(queue, entry.expires_at)
-        self._dirty[queue] = None
+        self.dirty[queue] = None
 
     def hold_until(self, entry: Entry, deadline: int) -> None:
         """Put a held entry under a visibility timeout that ends at `deadline` (epoch ms)."""
-        self.hold_all_until((entry,), deadline)
+        entry.deadline = entry.visible_at = deadline
+        entry.queue.received[entry.id] = entry
+        self.committer.received((entry,))
+        self.schedule.add(entry, deadline)
 
-    def hold_all_until(self, entries: Sequence[Entry], deadline: int) -> None:
-        """Put held entries of one queue under a visibility timeout that ends at `deadline`."""
+    def hide(self, entries: Sequence[Entry], now: int, deadline: int) -> None:
+        """Put entries of one queue, received `now`, under a visibility timeout (in epoch ms)."""
         received = entries[0].queue.received
         for entry in entries:
+            entry.received_at = now
+            if entry.first_received_at is None:
+                entry.first_received_at = now
             entry.deadline = entry.visible_at = deadline
             received[entry.id] = entry
         self.committer.received(entries)
@@ -324,7 +192,7 @@ class Engine:
 
     def wake(self, queue: EmbeddedQueue) -> None:
         """Look at a queue again in this turn."""
-        self._dirty[queue] = None
+        self.dirty[queue] = None
         self.wake_up()
 
     def wake_up(self) -> None:
@@ -343,7 +211,7 @@ class Engine:
     def _turn(self) -> None:
         """Dispatch, then commit, then answer."""
         self._scheduled = False
-        dirty, self._dirty = self._dirty, {}
+        dirty, self.dirty = self.dirty, {}
         if dirty:
             now = self._clock.epoch_ms()
             for queue in dirty:
@@ -355,7 +223,7 @@ class Engine:
             self.departures.go()
         self.committer.consider()
         self.answer()
-        if self._dirty:
+        if self.dirty:
             # Something left for another queue, or came back, after that one had had its turn.
             self.wake_up()
 
@@ -363,17 +231,9 @@ class Engine:
         """Call back the units that have finished."""
         finished, self.committer.finished = self.committer.finished, []
         for unit in finished:
-            self._unblock(unit)
+            self.arrivals.unblock(unit)
             if unit.done is not None:
                 self._call(unit.done, unit)
-
-    def _unblock(self, unit: UnitOfWork) -> None:
-        """Show or drop what an atomic unit sent to transient queues."""
-        for entry in self._blocked.pop(id(unit), ()):
-            entry.blocked = False
-            if unit.error is not None and entry.status == MEMORY:
-                self.delete(entry)
-            self.wake(entry.queue)
 
     def _call(self, callback: Callable[[Any], None], argument: Any) -> None:
         """Call out; a mistake of one callee must not cost the others their turn."""
@@ -414,7 +274,7 @@ class Engine:
             queue.put_back(entry)
             if entry.expires_at is not None:
                 self.expiry.note(queue, entry.expires_at)
-            self._dirty[queue] = None
+            self.dirty[queue] = None
         self.wake_up()
 
     def delay_again(self, queue: FifoQueue) -> None:
@@ -437,7 +297,7 @@ class Engine:
                 self.wake(queue)
                 if isinstance(queue, FifoQueue):
                     queue.uncommitted.pop(entry.sequence_number or "", None)
-                    self._end_followers(entry, None)
+                    self.arrivals.end_followers(entry, None)
         self.loader.committed()
 
     def refused(self, entry: Entry, error: MessagingError) -> None:
@@ -446,7 +306,7 @@ class Engine:
         entry.refused = True
         if isinstance(queue, FifoQueue):
             queue.take_back(entry)
-            self._end_followers(entry, error)
+            self.arrivals.end_followers(entry, error)
         if entry.status == GONE:
             return
         if entry.held:
@@ -534,7 +394,7 @@ class Engine:
             entry.status = GONE
             if isinstance(queue, FifoQueue):
                 queue.uncommitted.pop(entry.sequence_number or "", None)
-                self._end_followers(entry, None)
+                self.arrivals.end_followers(entry, None)
         if not queue.transient or queue.spilled:
             for lane in queue.lanes:
                 for first, last in _ranges_between(lane.first_id, lane.next_id - 1, kept):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bridge.messaging.model import Delivery, Message, UnitOfWork
+from bridge.messaging.model import Delivery, UnitOfWork
 
 if TYPE_CHECKING:
     from bridge.backends.embedded.queue import EmbeddedQueue
@@ -18,6 +18,9 @@ MEMORY: Final = 3
 """Never written: its queue is transient."""
 GONE: Final = 4
 """Settled, expired or purged; whoever still holds it must do nothing."""
+
+ON_DISK: Final = (WRITING, STORED)
+"""Or on its way there, so that what changes has to follow."""
 
 LANE_BITS: Final = 41
 """An entry's id is its lane's number, shifted by this, and its sequence in the lane."""
@@ -33,53 +36,34 @@ class Content:
         self.body = body
 
 
-class Entry(Delivery):
+class Entry(Delivery, kw_only=True, gc=False, eq=False):
     """A delivery with its place in the store.
 
     `held` while a receiver has it; `deadline` is then the end of its visibility timeout (epoch ms),
     or None where a connection holds it. `blocked` until its atomic unit has committed. `away`: the
     queue knows it by a count only, since it is on disk or on its way there. `refused`: it was not
-    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows.
+    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows. `handle` is
+    the latest receipt handle that was given out for it in this run.
+
+    The collector does not look at entries: a queue that goes lets go of all its entries first.
     """
 
-    __slots__ = (
-        "away",
-        "blocked",
-        "content",
-        "counted",
-        "deadline",
-        "expires_at",
-        "held",
-        "id",
-        "received_at",
-        "refused",
-        "status",
-        "unit",
-        "visible_at",
-    )
-
-    queue: EmbeddedQueue
-
-    def __init__(self, queue: EmbeddedQueue, message: Message, entry_id: int, status: int) -> None:
-        self.queue = queue
-        self.message = message
-        self.id = entry_id
-        self.status = status
-        self.receive_count = 0
-        self.return_count = 0
-        self.first_received_at = None
-        self.sequence_number = None
-        self.counted = 0
-        self.held = False
-        self.blocked = False
-        self.away = False
-        self.refused = False
-        self.unit: UnitOfWork | None = None
-        self.content: Content | None = None
-        self.deadline: int | None = None
-        self.expires_at: int | None = None
-        self.visible_at: int | None = None
-        self.received_at = 0
+    if TYPE_CHECKING:
+        queue: EmbeddedQueue
+    id: int
+    status: int
+    unit: UnitOfWork | None = None
+    content: Content | None = None
+    handle: str = ""
+    held: bool = False
+    blocked: bool = False
+    away: bool = False
+    refused: bool = False
+    counted: int = 0
+    received_at: int = 0
+    deadline: int | None = None
+    expires_at: int | None = None
+    visible_at: int | None = None
 
     def __lt__(self, other: Entry) -> bool:
         """For heaps in which an entry stands twice: given back while it was still to be passed."""

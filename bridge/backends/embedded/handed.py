@@ -51,9 +51,11 @@ class Handed:
     def _write(self, before: float) -> None:
         while self._handed and self._handed[0][0] <= before:
             self._owner.committer.received(
-                entry
-                for entry in self._handed.popleft()[1]
-                if entry.held and entry.counted != entry.receive_count
+                [
+                    entry
+                    for entry in self._handed.popleft()[1]
+                    if entry.held and entry.counted != entry.receive_count
+                ]
             )
 
     def close(self) -> None:

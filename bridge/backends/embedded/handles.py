@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 
 def handle_from_entry(entry: Entry) -> str:
-    """The handle of the entry's latest receive."""
+    """The handle of the entry's latest receive; the entry keeps it."""
     message_id = entry.message.message_id.replace("-", "_")
-    return f"{entry.id:x}.{message_id}.{entry.receive_count:x}"
+    handle = entry.handle = f"{entry.id:x}.{message_id}.{entry.receive_count:x}"
+    return handle
+
+
+def entry_id_from(handle: str) -> int:
+    """The entry's id in a handle; -1 where there is none."""
+    try:
+        return int(handle.partition(".")[0], 16)
+    except ValueError:
+        return -1
 
 
 def parse_handle(handle: str) -> tuple[int, str, int]:

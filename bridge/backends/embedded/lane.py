@@ -56,6 +56,21 @@ class Lane:
         self.ready.append(entry)
         self.head_bytes += len(entry.message.body)
 
+    def extend(self, entries: list[Entry], size_bytes: int, limits: Limits) -> bool:
+        """Put new entries, of which the bodies have `size_bytes`, behind all others, in memory;
+        False if there is no room for all of them.
+        """
+        ready = self.ready
+        if (
+            self.tail_count
+            or len(ready) + len(entries) > limits.queue_head_messages_max
+            or self.head_bytes + size_bytes > limits.queue_head_bytes_max
+        ):
+            return False
+        ready.extend(entries)
+        self.head_bytes += size_bytes
+        return True
+
     def append_to_tail(self, entry_id: int) -> None:
         """Note that an entry is on disk only, or on its way there.
 
@@ -88,6 +103,14 @@ class Lane:
             self.head_bytes -= len(entry.message.body)
             return entry
         return None
+
+    def take(self, count: int) -> list[Entry]:
+        """Take up to `count` entries that are in memory."""
+        returned, ready = self.returned, self.ready
+        back = [heappop(returned)[1] for _ in range(min(count, len(returned)))]
+        taken = [ready.popleft() for _ in range(min(count - len(back), len(ready)))]
+        self.head_bytes -= sum([len(entry.message.body) for entry in taken])
+        return back + taken if back else taken
 
     def hungry(self, limits: Limits) -> bool:
         """True if the tail should be read now."""

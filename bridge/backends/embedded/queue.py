@@ -7,7 +7,6 @@ first-in-first-out) are looked at once per batch. Whoever takes receives a list.
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
@@ -23,6 +22,8 @@ BANDS_MAX = 16
 """Priority bands of one queue; a queue's lanes are numbered queue id * BANDS_MAX + band."""
 NOISY_BAND = BANDS_MAX - 1
 """Where noisy tenants wait; the last one to be asked, unless the queue has so many priorities."""
+RECEIVES_MAX = 2**62
+"""More than any message sees."""
 DELIVERY_BATCH_MAX = 512
 """Deliveries handed to one receiver before the next one has its turn."""
 
@@ -111,6 +112,8 @@ class EmbeddedQueue:
         """Pulls that found the head empty while the tail is being read."""
         self._limits = limits
         self._bands: dict[int, Lane] = {}
+        self.usual_lane: Lane | None = None
+        """For messages without a priority, once there was one."""
         self._order: list[Lane] = []
         self._turn = 0
         self.tenants: Tenants | None = None
@@ -123,6 +126,7 @@ class EmbeddedQueue:
     def apply(self, settings: QueueSettings) -> None:
         """Take over other settings; messages that wait keep their place."""
         self.settings = settings
+        self.usual_lane = None
         self.particular = (
             settings.fifo
             or settings.length_max is not None
@@ -133,11 +137,6 @@ class EmbeddedQueue:
         )
         self.weighed = settings.bytes_max is not None
         self._put_in_order()
-
-    @property
-    def has_turns(self) -> bool:
-        """Whether a turn of the engine can find anything to do here."""
-        return self.particular or bool(self.receivers)
 
     @property
     def consumer_count(self) -> int:
@@ -151,7 +150,11 @@ class EmbeddedQueue:
         band = settings.priority_default if priority is None else priority
         band = min(band, settings.priority_max, BANDS_MAX - 1)
         lane = self._bands.get(band)
-        return lane if lane is not None else self._add_lane(band)
+        if lane is None:
+            lane = self._add_lane(band)
+        if priority is None:
+            self.usual_lane = lane
+        return lane
 
     def _add_lane(self, band: int) -> Lane:
         lane = self._bands[band] = Lane(self.id * BANDS_MAX + band)
@@ -196,14 +199,15 @@ class EmbeddedQueue:
         """Put a new entry that is visible behind all others of its lane, in memory; False if it
         belongs to the tail.
         """
-        limits = self._limits
+        ready, limits = lane.ready, self._limits
         if (
-            lane.tail_count > 0
-            or len(lane.ready) >= limits.queue_head_messages_max
+            lane.tail_count
+            or len(ready) >= limits.queue_head_messages_max
             or lane.head_bytes >= limits.queue_head_bytes_max
         ):
             return False
-        lane.append(entry)
+        ready.append(entry)
+        lane.head_bytes += len(entry.message.body)
         return True
 
     def append(self, lane: Lane, entry: Entry) -> None:
@@ -335,31 +339,30 @@ class EmbeddedQueue:
         self, lane: Lane, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]
     ) -> None:
         kept_since, receive_count_max = self.bounds(now_ms)
-        while count > 0:
-            entry = lane.pop()
-            if entry is None:
-                return
-            if entry.status == GONE or entry.held:
-                continue
-            if entry.blocked:
-                lane.put_back(entry)
-                return
-            if entry.message.sent_at <= kept_since or (
-                entry.expires_at is not None and entry.expires_at <= now_ms
-            ):
-                keeper.expired(entry)
-            elif entry.receive_count < receive_count_max or not keeper.redriven(entry):
-                taken.append(entry)
-                count -= 1
+        end = len(taken) + count
+        while entries := lane.take(end - len(taken)):
+            for index, entry in enumerate(entries):
+                if entry.status == GONE or entry.held:
+                    continue
+                if entry.blocked:
+                    for each in entries[index:]:
+                        lane.put_back(each)
+                    return
+                if entry.message.sent_at <= kept_since or (
+                    entry.expires_at is not None and entry.expires_at <= now_ms
+                ):
+                    keeper.expired(entry)
+                elif entry.receive_count < receive_count_max or not keeper.redriven(entry):
+                    taken.append(entry)
 
-    def bounds(self, now_ms: int) -> tuple[float, float]:
+    def bounds(self, now_ms: int) -> tuple[int, int]:
         """The retention period has ended for what was sent until the one (epoch ms); what was
         received as often as the other moves to the dead-letter queue.
         """
         retention, redrive = self.settings.retention_seconds, self.settings.redrive
         return (
-            -math.inf if retention is None else now_ms - retention * 1000,
-            math.inf if redrive is None else redrive.receive_count_max,
+            -1 if retention is None else now_ms - retention * 1000,
+            RECEIVES_MAX if redrive is None else redrive.receive_count_max,
         )
 
     def dispatch(self, now_ms: int, keeper: Keeper) -> list[tuple[Receiver, list[Entry]]]:

@@ -12,7 +12,7 @@ import msgspec
 from bridge.backends.embedded.engine import Engine
 from bridge.backends.embedded.entry import GONE, Entry
 from bridge.backends.embedded.fifo import FifoQueue
-from bridge.backends.embedded.handles import handle_from_entry, parse_handle
+from bridge.backends.embedded.handles import entry_id_from, handle_from_entry, parse_handle
 from bridge.backends.embedded.loader import QueueRecord
 from bridge.backends.embedded.queue import EmbeddedQueue, queue_id_of
 from bridge.backends.embedded.receivers import PullReceiver, PushReceiver
@@ -126,14 +126,9 @@ class EmbeddedStore:
             entries = await self._wait(own, count, wait)
         if not entries and isinstance(own, FifoQueue):
             await self._engine.departures.until_redriven(own)
-        now = self._clock.epoch_ms()
-        for entry in entries:
-            entry.received_at = now
-            if entry.first_received_at is None:
-                entry.first_received_at = now
         self._hide(entries, visibility_seconds)
         if attempt_id is not None and isinstance(own, FifoQueue) and entries:
-            own.attempts.note(attempt_id, entries, now)
+            own.attempts.note(attempt_id, entries, self._clock.epoch_ms())
         return list(entries)
 
     async def _take(self, queue: EmbeddedQueue, count: int) -> list[Entry]:
@@ -150,7 +145,7 @@ class EmbeddedStore:
             await loaded
         if queue.deleted:
             raise QueueDoesNotExist(f"queue '{queue.name.name}' was deleted")
-        if queue.has_turns:
+        if queue.particular or queue.receivers:
             self._engine.wake(queue)
         return entries
 
@@ -176,7 +171,8 @@ class EmbeddedStore:
             return
         queue = entries[0].queue
         timeout = queue.settings.visibility_timeout_seconds if seconds is None else seconds
-        self._engine.hold_all_until(entries, self._clock.epoch_ms() + timeout * 1000)
+        now = self._clock.epoch_ms()
+        self._engine.hide(entries, now, now + timeout * 1000)
         if timeout == 0:
             for entry in entries:
                 self._engine.release(entry)
@@ -194,8 +190,15 @@ class EmbeddedStore:
 
     def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
         own = _own(queue)
+        entry = own.received.get(entry_id_from(handle))
+        if (
+            entry is not None
+            and entry.handle == handle
+            and entry.status != GONE
+            and not own.settings.fifo
+        ):
+            return entry
         entry_id, message_id, receive_count = parse_handle(handle)
-        entry = own.received.get(entry_id)
         if entry is None:
             first, last = own.id_range()
             if not first <= entry_id <= last:
