@@ -72,6 +72,8 @@ since everybody waits for it, and few passes over those that stayed.
 """
 API_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """A legal batch of 1 MiB is up to six times that where an SDK escapes all but ASCII in JSON."""
+MANAGEMENT_BODY_BYTES_MAX: Final = 10 * 1024 * 1024
+"""RabbitMQ's, for a message in base64 as well."""
 NEEDS_RESTART: Final = ("backend", "namespaces", "dead_letters", "aws_api", "limits")
 """Sections that a reload cannot change; nor can it the format of the log."""
 
@@ -201,7 +203,7 @@ class Broker:
             store_healthy=lambda: backend.healthy,
             listeners=self._listeners.accepting,
         )
-        self._management = ManagementHandler(self._management_sources(backend, counters))
+        self._management = ManagementHandler(self._management_sources(counters))
 
     def _services_of(
         self, backend: Backend, dead_letters: DeadLetters, counters: MessageCounters
@@ -253,8 +255,7 @@ class Broker:
             incoming = FaceRouting(self._router, self._tasks.spawn).incoming
             faces.follow(RoutedUses(self._router), self._topology.faces_changed, incoming)
 
-    def _management_sources(self, backend: Backend, counters: MessageCounters) -> ManagementSources:
-        services = self._services
+    def _management_sources(self, counters: MessageCounters) -> ManagementSources:
         return ManagementSources(
             node=NodeFacts(
                 name=f"landbridge@{socket.gethostname()}",
@@ -262,15 +263,8 @@ class Broker:
                 data_directory=self._loaded.config.backend.path,
                 started_at=self._clock.monotonic(),
             ),
-            store=services.store,
-            topology=services.topology,
-            accounts=self._accounts,
-            namespaces=services.namespaces,
-            connections=services.connections,
+            services=self._services,
             counters=counters,
-            log=self._log,
-            clock=self._clock,
-            store_healthy=lambda: backend.healthy,
             listeners=self._listeners.accepting,
             certificates=lambda: [
                 (each.options.name, each.options.tls.certificate)
@@ -299,7 +293,8 @@ class Broker:
             return HttpService(self._admin.handle)
         accounts = self._accounts.for_anonymous() if options.anonymous else self._accounts
         if options.protocol == MANAGEMENT.name:
-            return HttpService(self._management.at(accounts, loopback=options.loopback))
+            handler = self._management.at(accounts, loopback=options.loopback)
+            return HttpService(handler, MANAGEMENT_BODY_BYTES_MAX)
         protocol = LEGACY[options.protocol]
         services = replace(self._services, accounts=accounts)
         return LegacyService(

@@ -120,7 +120,8 @@ class User(Section):
         None,
         description="RabbitMQ's user tags, for the management API: `administrator`, `monitoring`,"
         " `policymaker`, `management`. An empty list keeps the user out of it. Not given: the user"
-        " reads all of it but other users' password hashes.",
+        " reads all of it but other users' password hashes, and changes what its permissions let"
+        " it.",
     )
 
     def grants(self) -> Grants:

@@ -24,20 +24,21 @@ def rabbitmq(
     *,
     plugins: Sequence[str] = (),
     definitions: Callable[[int], dict[str, Any]] | None = None,
+    settings: Sequence[str] = (),
 ) -> Iterator[int]:
     """A broker with its files in `directory`; yields its AMQP port.
 
-    `definitions` makes what it loads at its start, given that port.
+    `definitions` makes what it loads at its start, given that port; `settings` are lines of its
+    configuration.
     """
     port, distribution, mapper = free_port(), free_port(), free_port()
     (directory / "plugins").write_text(f"[{','.join(plugins)}].\n")
     (directory / "env.conf").write_text("")
-    (directory / "rabbitmq.conf").write_text("")
+    lines = [*settings]
     if definitions is not None:
         (directory / "definitions.json").write_text(json.dumps(definitions(port)))
-        (directory / "rabbitmq.conf").write_text(
-            f"load_definitions = {directory / 'definitions.json'}\n"
-        )
+        lines.append(f"load_definitions = {directory / 'definitions.json'}")
+    (directory / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
     environment = {
         **os.environ,
         "HOME": str(directory),

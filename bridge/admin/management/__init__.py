@@ -1,7 +1,8 @@
-"""The read-only parts of RabbitMQ's management HTTP API that tools poll.
+"""RabbitMQ's management HTTP API: what tools poll, and what scripts declare, send and take by it.
 
-Shapes are those of RabbitMQ 3.13; what nobody measures here is left out instead of made up. What
-would change something is answered 405.
+Shapes are those of RabbitMQ 3.13; what nobody measures here is left out instead of made up. Queues,
+exchanges, bindings, messages and connections can be changed, by the same rules and permissions as
+over AMQP; what the configuration owns (users, virtual hosts, policies) is shown, and refused 405.
 """
 
 from bridge.admin.management.handler import ManagementHandler

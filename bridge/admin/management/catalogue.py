@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
@@ -19,6 +19,7 @@ from bridge.messaging.ownership import owner_of
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import dotted_from_subject
 from bridge.routing.catalogue import BUILT_IN, Subscription, Topic
+from mappings.amqp091.arguments import NOT_DURABLE_TAG
 
 _AT_ONCE: Final = 200
 
@@ -76,7 +77,7 @@ class Catalogue:
             "name": name.name,
             "vhost": name.namespace,
             "type": settings.arguments.get("x-queue-type", "classic"),
-            "durable": not queue.transient,
+            "durable": is_durable(queue),
             "auto_delete": settings.auto_delete,
             "exclusive": owner_of(queue) is not None,
             "arguments": settings.arguments,
@@ -159,6 +160,33 @@ class Catalogue:
             return [_default_binding(queue.name) for queue in self.queue_handles(name.namespace)]
         return self._bindings_of(name)
 
+    def subscription(
+        self, source: TopicName, to: str, target: str, given: str
+    ) -> Subscription | None:
+        """The subscription behind `binding`; the default exchange has none."""
+        wanted = self.binding(source, to, target, given)
+        for each in self._sources.topology.subscriptions_of(source):
+            if wanted is not None and _shown([each]) == [wanted]:
+                return each
+        return None
+
+    def binding(self, source: TopicName, to: str, target: str, given: str) -> Json | None:
+        """The binding that a key names, of those between an exchange and a queue (`q`) or exchange
+        (`e`).
+        """
+        ends = "queue" if to == "q" else "exchange", target
+        found = [
+            each
+            for each in self.bindings_from(source)
+            if (each["destination_type"], each["destination"]) == ends
+        ]
+        named = [each for each in found if each["properties_key"] == given]
+        if not named and "~" not in given:
+            # Clients that quote it only once send the routing key itself.
+            key = unquote_plus(given)
+            named = [each for each in found if each["routing_key"] == key and not each["arguments"]]
+        return next(iter(named), None)
+
     def bindings_to_exchange(self, name: TopicName) -> list[Json]:
         """The exchanges that an exchange is bound to."""
         return [
@@ -170,7 +198,7 @@ class Catalogue:
         ]
 
     def _bindings_of(self, name: TopicName) -> list[Json]:
-        return list(_shown(self._sources.topology.subscriptions_of(name)))
+        return _shown(self._sources.topology.subscriptions_of(name))
 
 
 def _exchange(topic: Topic) -> Json:
@@ -187,21 +215,30 @@ def _exchange(topic: Topic) -> Json:
     }
 
 
-def _shown(subscriptions: Iterable[Subscription]) -> Iterator[Json]:
+def is_durable(queue: Queue) -> bool:
+    """As it was declared, wherever it is kept."""
+    return not (queue.transient or NOT_DURABLE_TAG in queue.settings.tags)
+
+
+def _shown(subscriptions: Iterable[Subscription]) -> list[Json]:
     """Those that are bindings; subscribers elsewhere (HTTP...) are none."""
+    shown = []
     for each in subscriptions:
         target = each.queue or each.destination
         if target is None:
             continue
         key = dotted_from_subject(each.pattern or "")
-        yield _binding(
-            each.topic.namespace,
-            each.topic.name,
-            target.name,
-            "queue" if each.queue else "exchange",
-            key,
-            each.arguments,
+        shown.append(
+            _binding(
+                each.topic.namespace,
+                each.topic.name,
+                target.name,
+                "queue" if each.queue else "exchange",
+                key,
+                each.arguments,
+            )
         )
+    return shown
 
 
 def _default_binding(name: QueueName) -> Json:
@@ -218,13 +255,13 @@ def _binding(
         "destination_type": kind,
         "routing_key": key,
         "arguments": arguments,
-        "properties_key": _properties_key(key, arguments),
+        "properties_key": properties_key(key, arguments),
     }
 
 
-def _properties_key(key: str, arguments: dict[str, Any]) -> str:
+def properties_key(key: str, arguments: Mapping[str, Any]) -> str:
     """How RabbitMQ tells bindings of the same two ends apart."""
-    quoted = quote(key, safe="").replace("~", "%7E")
+    quoted = quote_plus(key).replace("~", "%7E")
     if not arguments:
         return quoted or "~"
     text = json.dumps(msgspec.to_builtins(arguments), sort_keys=True)

@@ -15,7 +15,7 @@ from bridge.admin.management.accounts import (
     topic_permissions_shown,
     user_shown,
 )
-from bridge.admin.management.catalogue import Catalogue
+from bridge.admin.management.catalogue import Catalogue, is_durable
 from bridge.admin.management.overview import versions
 from bridge.admin.management.sources import RABBITMQ_VERSION, Json, ManagementSources
 
@@ -77,7 +77,7 @@ def _objects(catalogue: Catalogue, namespace: str | None) -> Json:
             "arguments": queue.settings.arguments,
         }
         for queue in catalogue.queue_handles(namespace)
-        if not queue.transient
+        if is_durable(queue)
     ]
     exchanges = [
         each

@@ -1,4 +1,8 @@
-"""The `HttpHandler` of a management listener: who asks, for what, and the answer as JSON."""
+"""The `HttpHandler` of a management listener: who asks, for what, and the answer as JSON.
+
+What changes something needs credentials, also where everybody is let in: whoever runs RabbitMQ's
+scripts gives them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,13 @@ from urllib.parse import unquote
 import msgspec
 
 from bridge.admin.management.access import AccessRefused, Viewer, viewer_of
+from bridge.admin.management.changes import Changes
 from bridge.admin.management.listing import BadRequest, Query, listed, shaped
 from bridge.admin.management.overview import Rates
+from bridge.admin.management.paths import methods_of
+from bridge.admin.management.refusals import Refused, bad_request
 from bridge.admin.management.resources import Answer, Resources
+from bridge.admin.management.settings import is_set_elsewhere
 from bridge.admin.management.sources import Json, ManagementSources
 from bridge.auth import Accounts
 from bridge.net.http_messages import HttpRequest, HttpResponse
@@ -19,13 +27,7 @@ from bridge.net.http_messages import HttpRequest, HttpResponse
 PROTOCOL: Final = "management"
 """What the API is called in the log and in metrics."""
 _HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-_ALLOW: Final = "GET, HEAD, OPTIONS"
 _NOT_FOUND: Final = {"error": "Object Not Found", "reason": "Not Found"}
-_READ_ONLY: Final = {
-    "error": "method_not_allowed",
-    "reason": "this management API only shows: change things over AMQP, in the configuration, or"
-    " with `landbridge import rabbitmq`",
-}
 _ROOT: Final = b"Landbridge's management API is below /api/, as RabbitMQ's; there is no page here\n"
 _PATH_LENGTH_MAX: Final = 8 * 1024
 
@@ -55,14 +57,22 @@ class ManagementHandler:
             return HttpResponse(200, {"Content-Type": "text/plain; charset=utf-8"}, _ROOT)
         if not path.startswith("/api/") or len(path) > _PATH_LENGTH_MAX:
             return _json(404, _NOT_FOUND)
+        segments = [unquote(part) for part in path.removeprefix("/api/").split("/")]
+        if segments[-1] == "":
+            segments = segments[:-1]
+        allow = {"Allow": ", ".join(methods_of(segments))}
         if request.method == "OPTIONS":
-            return HttpResponse(200, {"Allow": _ALLOW})
+            return HttpResponse(200, allow)
         try:
             viewer = await viewer_of(request, accounts, loopback=loopback)
             if request.method not in {"GET", "HEAD"}:
-                return _json(405, _READ_ONLY, {"Allow": _ALLOW})
-            segments = [unquote(part) for part in path.removeprefix("/api/").split("/")]
+                return await self._change(request, segments, Query(query), viewer)
+            if "GET" not in methods_of(segments):
+                return HttpResponse(405, allow)
             return await self._answer(segments, Query(query), viewer)
+        except Refused as refused:
+            extra = allow if refused.status == 405 else {}
+            return _json(refused.status, {"error": refused.error, "reason": refused.reason}, extra)
         except AccessRefused as refused:
             if refused.failed is not None:
                 # Who gives no credentials is asked for them, which is no failure yet.
@@ -74,9 +84,26 @@ class ManagementHandler:
         except BadRequest as bad:
             return _json(400, {"error": bad.error, "reason": bad.reason})
 
+    async def _change(
+        self, request: HttpRequest, segments: list[str], query: Query, viewer: Viewer
+    ) -> HttpResponse:
+        if not request.headers.get("authorization"):
+            # As in RabbitMQ. Where anybody is let in this keeps out the pages of other sites,
+            # which can have a browser send a POST, but not with this header.
+            raise AccessRefused("not_authorized", None)
+        if any("\ufffd" in each for each in segments):
+            raise bad_request("a name in the path is not UTF-8")
+        methods = methods_of(segments)
+        if request.method not in methods and not is_set_elsewhere(segments):
+            return HttpResponse(405, {"Allow": ", ".join(methods)})
+        reason = request.headers.get("x-reason")
+        changes = Changes(self._sources, viewer)
+        done = await changes.make(request.method, segments, query, request.body, reason)
+        if done.value is not None:
+            return _json(done.status, done.value)
+        return HttpResponse(done.status, {"Location": done.location} if done.location else {})
+
     async def _answer(self, segments: list[str], query: Query, viewer: Viewer) -> HttpResponse:
-        if segments[-1] == "":
-            segments = segments[:-1]
         found: Answer = await Resources(self._sources, viewer, self._rates).find(segments)
         if found is None:
             return _json(404, _NOT_FOUND)

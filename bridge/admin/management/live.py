@@ -20,6 +20,14 @@ class Live:
     def connections(self, namespace: str | None = None) -> list[Json]:
         return [self._connection(each) for each in self._seen(namespace)]
 
+    def connection(self, name: str) -> LiveConnection | None:
+        """The connection of that name, whoever's it is."""
+        return next((each for each in self._sources.connections if _name(each) == name), None)
+
+    def connections_of(self, user: str) -> list[LiveConnection]:
+        """All connections of a user."""
+        return [each for each in self._sources.connections if each.user == user]
+
     def channels(self, namespace: str | None = None) -> list[Json]:
         return [
             self._channel(connection, channel)

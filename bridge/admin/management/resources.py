@@ -139,15 +139,17 @@ class Resources:
         return queue
 
     def _bindings(self, source: TopicName, to: str, target: str, key: Sequence[str]) -> Answer:
+        if to == "e" and target == "amq.default":
+            target = ""
+        if len(key) == 1:
+            return self._catalogue.binding(source, to, target, key[0])
         kind = "queue" if to == "q" else "exchange"
         found = [
             each
             for each in self._catalogue.bindings_from(source)
             if (each["destination_type"], each["destination"]) == (kind, target)
         ]
-        if not key:
-            return found
-        return next((each for each in found if [each["properties_key"]] == list(key)), None)
+        return None if key else found
 
     # -- connections, channels, consumers
 
@@ -155,6 +157,8 @@ class Resources:
         match kind, rest:
             case "connections", []:
                 return self._live.connections()
+            case "connections", ["username", user]:
+                return [each for each in self._live.connections() if each["user"] == user]
             case "connections", [name]:
                 return named(self._live.connections(), name)
             case "connections", [name, "channels"]:

@@ -14,7 +14,7 @@ from bridge.messaging.ports import Store
 from bridge.net.listener import Listener
 from bridge.routing.topology import Topology
 from mappings.connections import Connections
-from mappings.gateway import Log
+from mappings.gateway import Log, Services
 
 Json: TypeAlias = dict[str, Any]
 
@@ -38,15 +38,39 @@ class ManagementSources:
     """Given by the composition root."""
 
     node: NodeFacts
-    store: Store
-    topology: Topology
-    accounts: Accounts
-    namespaces: set[str]
-    connections: Connections
+    services: Services
     counters: MessageCounters
-    log: Log
-    clock: Clock
-    store_healthy: Callable[[], bool]
     listeners: Callable[[], Collection[Listener]]
     certificates: Callable[[], Collection[tuple[str, Path]]]
     """Listeners with TLS, and the files of their certificates."""
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    @property
+    def topology(self) -> Topology:
+        return self.services.topology
+
+    @property
+    def accounts(self) -> Accounts:
+        return self.services.accounts
+
+    @property
+    def namespaces(self) -> set[str]:
+        return self.services.namespaces
+
+    @property
+    def connections(self) -> Connections:
+        return self.services.connections
+
+    @property
+    def log(self) -> Log:
+        return self.services.log
+
+    @property
+    def clock(self) -> Clock:
+        return self.services.clock
+
+    def store_healthy(self) -> bool:
+        return self.services.store_healthy()

@@ -1,0 +1,321 @@
+"""What PUT, POST and DELETE do to queues, exchanges and bindings, and to connections.
+
+Each is the method of AMQP that RabbitMQ makes of it, checked by the same rules as if a client of
+the user had sent it: names, arguments, equivalence, permissions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import quote
+
+from adapters.amqp091 import events
+from adapters.amqp091.errors import AmqpError
+from bridge.admin.management.access import AccessRefused, Viewer
+from bridge.admin.management.bodies import Body, require_short
+from bridge.admin.management.catalogue import Catalogue, properties_key
+from bridge.admin.management.listing import Query
+from bridge.admin.management.live import Live
+from bridge.admin.management.messages import Messages
+from bridge.admin.management.refusals import (
+    access_refused,
+    bad_request,
+    object_not_found,
+    refused_declaration,
+    vhost_not_found,
+)
+from bridge.admin.management.settings import Settings
+from bridge.admin.management.sources import Json, ManagementSources
+from bridge.messaging.errors import MessagingError
+from bridge.messaging.model import QueueName, TopicName
+from mappings.amqp091.topology import Declarations
+
+OWNER: Final = "management"
+"""Whom exclusive queues know this by: nobody's."""
+REASON_DEFAULT: Final = "Closed via management plugin"
+"""What RabbitMQ tells the client where no `X-Reason` was given."""
+_REASON_LENGTH_MAX: Final = 200
+
+
+class Done:
+    """A change that was made: 201 for what is new, 204, or 200 with `value`."""
+
+    __slots__ = ("location", "status", "value")
+
+    def __init__(
+        self, status: int, value: Json | list[Json] | None = None, location: str | None = None
+    ) -> None:
+        self.status = status
+        self.value = value
+        self.location = location
+
+
+_CREATED: Final = Done(201)
+_NO_CONTENT: Final = Done(204)
+
+
+class Changes:
+    """Makes the change that one request of one user asks for. Raises `Refused`, `AccessRefused`."""
+
+    def __init__(self, sources: ManagementSources, viewer: Viewer) -> None:
+        self._sources = sources
+        self._viewer = viewer
+        self._catalogue = Catalogue(sources, viewer)
+
+    async def make(  # noqa: PLR0911 - a table
+        self, method: str, path: Sequence[str], query: Query, text: bytes, reason: str | None
+    ) -> Done:
+        """Make it; `reason` is what to tell a client whose connection is closed."""
+        match method, path:
+            case "PUT", ["queues", vhost, name]:
+                return await self._declare_queue(vhost, name, text)
+            case "DELETE", ["queues", vhost, name]:
+                return await self._delete_queue(vhost, name, query)
+            case "DELETE", ["queues", vhost, name, "contents"]:
+                return await self._purge_queue(vhost, name)
+            case "POST", ["queues", vhost, name, "get"]:
+                self._require_access(vhost)
+                return Done(200, await self._messages(vhost).get(name, Body(text)))
+            case "PUT", ["exchanges", vhost, name]:
+                return await self._declare_exchange(vhost, _exchange(name), text)
+            case "DELETE", ["exchanges", vhost, name]:
+                return await self._delete_exchange(vhost, _exchange(name), query)
+            case "POST", ["exchanges", vhost, name, "publish"]:
+                self._require_access(vhost)
+                return Done(200, await self._messages(vhost).publish(_exchange(name), Body(text)))
+            case "POST", ["bindings", vhost, "e", source, to, target]:
+                return await self._bind(vhost, _exchange(source), to, target, text)
+            case "DELETE", ["bindings", vhost, "e", source, to, target, key]:
+                return await self._unbind(vhost, _exchange(source), to, target, key)
+            case "DELETE", ["connections", "username", user]:
+                return self._close_all(user, reason)
+            case "DELETE", ["connections", name]:
+                return self._close(name, reason)
+        await Settings(self._sources, self._viewer).require_as_is(method, path, text)
+        return _NO_CONTENT
+
+    def _require_access(self, vhost: str) -> None:
+        """The user may be in a virtual host; administrators are asked for their permissions."""
+        if vhost not in self._sources.namespaces:
+            raise access_refused()
+        if not self._viewer.user.may_open(vhost):
+            if self._viewer.administrator:
+                raise access_refused()
+            raise access_refused("User not authorised to access virtual host")
+
+    def _declarations(self, vhost: str) -> Declarations:
+        self._require_access(vhost)
+        declarations = Declarations(self._sources.services, OWNER)
+        declarations.start(vhost, self._viewer.user)
+        return declarations
+
+    def _messages(self, vhost: str) -> Messages:
+        return Messages(self._sources.services, self._viewer.user, vhost, self._declarations(vhost))
+
+    def _require_known(self, vhost: str) -> None:
+        if vhost not in self._sources.namespaces:
+            raise vhost_not_found()
+
+    # -- queues
+
+    async def _declare_queue(self, vhost: str, name: str, text: bytes) -> Done:
+        self._require_known(vhost)
+        declarations = self._declarations(vhost)
+        require_short("queue", name)
+        body = Body(text)
+        node = body.get("node", self._sources.node.name)
+        if node != self._sources.node.name:
+            raise bad_request(f"Node {node} could not be contacted")
+        event = events.QueueDeclareRequested(
+            channel=0,
+            queue=name,
+            passive=body.truth("passive"),
+            durable=body.truth("durable"),
+            exclusive=False,
+            auto_delete=body.truth("auto_delete"),
+            nowait=False,
+            arguments=body.arguments(),
+        )
+        known = self._sources.store.queue(QueueName(vhost, name)) is not None
+        with _refusals():
+            await declarations.declare_queue(event, "")
+        return _NO_CONTENT if known else _CREATED
+
+    async def _delete_queue(self, vhost: str, name: str, query: Query) -> Done:
+        declarations = self._existing_queue(vhost, name)
+        event = events.QueueDeleteRequested(
+            channel=0,
+            queue=name,
+            if_unused=query.one("if-unused") == "true",
+            if_empty=query.one("if-empty") == "true",
+            nowait=False,
+        )
+        with _refusals():
+            await declarations.delete_queue(event, "")
+        return _NO_CONTENT
+
+    async def _purge_queue(self, vhost: str, name: str) -> Done:
+        declarations = self._existing_queue(vhost, name)
+        event = events.QueuePurgeRequested(channel=0, queue=name, nowait=False)
+        with _refusals():
+            await declarations.purge_queue(event, "")
+        return _NO_CONTENT
+
+    def _existing_queue(self, vhost: str, name: str) -> Declarations:
+        if vhost not in self._sources.namespaces:
+            raise object_not_found()
+        declarations = self._declarations(vhost)
+        if self._sources.store.queue(QueueName(vhost, name)) is None:
+            raise object_not_found()
+        return declarations
+
+    # -- exchanges
+
+    async def _declare_exchange(self, vhost: str, name: str, text: bytes) -> Done:
+        self._require_known(vhost)
+        declarations = self._declarations(vhost)
+        require_short("exchange", name)
+        body = Body(text)
+        event = events.ExchangeDeclareRequested(
+            channel=0,
+            exchange=name,
+            exchange_type=body.text("type", "direct"),
+            passive=body.truth("passive"),
+            durable=body.truth("durable"),
+            auto_delete=body.truth("auto_delete"),
+            internal=body.truth("internal"),
+            nowait=False,
+            arguments=body.arguments(),
+        )
+        known = self._sources.topology.topic(TopicName(vhost, name)) is not None
+        with _refusals():
+            await declarations.declare_exchange(event)
+        return _NO_CONTENT if known else _CREATED
+
+    async def _delete_exchange(self, vhost: str, name: str, query: Query) -> Done:
+        if vhost not in self._sources.namespaces:
+            raise object_not_found()
+        declarations = self._declarations(vhost)
+        if name and self._sources.topology.topic(TopicName(vhost, name)) is None:
+            raise object_not_found()
+        event = events.ExchangeDeleteRequested(
+            channel=0, exchange=name, if_unused=query.one("if-unused") == "true", nowait=False
+        )
+        with _refusals():
+            await declarations.delete_exchange(event)
+        return _NO_CONTENT
+
+    # -- bindings
+
+    async def _bind(self, vhost: str, source: str, to: str, target: str, text: bytes) -> Done:
+        self._require_known(vhost)
+        declarations = self._declarations(vhost)
+        body = Body(text)
+        key, arguments = body.text("routing_key"), body.arguments()
+        with _refusals():
+            if to == "q":
+                await declarations.bind_queue(
+                    events.QueueBindRequested(
+                        channel=0,
+                        queue=target,
+                        exchange=source,
+                        routing_key=key,
+                        nowait=False,
+                        arguments=arguments,
+                    ),
+                    "",
+                )
+            else:
+                await declarations.bind_exchange(
+                    events.ExchangeBindRequested(
+                        channel=0,
+                        destination=_exchange(target),
+                        source=source,
+                        routing_key=key,
+                        nowait=False,
+                        arguments=arguments,
+                    )
+                )
+        shown = quote(properties_key(key, arguments), safe="~")
+        return Done(201, location=f"{quote(target, safe='')}/{shown}")
+
+    async def _unbind(self, vhost: str, source: str, to: str, target: str, given: str) -> Done:
+        if vhost not in self._sources.namespaces:
+            raise object_not_found()
+        declarations = self._declarations(vhost)
+        name = TopicName(vhost, source)
+        binding = self._catalogue.binding(name, to, target, given)
+        if binding is None:
+            raise object_not_found()
+        key, arguments = binding["routing_key"], binding["arguments"]
+        with _refusals():
+            if to == "q":
+                await declarations.unbind_queue(
+                    events.QueueUnbindRequested(
+                        channel=0,
+                        queue=target,
+                        exchange=source,
+                        routing_key=key,
+                        arguments=arguments,
+                    ),
+                    "",
+                )
+            else:
+                await declarations.unbind_exchange(
+                    events.ExchangeUnbindRequested(
+                        channel=0,
+                        destination=_exchange(target),
+                        source=source,
+                        routing_key=key,
+                        nowait=False,
+                        arguments=arguments,
+                    )
+                )
+            await self._unsubscribe(name, to, target, given)
+        return _NO_CONTENT
+
+    async def _unsubscribe(self, source: TopicName, to: str, target: str, given: str) -> None:
+        """End what is shown as a binding and is none of AMQP's: a subscription of SNS's."""
+        left = self._catalogue.subscription(source, to, target, given)
+        if left is not None:
+            await self._sources.topology.unsubscribe(left.id)
+
+    # -- connections
+
+    def _close(self, name: str, reason: str | None) -> Done:
+        connection = Live(self._sources, self._viewer).connection(name)
+        if connection is None:
+            raise object_not_found()
+        if not (self._viewer.administrator or connection.user == self._viewer.user.name):
+            raise AccessRefused("not_authorised", "User not authorised to access object")
+        connection.dismiss(_reason_shown(reason))
+        return _NO_CONTENT
+
+    def _close_all(self, user: str, reason: str | None) -> Done:
+        if not (self._viewer.administrator or user == self._viewer.user.name):
+            raise AccessRefused("not_authorised", "User not authorised to access object")
+        for connection in Live(self._sources, self._viewer).connections_of(user):
+            connection.dismiss(_reason_shown(reason))
+        return _NO_CONTENT
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What AMQP would close the channel for is refused."""
+    try:
+        yield
+    except (AmqpError, MessagingError) as error:
+        raise refused_declaration(error) from error
+
+
+def _exchange(name: str) -> str:
+    return "" if name == "amq.default" else name
+
+
+def _reason_shown(header: str | None) -> str:
+    """A reason in a header's octets, which are UTF-8 as RabbitMQ passes them on."""
+    if not header:
+        return REASON_DEFAULT
+    return header.encode("latin-1", "replace").decode(errors="replace")[:_REASON_LENGTH_MAX]
