@@ -54,6 +54,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_connection",
         "_finishing",
         "_half_closed",
+        "_monotonic",
         "_outstanding",
         "_reading_paused",
         "_reason",
@@ -94,6 +95,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         """The transport is gone; nothing can be written any more."""
         self.writing_paused = False
         self._connection = connection
+        self._monotonic = services.clock.monotonic
         self._backlog: list[Event] = []
         self._backlog_bytes = 0
         self._began = False
@@ -159,7 +161,7 @@ class ConnectionGateway(ABC, Generic[Event]):
             if data.startswith(TLS_HANDSHAKE):
                 self.note_refusal(SPEAKS_TLS)
         connection = self._connection
-        connection.receive_data(data, self.services.clock.monotonic())
+        connection.receive_data(data, self._monotonic())
         if self._waiting:
             self._backlog_bytes += len(data)
             self._advance()
@@ -167,7 +169,10 @@ class ConnectionGateway(ABC, Generic[Event]):
         # As `_advance`, without the calls: small chunks cost little else.
         events = connection.next_events()
         if events:
-            self._handle(events)
+            try:
+                self.handle_events(events)
+            except Exception as error:  # noqa: BLE001 - as in `_handle`
+                self._fail(error)
         if not (self.lost or self._waiting or self._finishing):
             out = connection.data_to_send()
             if out:
@@ -284,8 +289,15 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._unanswered_messages += messages
         self._unanswered_bytes += size_bytes
         unit.done = partial(self._answered, slot, answer, messages, size_bytes)
-        self.services.store.submit(unit)
-        self._check_flow()
+        services = self.services
+        services.store.submit(unit)
+        limits = services.limits
+        # As `_check_flow`, for what more of them may change.
+        if (
+            self._unanswered_messages > limits.unanswered_messages_max
+            or self._unanswered_bytes > limits.unanswered_bytes_max
+        ):
+            self._check_flow()
 
     def route(self, publishes: Sequence[Publish], unit: UnitOfWork) -> Routed:
         """Route as many of a chunk's publishes as one unit takes; see `Router.route`.
@@ -297,7 +309,7 @@ class ConnectionGateway(ABC, Generic[Event]):
     def answer_in_order(self, answers: list[bytes]) -> None:
         """Write an answer that needs no store, behind those that are waited for."""
         if answers:
-            self._write_answers(self._answers.answered(self._answers.expect(), answers))
+            self.write(self._answers.answered(self._answers.expect(), answers))
 
     async def all_answered(self) -> None:
         """Wait until the answers to all that was submitted are written."""
@@ -446,7 +458,11 @@ class ConnectionGateway(ABC, Generic[Event]):
             answers = []
             self._fail(error)
         if slot is not None:
-            self._write_answers(self._answers.answered(slot, answers))
+            answers = self._answers.answered(slot, answers)
+            if answers and not self.lost:
+                self.transport.write(answers)
+            if self._all_answered is not None and not len(self._answers):
+                self._note_all_answered()
         # Only now, so that an answer which ends the connection leaves behind the others.
         self._outstanding -= 1
         if self._room is not None and self._has_room():
@@ -459,12 +475,6 @@ class ConnectionGateway(ABC, Generic[Event]):
             self._stop()
         elif self._half_closed:
             self._end_half_closed()
-
-    def _write_answers(self, answers: list[bytes]) -> None:
-        if answers:
-            self.write(answers)
-        if self._all_answered is not None and not len(self._answers):
-            self._note_all_answered()
 
     def _note_all_answered(self) -> None:
         future, self._all_answered = self._all_answered, None

@@ -235,10 +235,14 @@ class OrderedAnswers:
 
     def answered(self, slot: AnswerSlot, answers: list[bytes]) -> list[bytes]:
         """Note what `slot` has to say; return all that is no longer behind an open one."""
-        slot.answers = answers
         slots = self._slots
         if slots[0] is not slot:
+            slot.answers = answers
             return []
+        if len(slots) == 1:
+            slots.clear()
+            return answers
+        slot.answers = answers
         leaving: list[bytes] = []
         count = 0
         for waiting in slots:

@@ -25,6 +25,7 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue
 from bridge.routing.resolution import resolve
+from bridge.routing.rules import Rules
 from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, subject_from_topic
 from mappings.mqtt.filters import Match
 from mappings.mqtt.messages import FIXED, PROTOCOL, QOS, flags_of, message_from_publish
@@ -66,8 +67,8 @@ class Fanout:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._targets: dict[str, dict[str, Target]] = {}
-        self._seen: tuple[int, int, object] = (-1, -1, None)
-        self._version = 0
+        self._topology_version = -1
+        self._rules: Rules | None = None
         self.dropped = 0
         """Deliveries of QoS 0 that found no connection that reads, and what sessions that are away
         could not keep.
@@ -81,14 +82,14 @@ class Fanout:
 
     def changed(self) -> None:
         """Filters or queues of a session are others now."""
-        self._version += 1
+        self._targets.clear()
 
     def targets(self, namespace: str) -> dict[str, Target]:
         """What is known of topics, as long as the caller does not yield to the loop."""
         services = self._sessions.services
-        seen = (self._version, services.topology.version, services.router.rules)
-        if seen != self._seen:
-            self._seen = seen
+        version, rules = services.topology.version, services.router.rules
+        if version != self._topology_version or rules is not self._rules:
+            self._topology_version, self._rules = version, rules
             self._targets.clear()
         known = self._targets.get(namespace)
         if known is None:

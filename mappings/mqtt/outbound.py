@@ -360,20 +360,20 @@ class Outbound:
 
     # -- what the client answers
 
-    def done(self, tokens: Iterable[Delivery | None]) -> None:
+    def done(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries are over: their queues may send more."""
         if len(self._consumers) == 1:
             (consumer,) = self._consumers.values()
-            consumer.add_credit(len([each for each in tokens if each is not None]))
+            consumer.add_credit(len(deliveries))
         else:
             counts: dict[Queue, int] = {}
-            for delivery in tokens:
-                if delivery is not None:
-                    counts[delivery.queue] = counts.get(delivery.queue, 0) + 1
+            for delivery in deliveries:
+                counts[delivery.queue] = counts.get(delivery.queue, 0) + 1
             for queue, count in counts.items():
                 if queue in self._consumers:
                     self._consumers[queue].add_credit(count)
-        self._resending.go_on()
+        if self._resending.held:
+            self._resending.go_on()
         if self._held and not self._stopped:
             held, self._held = self._held, []
             self._send([publish for publish, _ in held], [delivery for _, delivery in held])
@@ -456,7 +456,7 @@ class Outbound:
         """PUBCOMPs: the ids are free."""
         if self._session.outlives_process:
             self.gateway.sessions.store(*self._session.completed(packet_ids))
-        self.done(tokens)
+        self.done([token for token in tokens if token is not None])
 
     # -- flow and the end
 

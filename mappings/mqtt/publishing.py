@@ -87,9 +87,8 @@ class Chunk(msgspec.Struct, eq=False):
 
     def sends(self) -> list[tuple[Queue, Message]]:
         """All sends of a `direct` one."""
-        if len(self.runs) == 1:
-            ((_, _, queue),) = self.runs
-            return [(queue, message) for message in self.messages]  # type: ignore[misc]  # direct
+        if len(self.messages) == 1:
+            return [(self.runs[0][2], self.messages[0])]  # type: ignore[list-item]  # direct
         messages = iter(self.messages)
         return [
             (queue, message)  # type: ignore[misc]  # direct
@@ -259,7 +258,8 @@ class Publishing:
     def _collect(self, run: list[MqttPublish], target: Target, origin: Origin, now_ms: int) -> None:
         """Make messages of publishes to one topic."""
         gateway, chunk = self._gateway, self._chunk
-        message_ids = gateway.services.message_ids.take(len(run))
+        made = gateway.services.message_ids
+        message_ids = made.take(len(run)) if len(run) > 1 else [made.next()]
         messages = messages_from_publishes(run, message_ids, target.subject, now_ms, gateway.user)
         queue = target.only
         chunk.add(run, messages, origin, None if queue is None or queue.deleted else queue)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Resending:
-    """One for each connection; `_held` waits for the client's quota."""
+    """One for each connection; `held` waits for the client's quota."""
 
-    __slots__ = ("_gateway", "_held")
+    __slots__ = ("_gateway", "held")
 
     def __init__(self, gateway: MqttGateway) -> None:
         self._gateway = gateway
-        self._held: list[tuple[Publish, Delivery]] = []
+        self.held: list[tuple[Publish, Delivery]] = []
 
     def take(self, delivery: Delivery, match: Match | None, settled: list[Delivery]) -> bool:
         """Do with a delivery what is to be done; False for one that was not sent before. What the
@@ -50,7 +50,7 @@ class Resending:
         publish.qos = 1 if awaiting is session.state.awaiting_puback else 2
         publish.dup = True
         publish.packet_id = packet_id
-        self._held.append((publish, delivery))
+        self.held.append((publish, delivery))
         self.go_on()
         return True
 
@@ -58,8 +58,8 @@ class Resending:
         """Send what the quota allows now."""
         gateway = self._gateway
         connection = gateway.connection
-        while self._held and connection.send_quota:
-            publish, delivery = self._held.pop(0)
+        while self.held and connection.send_quota:
+            publish, delivery = self.held.pop(0)
             packet_id = publish.packet_id
             awaiting = self._awaiting(packet_id)
             if awaiting is None or awaiting[packet_id] is not delivery:
@@ -74,7 +74,7 @@ class Resending:
 
     def stop(self) -> None:
         """The connection is over; its deliveries stand in the session's state."""
-        self._held.clear()
+        self.held.clear()
 
     def _awaiting(self, packet_id: int) -> dict[int, Delivery | None] | None:
         """Where the id of a PUBLISH stands that was not acknowledged."""
