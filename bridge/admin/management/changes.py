@@ -6,9 +6,10 @@ the user had sent it: names, arguments, equivalence, permissions.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from adapters.amqp091 import events
@@ -20,6 +21,7 @@ from bridge.admin.management.listing import Query
 from bridge.admin.management.live import Live
 from bridge.admin.management.messages import Messages
 from bridge.admin.management.refusals import (
+    Refused,
     access_refused,
     bad_request,
     object_not_found,
@@ -56,6 +58,16 @@ _CREATED: Final = Done(201)
 _NO_CONTENT: Final = Done(204)
 
 
+class ChangeRequest(NamedTuple):
+    """What is asked for; `reason` is what to tell a client whose connection is closed."""
+
+    method: str
+    path: Sequence[str]
+    query: Query
+    body: bytes
+    reason: str | None
+
+
 class Changes:
     """Makes the change that one request of one user asks for. Raises `Refused`, `AccessRefused`."""
 
@@ -63,11 +75,29 @@ class Changes:
         self._sources = sources
         self._viewer = viewer
         self._catalogue = Catalogue(sources, viewer)
+        self._answer: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
 
-    async def make(  # noqa: PLR0911 - a table
+    async def make(self, request: ChangeRequest) -> Done:
+        """Make it. What was begun is finished, though its client may go away and cancel this."""
+        self._sources.services.spawn(self._finish(request))
+        return await self._answer
+
+    async def _finish(self, request: ChangeRequest) -> None:
+        answer = self._answer
+        try:
+            done = await self._make(*request)
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+            elif not isinstance(error, Refused | AccessRefused):
+                raise
+        else:
+            if not answer.done():
+                answer.set_result(done)
+
+    async def _make(  # noqa: PLR0911 - a table
         self, method: str, path: Sequence[str], query: Query, text: bytes, reason: str | None
     ) -> Done:
-        """Make it; `reason` is what to tell a client whose connection is closed."""
         match method, path:
             case "PUT", ["queues", vhost, name]:
                 return await self._declare_queue(vhost, name, text)
@@ -76,14 +106,12 @@ class Changes:
             case "DELETE", ["queues", vhost, name, "contents"]:
                 return await self._purge_queue(vhost, name)
             case "POST", ["queues", vhost, name, "get"]:
-                self._require_access(vhost)
                 return Done(200, await self._messages(vhost).get(name, Body(text)))
             case "PUT", ["exchanges", vhost, name]:
                 return await self._declare_exchange(vhost, _exchange(name), text)
             case "DELETE", ["exchanges", vhost, name]:
                 return await self._delete_exchange(vhost, _exchange(name), query)
             case "POST", ["exchanges", vhost, name, "publish"]:
-                self._require_access(vhost)
                 return Done(200, await self._messages(vhost).publish(_exchange(name), Body(text)))
             case "POST", ["bindings", vhost, "e", source, to, target]:
                 return await self._bind(vhost, _exchange(source), to, target, text)
@@ -96,23 +124,34 @@ class Changes:
         await Settings(self._sources, self._viewer).require_as_is(method, path, text)
         return _NO_CONTENT
 
-    def _require_access(self, vhost: str) -> None:
-        """The user may be in a virtual host; administrators are asked for their permissions."""
+    def _require_visible(self, vhost: str) -> None:
+        """Administrators see every virtual host, and may do in it what they are permitted."""
         if vhost not in self._sources.namespaces:
-            raise access_refused()
-        if not self._viewer.user.may_open(vhost):
-            if self._viewer.administrator:
-                raise access_refused()
+            raise object_not_found()
+        self._require_right(vhost)
+
+    def _require_right(self, vhost: str) -> None:
+        if not (self._viewer.administrator or self._viewer.user.may_open(vhost)):
             raise access_refused("User not authorised to access virtual host")
 
     def _declarations(self, vhost: str) -> Declarations:
-        self._require_access(vhost)
+        if vhost not in self._sources.namespaces:
+            raise access_refused()
+        self._require_right(vhost)
+        if not self._viewer.user.may_open(vhost):
+            raise access_refused()
         declarations = Declarations(self._sources.services, OWNER)
         declarations.start(vhost, self._viewer.user)
         return declarations
 
     def _messages(self, vhost: str) -> Messages:
-        return Messages(self._sources.services, self._viewer.user, vhost, self._declarations(vhost))
+        return Messages(
+            self._sources.services,
+            self._viewer.user,
+            vhost,
+            self._declarations(vhost),
+            wanted=lambda: not self._answer.done(),
+        )
 
     def _require_known(self, vhost: str) -> None:
         if vhost not in self._sources.namespaces:
@@ -164,12 +203,10 @@ class Changes:
         return _NO_CONTENT
 
     def _existing_queue(self, vhost: str, name: str) -> Declarations:
-        if vhost not in self._sources.namespaces:
-            raise object_not_found()
-        declarations = self._declarations(vhost)
+        self._require_visible(vhost)
         if self._sources.store.queue(QueueName(vhost, name)) is None:
             raise object_not_found()
-        return declarations
+        return self._declarations(vhost)
 
     # -- exchanges
 
@@ -195,11 +232,10 @@ class Changes:
         return _NO_CONTENT if known else _CREATED
 
     async def _delete_exchange(self, vhost: str, name: str, query: Query) -> Done:
-        if vhost not in self._sources.namespaces:
-            raise object_not_found()
-        declarations = self._declarations(vhost)
+        self._require_visible(vhost)
         if name and self._sources.topology.topic(TopicName(vhost, name)) is None:
             raise object_not_found()
+        declarations = self._declarations(vhost)
         event = events.ExchangeDeleteRequested(
             channel=0, exchange=name, if_unused=query.one("if-unused") == "true", nowait=False
         )
@@ -242,13 +278,12 @@ class Changes:
         return Done(201, location=f"{quote(target, safe='')}/{shown}")
 
     async def _unbind(self, vhost: str, source: str, to: str, target: str, given: str) -> Done:
-        if vhost not in self._sources.namespaces:
-            raise object_not_found()
-        declarations = self._declarations(vhost)
+        self._require_visible(vhost)
         name = TopicName(vhost, source)
         binding = self._catalogue.binding(name, to, target, given)
         if binding is None:
             raise object_not_found()
+        declarations = self._declarations(vhost)
         key, arguments = binding["routing_key"], binding["arguments"]
         with _refusals():
             if to == "q":

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from bridge.admin.management.access import AccessRefused, Viewer, viewer_of
-from bridge.admin.management.changes import Changes
+from bridge.admin.management.changes import ChangeRequest, Changes
 from bridge.admin.management.listing import BadRequest, Query, listed, shaped
 from bridge.admin.management.overview import Rates
 from bridge.admin.management.paths import methods_of
@@ -97,8 +97,8 @@ class ManagementHandler:
         if request.method not in methods and not is_set_elsewhere(segments):
             return HttpResponse(405, {"Allow": ", ".join(methods)})
         reason = request.headers.get("x-reason")
-        changes = Changes(self._sources, viewer)
-        done = await changes.make(request.method, segments, query, request.body, reason)
+        wanted = ChangeRequest(request.method, segments, query, request.body, reason)
+        done = await Changes(self._sources, viewer).make(wanted)
         if done.value is not None:
             return _json(done.status, done.value)
         return HttpResponse(done.status, {"Location": done.location} if done.location else {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -84,12 +84,20 @@ class Messages:
     """Publishes and gets for one user in one virtual host. Raises `Refused`."""
 
     def __init__(
-        self, services: Services, user: User, namespace: str, declarations: Declarations
+        self,
+        services: Services,
+        user: User,
+        namespace: str,
+        declarations: Declarations,
+        *,
+        wanted: Callable[[], bool],
     ) -> None:
+        """`wanted`: whether somebody still waits for the answer."""
         self.services = services
         self._user = user
         self._namespace = namespace
         self._declarations = declarations
+        self._wanted = wanted
 
     # -- publish
 
@@ -195,7 +203,7 @@ class Messages:
         """Take up to `count` messages into `held`; returns how many were behind the first."""
         store = self.services.store
         remaining = size = 0
-        while len(held) < count and size < BYTES_MAX:
+        while len(held) < count and size < BYTES_MAX and self._wanted():
             delivery = await store.take(queue)
             if delivery is None and not held and (await store.counts(queue)).visible:
                 # What is counted and cannot be taken is being committed.
@@ -213,11 +221,10 @@ class Messages:
         return max(remaining, len(held) - 1)
 
     async def _settle(self, mode: str, held: list[Delivery]) -> None:
-        """Settle what is held, and hold it no more; `ack_requeue_true` has it released."""
-        if mode == "ack_requeue_true":
-            return
-        self.services.counters.settled(PROTOCOL, len(held))
-        while held:
+        """Settle what is held, and hold it no more, for as long as somebody waits for that."""
+        if mode != "ack_requeue_true":
+            self.services.counters.settled(PROTOCOL, len(held))
+        while held and self._wanted():
             some = held[:_SETTLED_AT_ONCE]
             unit = await self._verdict(mode, some)
             await self._committed(unit)
@@ -228,6 +235,9 @@ class Messages:
     async def _verdict(self, mode: str, deliveries: Sequence[Delivery]) -> UnitOfWork:
         """The unit of work that settles deliveries."""
         unit = UnitOfWork(answered=True)
+        if mode == "ack_requeue_true":
+            unit.releases += deliveries
+            return unit
         if mode == "ack_requeue_false":
             unit.deletes += deliveries
             return unit
