@@ -6,7 +6,7 @@ search for. Arguments that only tune RabbitMQ's own storage are accepted and cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -63,7 +63,9 @@ QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
     "x-overflow": _text("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"),
     "x-dead-letter-exchange": _text(),
     "x-dead-letter-routing-key": _text(),
-    "x-dead-letter-strategy": _text("invalid_strategy", "at-most-once", "at-least-once"),
+    "x-dead-letter-strategy": _text("invalid_dlx_strategy", "at-most-once", "at-least-once"),
+    "x-max-in-memory-length": _whole(0),
+    "x-max-in-memory-bytes": _whole(0),
     "x-max-priority": _whole(0, _PRIORITY_MAX, "max_value_exceeded"),
     "x-single-active-consumer": _truth,
     "x-delivery-limit": _whole(-1),
@@ -71,8 +73,50 @@ QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
     "x-queue-mode": _text("\"unsupported queue mode '{}'\"", "default", "lazy"),
     "x-queue-version": _whole(1, 2),
     "x-queue-master-locator": _text(),
-    "x-queue-leader-locator": _text(),
+    "x-queue-leader-locator": _text(
+        "invalid_queue_locator_arg", "client-local", "balanced", "least-leaders", "random"
+    ),
+    "x-quorum-initial-group-size": _whole(1),
 }
+_OF_CLASSIC_QUEUES: Final = frozenset(
+    {"x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"}
+)
+_OF_QUORUM_QUEUES: Final = frozenset(
+    {
+        "x-dead-letter-strategy",
+        "x-delivery-limit",
+        "x-max-in-memory-bytes",
+        "x-max-in-memory-length",
+        "x-quorum-initial-group-size",
+    }
+)
+_OF_STREAMS: Final = frozenset(
+    {"x-initial-cluster-size", "x-max-age", "x-stream-max-segment-size-bytes"}
+)
+_WRONG: Final = {
+    "classic": _OF_QUORUM_QUEUES | _OF_STREAMS,
+    "quorum": _OF_CLASSIC_QUEUES | _OF_STREAMS,
+}
+"""By type of queue, the arguments that are those of other types only."""
+
+
+def check_type(arguments: Mapping[str, Any], where: str) -> None:
+    """Raise 406 for an argument that the type of a new queue does not have."""
+    kind = arguments.get("x-queue-type", "classic")
+    wrong = _WRONG[kind]
+    for name in arguments:
+        if name in wrong:
+            raise precondition_failed(
+                f"invalid arg '{name}' for {where} of queue type rabbit_{kind}_queue"
+            )
+
+
+def known_arguments(queue: Mapping[str, Any]) -> list[str]:
+    """Those that a declaration of an existing queue must give as its `queue` arguments have them;
+    the others mean nothing to it.
+    """
+    wrong = _WRONG.get(queue.get("x-queue-type", "classic"), frozenset())
+    return [name for name in QUEUE_ARGUMENTS if name not in wrong]
 
 
 def settings_from_declare(event: QueueDeclareRequested, where: str, owner: str) -> QueueSettings:
@@ -138,7 +182,7 @@ def check_equivalent(
     flags: Mapping[str, tuple[object, object]],
     received: Mapping[str, Any],
     current: Mapping[str, Any],
-    known: Mapping[str, object],
+    known: Iterable[str],
 ) -> None:
     """Raise 406 for the first difference; `flags` are name -> (received, current)."""
     for name, (asked, is_now) in flags.items():

@@ -26,8 +26,9 @@ from bridge.routing.catalogue import BUILT_IN, TOPIC_KINDS, Topic, TopicKind
 from bridge.routing.exchanges import X_MATCH
 from mappings.amqp091.arguments import (
     NOT_DURABLE_TAG,
-    QUEUE_ARGUMENTS,
     check_equivalent,
+    check_type,
+    known_arguments,
     settings_from_declare,
     type_name,
 )
@@ -239,6 +240,8 @@ class Declarations:
             if existing is not None:
                 self._check_same_queue(event, existing, where)
             settings = settings_from_declare(event, where, self._owner)
+            if existing is None:
+                check_type(event.arguments, where)
             dead_letter = settings.dead_letter
             if dead_letter is not None:
                 self._require_read("queue", full_name.name)
@@ -296,7 +299,7 @@ class Declarations:
             },
             event.arguments,
             settings.arguments,
-            QUEUE_ARGUMENTS,
+            known_arguments(settings.arguments),
         )
 
     async def delete_queue(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.interop.amqp_calls import MADE_UP, Session, scenario, show
 
@@ -69,6 +71,60 @@ def queue_arguments(s: Session) -> Any:
         refused(x_message_ttl=5),
     )
     s.channel.queue_delete("bad")
+    return outcomes
+
+
+NOT_OF_CLASSIC_QUEUES: dict[str, Any] = {
+    "x-max-age": "1h",
+    "x-stream-max-segment-size-bytes": 1000,
+    "x-initial-cluster-size": 1,
+    "x-quorum-initial-group-size": 1,
+    "x-max-in-memory-length": 5,
+    "x-max-in-memory-bytes": 5,
+    "x-dead-letter-strategy": "at-most-once",
+    "x-delivery-limit": 3,
+}
+OF_CLASSIC_QUEUES: dict[str, Any] = {
+    "x-max-priority": 3,
+    "x-queue-mode": "lazy",
+    "x-queue-version": 1,
+    "x-queue-master-locator": "min-masters",
+    # Known to no type of this RabbitMQ.
+    "x-max-segment-size": 1,
+}
+
+
+@scenario
+def arguments_of_other_types_of_queues(s: Session) -> Any:
+    def outcome(arguments: dict[str, Any]) -> Any:
+        said = s.error(lambda c: c.queue_declare("typed", durable=True, arguments=arguments))
+        s.channel.queue_delete("typed")
+        return said
+
+    outcomes = [
+        outcome({**typed, name: value})
+        for typed in ({}, {"x-queue-type": "classic"}, {"x-queue-type": "quorum"})
+        for name, value in {**NOT_OF_CLASSIC_QUEUES, **OF_CLASSIC_QUEUES}.items()
+    ]
+    quorum = {"x-queue-type": "quorum"}
+    outcomes += [
+        outcome({**quorum, "x-dead-letter-strategy": "sometimes"}),
+        outcome({**quorum, "x-quorum-initial-group-size": 0}),
+        outcome({**quorum, "x-max-in-memory-length": -1}),
+        outcome({**quorum, "x-queue-leader-locator": "nobody"}),
+    ]
+    return outcomes
+
+
+@scenario
+def arguments_of_other_types_are_nothing_to_a_queue_that_is_there(s: Session) -> Any:
+    declared: dict[str, Any] = {"queue": "there", "durable": True}
+    s.channel.queue_declare(**declared)
+    outcomes = [
+        s.error(partial(BlockingChannel.queue_declare, **declared, arguments={name: value}))
+        for name, value in NOT_OF_CLASSIC_QUEUES.items()
+    ]
+    s.channel.queue_delete("there")
     return outcomes
 
 

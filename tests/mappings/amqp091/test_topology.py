@@ -127,6 +127,29 @@ async def test_streams_are_refused_clearly(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("classic", "x-max-age"),
+        ("classic", "x-delivery-limit"),
+        ("quorum", "x-stream-max-segment-size-bytes"),
+        ("quorum", "x-max-priority"),
+    ],
+)
+async def test_arguments_of_other_types_of_queues_are_refused(
+    broker: Broker, kind: str, name: str
+) -> None:
+    client = await connect(broker)
+    arguments = {"x-queue-type": kind, name: 1}
+    error = await client.error("Queue.Declare", queue="q", durable=True, arguments=arguments)
+    assert error == (
+        f"PRECONDITION_FAILED - invalid arg '{name}' for queue 'q' in vhost '/' of queue type"
+        f" rabbit_{kind}_queue"
+    )
+    assert broker.queue_names() == []
+    assert broker.log.lines[-1] == f"channel 9 closed guest: queue.declare: {error}"
+
+
+@pytest.mark.parametrize(
     ("name", "problem"),
     [
         ("x-dead-letter-exchange", "invalid type 'signedint' for arg '{}' in queue 'q'"),
