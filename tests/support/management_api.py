@@ -83,3 +83,14 @@ class Api:
         """What is in a queue of the default virtual host."""
         wanted = {"count": count, "ackmode": mode, "encoding": "auto"}
         return self.post(f"queues/%2F/{queue}/get", wanted)
+
+
+def replayed(api: Api, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded request asked again: the record of it now."""
+    status, headers, answer = api.ask(recorded["path"], recorded["method"], recorded["body"])
+    return {
+        **recorded,
+        "status": status,
+        "header": headers.get("location") or headers.get("allow"),
+        "answer": answer if isinstance(answer, list | dict) else answer or None,
+    }
