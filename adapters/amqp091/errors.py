@@ -101,6 +101,11 @@ def cannot_decode(fields: bytes, problem: str, method: int) -> HardError:
     return frame_error(f"cannot decode {_binary(fields)}: {problem}", method)
 
 
+def malformed_utf8() -> HardError:
+    """501: a name or a routing key is not UTF-8 (4.2.5.3); RabbitMQ blames no method for it."""
+    return frame_error("Malformed UTF-8 in shortstr")
+
+
 def syntax_error(explanation: str, method: int = 0) -> HardError:
     """502: a field has an impossible value."""
     return HardError(ReplyCode.SYNTAX_ERROR, explanation, method)

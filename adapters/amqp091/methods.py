@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from pamqp import commands
 from pamqp.base import Frame
 
-from adapters.amqp091.errors import cannot_decode, command_invalid, unknown_frame
+from adapters.amqp091.errors import cannot_decode, command_invalid, malformed_utf8, unknown_frame
 from adapters.amqp091.tables import decode_table, encode_short_string, encode_table
 
 FRAME_METHOD: Final = 1
@@ -93,6 +93,8 @@ def decode_method(payload: bytes) -> Method:
         raise command_invalid(f"unknown method {index >> 16}.{index & 0xFFFF}", index)
     try:
         fields, position = _decode_fields(specification.fields, payload)
+    except UnicodeDecodeError:
+        raise malformed_utf8() from None
     except (struct.error, IndexError, ValueError) as error:
         raise cannot_decode(payload[4:], f"{name_of(index)}: {error}", index) from error
     if position != len(payload):

@@ -41,8 +41,9 @@ LOSSES: Final = (
         f"{_SERVER}test_another_protocol_is_told_which_one_is_spoken",
     ),
     _ROWS.lost(
-        "names and routing keys that are not UTF-8",
-        "the specification has them as UTF-8, and so has the cloud: refused with FRAME_ERROR",
+        "routing keys that are not UTF-8",
+        "the specification has them as UTF-8, and so has the cloud: refused with FRAME_ERROR, as"
+        " RabbitMQ refuses such names",
         "tests/adapters/amqp091/test_publishing.py::test_malformed_contents_close_the_connection",
     ),
     _ROWS.kept("PLAIN, AMQPLAIN and EXTERNAL", f"{_GATEWAY}test_other_mechanisms"),

@@ -128,6 +128,28 @@ def arguments_of_other_types_are_nothing_to_a_queue_that_is_there(s: Session) ->
     return outcomes
 
 
+class Latin(str):
+    """A name that a client sends in Latin-1."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "", errors: str = "strict") -> bytes:
+        return super().encode("latin-1", errors)
+
+
+@scenario
+def names_that_are_not_utf_8(s: Session) -> Any:
+    name = Latin("gr\xf6\xdfe")
+    return (
+        s.error(lambda c: c.queue_declare(name)),
+        s.error(lambda c: c.queue_delete(name)),
+        s.error(lambda c: c.basic_get(name)),
+        s.error(lambda c: c.exchange_declare(name)),
+        s.error(lambda c: c.queue_bind("q", "amq.topic", name)),
+        s.error(lambda c: c.basic_consume("q", lambda *_: None, consumer_tag=name)),
+    )
+
+
 @scenario
 def exchange_declarations(s: Session) -> Any:
     declare = s.channel.exchange_declare

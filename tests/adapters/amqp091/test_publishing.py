@@ -164,7 +164,7 @@ FAULTS = {
     "key that is no text": (
         publish().replace(b"\x01q", b"\x01\xff") + header(0),
         501,
-        "FRAME_ERROR - cannot decode <<0,0,0,1,255,0>>: basic.publish: 'utf-8'",
+        "FRAME_ERROR - Malformed UTF-8 in shortstr",
     ),
 }
 
