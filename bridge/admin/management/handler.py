@@ -20,12 +20,10 @@ from bridge.admin.management.paths import methods_of
 from bridge.admin.management.refusals import Refused, bad_request
 from bridge.admin.management.resources import Answer, Resources
 from bridge.admin.management.settings import is_set_elsewhere
-from bridge.admin.management.sources import Json, ManagementSources
+from bridge.admin.management.sources import PROTOCOL, Json, ManagementSources
 from bridge.auth import Accounts
 from bridge.net.http_messages import HttpRequest, HttpResponse
 
-PROTOCOL: Final = "management"
-"""What the API is called in the log and in metrics."""
 _HEADERS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _NOT_FOUND: Final = {"error": "Object Not Found", "reason": "Not Found"}
 _ROOT: Final = b"Landbridge's management API is below /api/, as RabbitMQ's; there is no page here\n"

@@ -29,7 +29,7 @@ from bridge.admin.management.refusals import (
     refused_on_channel,
     refused_publish,
 )
-from bridge.admin.management.sources import Json
+from bridge.admin.management.sources import PROTOCOL, Json
 from bridge.auth import User
 from bridge.messaging.errors import MessagingError, QueueFull, TopicDoesNotExist
 from bridge.messaging.model import (
@@ -51,9 +51,11 @@ MESSAGES_MAX: Final = 50_000
 """Of one answer; whoever asks for more asks again."""
 BYTES_MAX: Final = 64 * 1024 * 1024
 """Of the bodies in one answer, beyond which it ends."""
-PROTOCOL: Final = "management"
-"""What is counted as published and delivered by."""
 _AT_ONCE: Final = 200
+_SIZE_AT_ONCE: Final = 1024 * 1024
+"""Bytes that are made into an answer while everybody else waits."""
+_MESSAGE_SIZE: Final = 4 * 1024
+"""What a message costs besides its body, in the same measure."""
 _SETTLED_AT_ONCE: Final = 2_000
 _SENDS_MAX: Final = 2_000
 _ACK_MODES: Final = (
@@ -184,10 +186,7 @@ class Messages:
             remaining = await self._take(
                 queue, MESSAGES_MAX if wanted < 0 else min(wanted, MESSAGES_MAX), held, length
             )
-            shown = [
-                _shown(delivery, remaining - index, encoding, length)
-                for index, delivery in enumerate(held)
-            ]
+            shown = await _all_shown(held, remaining, encoding, length)
             size = sum(len(delivery.message.body) for delivery in held)
             self.services.counters.delivered(PROTOCOL, len(held), size)
             await self._settle(mode, held)
@@ -276,6 +275,21 @@ class Messages:
         await done
         if unit.error is not None:
             raise unit.error
+
+
+async def _all_shown(
+    deliveries: Sequence[Delivery], remaining: int, encoding: str, length: int | None
+) -> list[Json]:
+    """Messages as they are answered, others having their turn in between."""
+    shown: list[Json] = []
+    size = 0
+    for index, delivery in enumerate(deliveries):
+        shown.append(_shown(delivery, remaining - index, encoding, length))
+        size += len(delivery.message.body) + _MESSAGE_SIZE
+        if size > _SIZE_AT_ONCE:
+            size = 0
+            await asyncio.sleep(0)
+    return shown
 
 
 def _shown(delivery: Delivery, remaining: int, encoding: str, length: int | None) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bridge.admin.metrics import MessageCounters
 from bridge.auth import Accounts
@@ -18,7 +18,9 @@ from mappings.gateway import Log, Services
 
 Json: TypeAlias = dict[str, Any]
 
-RABBITMQ_VERSION = "3.13.7"
+PROTOCOL: Final = "management"
+"""What the API is called in the log and in metrics."""
+RABBITMQ_VERSION: Final = "3.13.7"
 """Whose API this is; clients choose by it what they ask for."""
 
 
