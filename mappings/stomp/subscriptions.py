@@ -279,6 +279,7 @@ def _integer(headers: Mapping[str, str], names: tuple[str, ...], default: int) -
             sign = -1 if digits.startswith("-") and name.endswith("priority") else 1
             digits = digits.removeprefix("-") if sign < 0 else digits
             if not digits.isdecimal() or len(digits) > _DIGITS_MAX:
-                raise InvalidParameter(f"{name} '{text[:40]}' is not a number")
+                wanted = "a number" if name.endswith("priority") else "a number from 0 on"
+                raise InvalidParameter(f"{name} '{text[:40]}' is not {wanted}")
             return sign * int(digits)
     return default

@@ -117,6 +117,8 @@ async def test_what_came_before_a_refused_send_is_stored_and_answered(broker: Br
         (subscribe("/topic/a", "0", "no-local:true"), "no-local subscriptions are not offered"),
         (subscribe("/queue/a", "0", "browser:true"), "queue browsers are not offered"),
         (subscribe("/queue/a", "0", "prefetch-count:many"), "prefetch-count 'many'"),
+        # RabbitMQ takes it, and delivers nothing.
+        (subscribe("/queue/a", "0", "prefetch-count:-1"), "'-1' is not a number from 0 on"),
         (subscribe("/temp-topic/a", "0", "durable:true"), "has no durable subscriptions"),
         (subscribe("/queue/a", "/temp-queue/0"), "may not start with /temp-queue/"),
         ("UNSUBSCRIBE\nid:7\n\n^@", "Subscription to id='7' not found."),
