@@ -133,11 +133,21 @@ class Sender:
         """
         if self._closed:
             return
-        packet_ids = self._give_ids(tokens, self.session.awaiting_puback)
-        out = self._out
         first = 0x33 if retain else 0x32
         # In MQTT 5 a property length of zero stands behind the packet id.
         shift, id_size = (8, 3) if self._version_5 else (0, 2)
+        if len(payloads) == 1 and self._send_quota > 0:
+            # As below, in one piece.
+            session = self.session
+            packet_id = session.next_packet_id()
+            session.awaiting_puback[packet_id] = tokens[0]
+            self._send_quota -= 1
+            payload = payloads[0]
+            head = publish_head(topic, first, id_size + len(payload))
+            self._out.append(head + (packet_id << shift).to_bytes(id_size, "big") + payload)
+            return
+        packet_ids = self._give_ids(tokens, self.session.awaiting_puback)
+        out = self._out
         size = -1
         head = b""
         for packet_id, payload in zip(packet_ids, payloads, strict=True):

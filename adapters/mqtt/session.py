@@ -78,15 +78,15 @@ class SessionState:
 
     def next_packet_id(self) -> int:
         """A packet id that no delivery has; the caller puts it into one of the dictionaries."""
-        packet_id = self.last_packet_id
-        for _ in range(PACKET_ID_MAX):
-            packet_id = packet_id + 1 if packet_id < PACKET_ID_MAX else 1
-            if (
-                packet_id not in self.awaiting_puback
-                and packet_id not in self.awaiting_pubrec
-                and packet_id not in self.awaiting_release
-                and packet_id not in self.awaiting_pubcomp
-            ):
-                self.last_packet_id = packet_id
-                return packet_id
-        raise LocalProtocolError("all packet identifiers are in use")
+        first = packet_id = self.last_packet_id % PACKET_ID_MAX + 1
+        while (
+            packet_id in self.awaiting_puback
+            or packet_id in self.awaiting_pubrec
+            or packet_id in self.awaiting_release
+            or packet_id in self.awaiting_pubcomp
+        ):
+            packet_id = packet_id % PACKET_ID_MAX + 1
+            if packet_id == first:
+                raise LocalProtocolError("all packet identifiers are in use")
+        self.last_packet_id = packet_id
+        return packet_id

@@ -9,7 +9,6 @@ cycle can arise, because a collector that walks a million messages stalls every 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -113,7 +112,7 @@ class Accepted(NamedTuple):
     sequence_number: str = ""
 
 
-class UnitOfWork:
+class UnitOfWork(msgspec.Struct, eq=False):
     """What commits together and is answered once, through `done`.
 
     `sends` are (queue, message) in publish order. `deletes` acknowledge; `releases` give back what
@@ -130,43 +129,20 @@ class UnitOfWork:
     queues always, and in units that are `answered` wherever it is not the message's own id.
     """
 
-    __slots__ = (
-        "accepted",
-        "agreed",
-        "answered",
-        "atomic",
-        "deletes",
-        "done",
-        "error",
-        "failures",
-        "releases",
-        "remaining",
-        "returns",
-        "sends",
-        "state",
-    )
-
-    def __init__(
-        self,
-        done: Callable[[UnitOfWork], None] | None = None,
-        *,
-        atomic: bool = False,
-        answered: bool = False,
-    ) -> None:
-        self.sends: list[tuple[Queue, Message]] = []
-        self.deletes: list[Delivery] = []
-        self.releases: list[Delivery] = []
-        self.returns: list[Delivery] = []
-        self.state: list[StateChange] = []
-        self.atomic = atomic
-        self.agreed = False
-        self.answered = answered
-        self.done = done
-        self.error: MessagingError | None = None
-        self.failures: dict[int, MessagingError] = {}
-        self.accepted: dict[int, Accepted] = {}
-        self.remaining = 0
-        """For the store alone: what it still waits for."""
+    done: Callable[[UnitOfWork], None] | None = None
+    atomic: bool = False
+    answered: bool = False
+    agreed: bool = False
+    sends: list[tuple[Queue, Message]] = []
+    deletes: list[Delivery] = []
+    releases: list[Delivery] = []
+    returns: list[Delivery] = []
+    state: list[StateChange] = []
+    error: MessagingError | None = None
+    failures: dict[int, MessagingError] = {}
+    accepted: dict[int, Accepted] = {}
+    remaining: int = 0
+    """For the store alone: what it still waits for."""
 
 
 class Overflow(Enum):
@@ -259,8 +235,7 @@ class Origin(NamedTuple):
     user: str | None = None
 
 
-@dataclass(slots=True)
-class Publish:
+class Publish(msgspec.Struct):
     """One publish on its way in: to `queue`, or to `message.topic` with `message.subject`.
 
     `create` makes an absent `queue` on demand.

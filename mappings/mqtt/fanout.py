@@ -42,10 +42,11 @@ class Target:
 
     `stored_only`: a publish of QoS 1 or 2 is stored for each that wants it, none gets it at once.
     `only`: the one queue that gets whatever is published, as the router would find (see
-    `Resolution`); it may have been deleted since.
+    `Resolution`); it may have been deleted since. `always`: the same, where a publish of QoS 1 or 2
+    is stored there and nobody gets it at once.
     """
 
-    __slots__ = ("live", "only", "stored_only", "subject")
+    __slots__ = ("always", "live", "only", "stored_only", "subject")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Target:
         self.subject = subject
         self.live = live
         self.only = only
+        self.always = only if stored_only or live is None else None
         self.stored_only = stored_only
 
 

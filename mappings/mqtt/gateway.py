@@ -117,6 +117,8 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def handle_events(self, events: list[Event]) -> None:
         publishing = self._publishing
+        if len(events) == 1 and self._handle_alone(events[0]):
+            return
         for index, event in enumerate(events):
             if type(event) is PublishesReceived:
                 if not publishing.take(event.publishes):
@@ -143,6 +145,15 @@ class MqttGateway(ConnectionGateway[Event]):
         barrier = publishing.submit()
         if barrier is not None:
             self.wait_for(barrier, ())
+
+    def _handle_alone(self, event: Event) -> bool:
+        """Handle what is nearly all that comes from a client that waits for each answer; False,
+        with nothing done, where it is anything else.
+        """
+        if type(event) is DeliveriesAcknowledged:
+            self.settle(event.tokens)
+            return True
+        return type(event) is PublishesReceived and self._publishing.take_one(event.publishes)
 
     def _control(self, event: Event) -> Barrier | None:
         match event:

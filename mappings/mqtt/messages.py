@@ -62,8 +62,9 @@ _AS_USER_PROPERTIES: Final = (CONTENT_ENCODING, MESSAGE_ID, TIMESTAMP, TYPE, USE
 
 PLAIN: Final = tuple((PROTOCOL, bytes((flags,))) for flags in range(8))
 """`Message.original` of publishes without properties, by QoS and RETAIN."""
-_NONE: Final[dict[str, Value]] = {}
-_KEPT: Final[dict[str, Value]] = {PERSISTENT: True}
+NONE: Final[dict[str, Value]] = {}
+KEPT: Final[dict[str, Value]] = {PERSISTENT: True}
+"""`Message.properties` of publishes without properties, of QoS 0 and of the others."""
 _STRING_MAX: Final = 65_535
 _PROPERTIES_MAX: Final = 100_000
 
@@ -103,8 +104,8 @@ def messages_from_publishes(
                 message_id,
                 publish.payload,
                 now_ms,
-                _KEPT if qos else _NONE,
-                _NONE,
+                KEPT if qos else NONE,
+                NONE,
                 TOPIC_TREE,
                 subject,
                 sender,
@@ -119,7 +120,7 @@ def message_from_publish(
 ) -> Message:
     """The message of a publish to `subject` of the topic tree."""
     flags = publish.qos | (RETAIN if publish.retain else 0)
-    neutral = _KEPT if publish.qos else _NONE
+    neutral = KEPT if publish.qos else NONE
     properties = publish.properties
     if properties is NO_PROPERTIES:
         return Message(
@@ -127,7 +128,7 @@ def message_from_publish(
             publish.payload,
             now_ms,
             neutral,
-            _NONE,
+            NONE,
             TOPIC_TREE,
             subject,
             sender,

@@ -17,13 +17,20 @@ from adapters.mqtt.packets import Publish as MqttPublish
 from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.errors import MessagingError, StoreUnavailable
-from bridge.messaging.model import Message, Origin, Publish, QueueName, UnitOfWork
+from bridge.messaging.model import (
+    TOPIC_TREE,
+    Message,
+    Origin,
+    Publish,
+    QueueName,
+    UnitOfWork,
+)
 from bridge.messaging.ports import Queue
 from bridge.routing.router import Routed
 from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, SYS_PREFIX
 from mappings.mqtt.errors import reason_code_from
 from mappings.mqtt.fanout import Target
-from mappings.mqtt.messages import PROTOCOL, messages_from_publishes
+from mappings.mqtt.messages import KEPT, NONE, PLAIN, PROTOCOL, messages_from_publishes
 from mappings.mqtt.permissions import may_publish
 
 if TYPE_CHECKING:
@@ -151,6 +158,43 @@ class Publishing:
         self._rate_left = self._gateway.services.limits.mqtt_publish_rate_max
 
     # -- in
+
+    def take_one(self, publishes: list[MqttPublish]) -> bool:
+        """Submit a single publish that is stored in one queue and goes nowhere else; False for all
+        others, with which nothing is done. Nothing may have been collected.
+        """
+        if len(publishes) > 1:
+            return False
+        (publish,) = publishes
+        gateway, topic = self._gateway, publish.topic
+        if publish.qos != 1 or publish.retain or publish.properties is not NO_PROPERTIES:
+            return False
+        sessions = gateway.sessions
+        target = sessions.fanout.targets(gateway.namespace).get(topic)
+        if target is None or (queue := target.always) is None or queue.deleted:
+            return False
+        if self._rate_left or gateway.session.filters.has_no_local:
+            return False
+        if topic not in self._known_origins():
+            return False
+        services = gateway.services
+        size_bytes = self._count(publishes)
+        message = Message(
+            services.message_ids.next(),
+            publish.payload,
+            services.clock.epoch_ms(),
+            KEPT,
+            NONE,
+            TOPIC_TREE,
+            target.subject,
+            gateway.user,
+            original=PLAIN[1],
+        )
+        unit = UnitOfWork()
+        unit.sends.append((queue, message))
+        answer = partial(self._answered_one, publishes)
+        gateway.submit(unit, answer, messages=1, size_bytes=size_bytes)
+        return True
 
     def take(self, publishes: list[MqttPublish]) -> bool:
         """Write what needs no store, collect the rest; False where the connection ends."""
@@ -355,6 +399,11 @@ class Publishing:
             missing = self._submit_some()
 
     # -- answers
+
+    def _answered_one(self, publishes: list[MqttPublish], unit: UnitOfWork) -> list[bytes]:
+        if unit.error is None and not unit.failures:
+            return self._gateway.connection.acknowledgements(publishes)
+        return self._answered(Chunk(received=publishes), unit)
 
     def _answered(self, chunk: Chunk, unit: UnitOfWork) -> list[bytes]:
         gateway = self._gateway
