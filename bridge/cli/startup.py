@@ -91,7 +91,8 @@ def _access(loaded: Loaded) -> str:
         shown = ", ".join(users[:5]) + (", ..." if len(users) > 5 else "")
         clients = f"{len(users)} user{'s' if len(users) > 1 else ''}: {shown}"
     keys = len(config.aws_api.access_keys)
-    return f"{clients}; SQS and SNS API: {f'{keys} access keys' if keys else 'any keys'}"
+    shown_keys = f"{keys} access key{'s' if keys > 1 else ''}" if keys else "any keys"
+    return f"{clients}; SQS and SNS API: {shown_keys}"
 
 
 def _simulation(loaded: Loaded) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def test_an_example_is_right_and_starts(
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_names_what_it_needs(example: Path, tmp_path: Path) -> None:
     checked = run_landbridge("check", "-c", str(example), directory=tmp_path)
+    head = example.read_text().partition("\n\n")[0]
     for line in checked.stderr.splitlines():
-        assert "the environment has no" in line
+        missing = re.search(r"the environment has no (\w+)", line)
+        assert missing, line
+        assert f"{missing[1]}=" in head
 
 
 def test_the_router_does_what_its_comments_say(tmp_path: Path) -> None:

@@ -138,6 +138,15 @@ def test_a_listener_elsewhere_needs_users(tmp_path: Path) -> None:
         assert "without TLS" in text
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "any keys"), (1, "1 access key"), (2, "2 access keys")]
+)
+def test_who_may_call_the_api_is_said(tmp_path: Path, count: int, said: str) -> None:
+    keys = ",".join(f"{{id: AKID{number}, secret: abcdefgh}}" for number in range(count))
+    with running(f"--set=aws_api.access_keys=[{keys}]", directory=tmp_path) as program:
+        assert any(line.endswith(f"SQS and SNS API: {said}") for line in program.text)
+
+
 def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "landbridge.yaml").write_text("listenrs: {}\nlog: {level: loud}\n")
     result = run_landbridge("serve", directory=tmp_path)
