@@ -44,12 +44,19 @@ def test_whoever_reaches_a_broker_without_users_is_an_administrator(tmp_path: Pa
         assert Api(program).get("whoami") == {"name": "guest", "tags": ["administrator"]}
         assert Api(program, "me", "x").get("whoami")["name"] == "me"
         assert Api(program).get("definitions")["users"] == []
+        me = Api(program, "me", "x")
+        (shown,) = me.get("users")
+        assert (shown["name"], shown["tags"]) == ("me", ["administrator"])
+        assert me.get("permissions/%2F/me")["configure"] == ".*"
+        assert me.ask("/api/users/other")[0] == 404
 
 
 def test_overview_and_nodes(admin: Api) -> None:
     overview = admin.get("overview")
     assert overview["object_totals"]["queues"] == 8
     assert overview["queue_totals"]["messages"] >= 0
+    (context,) = overview["contexts"]
+    assert (context["node"], context["port"]) == (overview["node"], str(admin.port))
     assert {"amqp", "mqtt", "stomp", "http"} <= {each["protocol"] for each in overview["listeners"]}
     (node,) = admin.get("nodes")
     assert node["name"] == overview["node"]

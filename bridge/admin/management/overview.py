@@ -9,7 +9,7 @@ from typing import Final
 from bridge.admin.management.access import Viewer
 from bridge.admin.management.catalogue import Catalogue
 from bridge.admin.management.live import Live
-from bridge.admin.management.sources import RABBITMQ_VERSION, Json, ManagementSources
+from bridge.admin.management.sources import PROTOCOL, RABBITMQ_VERSION, Json, ManagementSources
 
 _EXCHANGE_TYPES: Final = [
     {"name": name, "description": f"AMQP {name} exchange", "enabled": True}
@@ -77,7 +77,7 @@ async def overview(
     }
     if viewer.sees_all_connections:
         shown["listeners"] = listeners(sources)
-        shown["contexts"] = []
+        shown["contexts"] = [{"node": sources.node.name, **each} for each in _contexts(sources)]
     return shown
 
 
@@ -122,6 +122,20 @@ def listeners(sources: ManagementSources) -> list[Json]:
     return shown
 
 
+def _contexts(sources: ManagementSources) -> list[Json]:
+    """Where this API is."""
+    return [
+        {
+            "description": "RabbitMQ Management",
+            "path": "/",
+            "ip": listener.bind,
+            "port": str(listener.port),
+        }
+        for listener in sources.listeners()
+        if listener.protocol == PROTOCOL
+    ]
+
+
 def node(sources: ManagementSources) -> Json:
     """The one node of `/api/nodes`."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -161,7 +175,7 @@ def node(sources: ManagementSources) -> Json:
         ],
         "enabled_plugins": ["rabbitmq_management"],
         "db_dir": str(sources.node.data_directory),
-        "contexts": [],
+        "contexts": _contexts(sources),
         "cluster_links": [],
     }
 

@@ -18,6 +18,7 @@ from bridge.admin.management.definitions import definitions
 from bridge.admin.management.live import Live, named
 from bridge.admin.management.overview import Rates, node, overview, vhosts
 from bridge.admin.management.sources import Json, ManagementSources
+from bridge.auth import Account
 from bridge.messaging.model import QueueName, TopicName
 
 Answer: TypeAlias = Json | list[Json] | tuple[int, Json] | None
@@ -200,9 +201,16 @@ class Resources:
                 return {"oauth_enabled": False}
         return None
 
+    def _accounts(self) -> list[Account]:
+        """The users; where there are none, whoever asks is one, and may do everything."""
+        accounts = self._sources.accounts
+        if accounts.configured:
+            return accounts.accounts
+        return [Account(self._viewer.user.name, tags=self._viewer.tags)]
+
     def _users(self, rest: Sequence[str]) -> Answer:
         hashes = self._viewer.administrator
-        users = [user_shown(each, hashes=hashes) for each in self._sources.accounts.accounts]
+        users = [user_shown(each, hashes=hashes) for each in self._accounts()]
         match rest:
             case []:
                 return users
@@ -217,13 +225,13 @@ class Resources:
     def _permissions(self) -> list[Json]:
         self._viewer.require_administrator()
         names = self._catalogue.namespaces
-        accounts = self._sources.accounts.accounts
+        accounts = self._accounts()
         return [shown for each in accounts for shown in permissions_shown(each, names)]
 
     def _topic_permissions(self) -> list[Json]:
         self._viewer.require_administrator()
         names = self._catalogue.namespaces
-        accounts = self._sources.accounts.accounts
+        accounts = self._accounts()
         return [shown for each in accounts for shown in topic_permissions_shown(each, names)]
 
     def _policies(self, rest: Sequence[str], *, operator: bool) -> Answer:
