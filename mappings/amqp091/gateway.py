@@ -233,6 +233,8 @@ class AmqpGateway(ConnectionGateway[Event]):
         self._refused = True
         if self.connection.refuse(error, self.services.clock.monotonic()):
             self.note_refusal(error.reply_text)
+            # However the client goes then, this is why.
+            self._reason = self._reason or error.reply_text
             self.stop_deliveries()
             self.services.spawn(self.dispose())
         self._look_after_connection()

@@ -67,6 +67,16 @@ def test_mistakes_on_channels_are_logged_with_their_names(tmp_path: Path) -> Non
         assert figures(program, "landbridge_channel_errors_total")["amqp"] == 3
 
 
+def test_a_mistake_that_costs_the_connection_is_why_it_went(tmp_path: Path) -> None:
+    with running(f"--set=users=[{USER}]", directory=tmp_path) as program:
+        channel = connected(program).channel()
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
+            channel.exchange_declare("ex", "nonsense")
+        program.wait_for_log("disconnected")
+        (line,) = [line for line in program.log if "disconnected" in line]
+        assert "reason=\"COMMAND_INVALID - unknown exchange type 'nonsense'\"" in line
+
+
 def answer(program: Program, listener: str, sent: bytes) -> bytes:
     """The first that a listener says to some bytes."""
     with socket.create_connection(("127.0.0.1", program.port(listener)), 60) as connection:
