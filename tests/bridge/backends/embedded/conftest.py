@@ -11,6 +11,8 @@ import pytest
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
+from bridge.messaging.ports import Queue
+from tests.support.stores import make_queue
 
 Reopen = Callable[..., Awaitable[EmbeddedBackend]]
 
@@ -44,3 +46,16 @@ async def reopen(tmp_path: Path) -> AsyncIterator[Reopen]:
     yield open_again
     while opened:
         await opened.pop().close()
+
+
+async def with_queue(
+    reopen: Reopen,
+    text: str = "orders",
+    *,
+    durability: str = "fsync",
+    limits: Limits | None = None,
+    **settings: object,
+) -> tuple[EmbeddedBackend, Queue]:
+    """What most tests begin with: an open backend with one queue."""
+    backend = await reopen(durability, limits)
+    return backend, await make_queue(backend.store, text, **settings)

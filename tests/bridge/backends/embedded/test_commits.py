@@ -11,7 +11,7 @@ import pytest
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import UnitOfWork
-from tests.bridge.backends.embedded.conftest import Reopen
+from tests.bridge.backends.embedded.conftest import Reopen, with_queue
 from tests.support.stores import (
     commit,
     consume,
@@ -26,8 +26,7 @@ from tests.support.stores import (
 
 
 async def test_what_is_settled_in_time_is_never_written(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(elision_delay_seconds=120))
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=120))
     collector = await consume(backend.store, queue)
     commits = backend.database.commits
     answered = asyncio.Event()
@@ -44,8 +43,7 @@ async def test_what_is_settled_in_time_is_never_written(reopen: Reopen) -> None:
 
 
 async def test_a_message_that_stays_with_its_consumer_is_written(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     collector = await consume(backend.store, queue)
     await send(backend.store, queue, message("x"))
     await collector.expect(1)
@@ -53,8 +51,7 @@ async def test_a_message_that_stays_with_its_consumer_is_written(reopen: Reopen)
 
 
 async def test_an_atomic_unit_is_not_seen_before_its_commit(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(elision_delay_seconds=5))
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=5))
     collector = await consume(backend.store, queue)
     unit = UnitOfWork(atomic=True)
     unit.sends.append((queue, message("x")))
@@ -64,8 +61,7 @@ async def test_an_atomic_unit_is_not_seen_before_its_commit(reopen: Reopen) -> N
 
 
 async def test_an_atomic_unit_orders_with_what_follows(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     collector = await consume(backend.store, queue)
     unit = UnitOfWork(atomic=True)
     unit.sends += [(queue, message("a")), (queue, message("b"))]
@@ -78,8 +74,7 @@ async def test_an_atomic_unit_orders_with_what_follows(reopen: Reopen) -> None:
 async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
     reopen: Reopen,
 ) -> None:
-    backend = await reopen(limits=Limits(elision_delay_seconds=5))
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=5))
     collector = await consume(backend.store, queue)
     published = UnitOfWork()
     published.sends.append((queue, message("x")))
@@ -99,9 +94,8 @@ async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
 async def test_a_store_that_cannot_write_refuses_and_recovers(
     reopen: Reopen, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("before"))
     backend.database.query_now(
         "CREATE TRIGGER refuse BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
@@ -121,9 +115,8 @@ async def test_a_store_that_cannot_write_refuses_and_recovers(
 
 
 async def test_a_failed_transaction_gives_back_what_it_settled(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("x"))
     (held,) = await store.receive(queue, count=1)
     backend.database.query_now(
@@ -140,9 +133,8 @@ async def test_a_failed_transaction_gives_back_what_it_settled(reopen: Reopen) -
 
 async def test_a_long_queue_stays_on_disk(reopen: Reopen) -> None:
     limits = Limits(queue_head_messages_max=100, queue_refill_messages=50)
-    backend = await reopen(limits=limits)
+    backend, queue = await with_queue(reopen, limits=limits)
     store = backend.store
-    queue = await make_queue(store)
     bodies = [str(number) for number in range(2_000)]
     await send(store, queue, *[message(body) for body in bodies])
     assert (await store.counts(queue)).visible == 2_000

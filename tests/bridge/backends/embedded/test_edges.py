@@ -16,7 +16,7 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import DeadLetterReason, Delivery, UnitOfWork
 from bridge.messaging.ports import Queue, Store
 from bridge.storage.directory import STORE_FILE
-from tests.bridge.backends.embedded.conftest import Reopen
+from tests.bridge.backends.embedded.conftest import Reopen, with_queue
 from tests.support.stores import (
     Collector,
     commit,
@@ -117,8 +117,7 @@ async def test_a_receive_from_a_deleted_queue_is_refused(reopen: Reopen) -> None
 
 
 async def test_closing_ends_long_polls(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     waiting = asyncio.ensure_future(backend.store.receive(queue, count=1, wait_seconds=3600))
     await turns(backend.store)
     await backend.close()
@@ -152,8 +151,7 @@ async def test_who_is_cancelled_in_a_turn_gets_nothing_in_it(reopen: Reopen) -> 
 
 
 async def test_what_get_holds_is_counted_over_a_crash(reopen: Reopen, tmp_path: Path) -> None:
-    backend = await reopen(limits=SHORT)
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, limits=SHORT)
     await send(backend.store, queue, message("x"))
     assert await backend.store.take(queue) is not None
     async with asyncio.timeout(60):
@@ -180,8 +178,7 @@ async def crash(backend: EmbeddedBackend, path: Path) -> EmbeddedBackend:
 async def test_a_handle_still_deletes_after_a_crash_that_forgot_the_receive(
     reopen: Reopen, tmp_path: Path, place: int
 ) -> None:
-    backend = await reopen(limits=Limits(lazy_commit_delay_seconds=60))
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, limits=Limits(lazy_commit_delay_seconds=60))
     await send(backend.store, queue, *[message(str(number)) for number in range(20)])
     received = await backend.store.receive(queue, count=20)
     handle = backend.store.handle_of(received[place])
@@ -248,8 +245,7 @@ async def test_what_expired_while_held_leaves_when_it_is_released(reopen: Reopen
 
 
 async def test_a_length_limit_holds_for_what_is_on_disk(reopen: Reopen) -> None:
-    backend = await reopen(limits=SHORT)
-    queue = await make_queue(backend.store, length_max=10)
+    backend, queue = await with_queue(reopen, limits=SHORT, length_max=10)
     await send(backend.store, queue, *[message(str(number)) for number in range(10)])
     backend = await reopen(limits=SHORT)
     queue = found(backend.store)
@@ -261,8 +257,7 @@ async def test_a_length_limit_holds_for_what_is_on_disk(reopen: Reopen) -> None:
 
 
 async def test_a_limit_in_bytes_counts_what_waits(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store, bytes_max=1_000)
+    backend, queue = await with_queue(reopen, bytes_max=1_000)
     late = message("x" * 900)
     late.visible_at = late.sent_at + 50_000
     await send(backend.store, queue, message("a" * 500), message("b" * 500), late)
@@ -305,9 +300,8 @@ async def test_what_left_a_fifo_queue_leaves_room_in_its_head(reopen: Reopen) ->
 
 
 async def test_a_purge_forgets_what_was_accepted_in_its_own_commit(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen, "q.fifo", fifo=True)
     store = backend.store
-    queue = await make_queue(store, "q.fifo", fifo=True)
     sent = message("x", group_id="g", deduplication_id="d")
     unit = UnitOfWork()
     unit.sends.append((queue, sent))

@@ -21,7 +21,7 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue
 from bridge.storage import database
-from tests.bridge.backends.embedded.conftest import Reopen, refusing
+from tests.bridge.backends.embedded.conftest import Reopen, refusing, with_queue
 from tests.support.stores import (
     commit,
     consume,
@@ -44,9 +44,10 @@ async def healthy(backend: EmbeddedBackend) -> None:
 
 
 async def test_counts_stay_right_when_sends_are_refused(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(queue_head_messages_max=3, queue_refill_messages=2))
+    backend, queue = await with_queue(
+        reopen, limits=Limits(queue_head_messages_max=3, queue_refill_messages=2)
+    )
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("a"))
     soon, late = message("soon"), message("late")
     soon.visible_at = soon.sent_at + 30_000
@@ -60,9 +61,10 @@ async def test_counts_stay_right_when_sends_are_refused(reopen: Reopen) -> None:
 
 
 async def test_a_purge_beside_a_refused_commit_leaves_no_debt(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(queue_head_messages_max=2, queue_refill_messages=2))
+    backend, queue = await with_queue(
+        reopen, limits=Limits(queue_head_messages_max=2, queue_refill_messages=2)
+    )
     store = backend.store
-    queue = await make_queue(store)
     with refusing(backend):
         unit = UnitOfWork()
         unit.sends += [(queue, message(str(number))) for number in range(6)]
@@ -77,9 +79,8 @@ async def test_a_purge_beside_a_refused_commit_leaves_no_debt(reopen: Reopen) ->
 
 
 async def test_a_failed_transaction_leaves_the_disk_as_it_was(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("x"))
     collector = await consume(store, queue, credit=1)
     held = await collector.expect(1)
@@ -95,9 +96,8 @@ async def test_a_failed_transaction_leaves_the_disk_as_it_was(reopen: Reopen) ->
 
 
 async def test_a_failed_transaction_does_not_wake_what_was_gone_before(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("x"))
     (held,) = await store.receive(queue, count=1)
     await delete(store, held)
@@ -111,9 +111,8 @@ async def test_a_failed_transaction_does_not_wake_what_was_gone_before(reopen: R
 
 
 async def test_a_refused_publish_is_not_left_half_settled(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(elision_delay_seconds=5))
+    backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=5))
     store = backend.store
-    queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)
     with refusing(backend):
         published = UnitOfWork()
@@ -131,9 +130,8 @@ async def test_a_refused_publish_is_not_left_half_settled(reopen: Reopen) -> Non
 
 
 async def test_what_a_refused_publisher_sent_goes_to_nobody_else(reopen: Reopen) -> None:
-    backend = await reopen(limits=Limits(elision_delay_seconds=0.0))
+    backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=0.0))
     store = backend.store
-    queue = await make_queue(store)
     collector = await consume(store, queue, credit=1)
     with refusing(backend), pytest.raises(StoreUnavailable):
         await send(store, queue, message("x"))
@@ -143,9 +141,8 @@ async def test_what_a_refused_publisher_sent_goes_to_nobody_else(reopen: Reopen)
 
 
 async def test_transient_messages_of_a_failed_transaction_are_never_seen(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     transient = await store.create_queue(name("t"), QueueSettings(), transient=True)
     unit = UnitOfWork(atomic=True)
     unit.sends += [(transient, message("t")), (queue, message("d"))]
@@ -241,9 +238,8 @@ async def test_a_dead_letterer_that_fails_keeps_the_messages(reopen: Reopen) -> 
 
 
 async def test_a_refused_fifo_send_is_no_duplicate_when_repeated(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen, "q.fifo", fifo=True)
     store = backend.store
-    queue = await make_queue(store, "q.fifo", fifo=True)
     sent = message("x", group_id="g", deduplication_id="d")
     with refusing(backend), pytest.raises(StoreUnavailable):
         await send(store, queue, sent)
@@ -252,9 +248,8 @@ async def test_a_refused_fifo_send_is_no_duplicate_when_repeated(reopen: Reopen)
 
 
 async def test_a_repetition_is_answered_with_what_became_of_the_first(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen, "q.fifo", fifo=True)
     store = backend.store
-    queue = await make_queue(store, "q.fifo", fifo=True)
     sent = message("x", group_id="g", deduplication_id="d")
     with refusing(backend):
         first = asyncio.ensure_future(send(store, queue, sent))
@@ -265,9 +260,8 @@ async def test_a_repetition_is_answered_with_what_became_of_the_first(reopen: Re
 
 
 async def test_a_repetition_is_confirmed_no_earlier_than_the_first(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen, "q.fifo", fifo=True)
     store = backend.store
-    queue = await make_queue(store, "q.fifo", fifo=True)
     stored: list[object] = []
 
     def answered(_: UnitOfWork) -> None:
@@ -299,9 +293,8 @@ async def test_a_queue_whose_creation_failed_is_not_taken_for_durable(reopen: Re
 
 
 async def test_a_queue_can_be_deleted_and_made_again_at_once(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("old"))
     _, again = await asyncio.gather(store.delete_queue(queue), make_queue(store))
     await send(store, again, message("new"))
@@ -321,9 +314,8 @@ async def test_a_queue_made_and_deleted_at_once_stays_away(reopen: Reopen) -> No
 
 
 async def test_a_purge_that_failed_is_carried_out_later(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("x"))
     with refusing(backend, "INSERT ON purge"), pytest.raises(StoreUnavailable):
         await store.purge_queue(queue)
@@ -333,8 +325,7 @@ async def test_a_purge_that_failed_is_carried_out_later(reopen: Reopen) -> None:
 
 
 async def test_a_store_that_can_write_again_says_so_by_itself(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     with refusing(backend), pytest.raises(StoreUnavailable):
         await send(backend.store, queue, message("x"))
     assert not backend.healthy
@@ -357,9 +348,8 @@ async def test_a_store_that_can_write_again_says_so_by_itself(reopen: Reopen) ->
 async def test_a_message_that_cannot_be_stored_harms_no_other(
     reopen: Reopen, fields: dict[str, object]
 ) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     before = asyncio.ensure_future(send(store, queue, message("a")))
     bad = asyncio.ensure_future(send(store, queue, message("bad", **fields)))
     after = asyncio.ensure_future(send(store, queue, message("b")))
@@ -374,9 +364,8 @@ async def test_a_message_that_cannot_be_stored_harms_no_other(
 
 
 async def test_a_state_change_that_cannot_be_stored_harms_no_other(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     await send(store, queue, message("x"))
     held = await store.receive(queue, count=1)
     bad = UnitOfWork(atomic=True)

@@ -12,7 +12,7 @@ from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueSettings, StateChange, UnitOfWork
-from tests.bridge.backends.embedded.conftest import Reopen
+from tests.bridge.backends.embedded.conftest import Reopen, with_queue
 from tests.support.stores import (
     commit,
     consume,
@@ -27,8 +27,7 @@ from tests.support.stores import (
 
 
 async def test_queues_and_messages_survive_in_order(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store, visibility_timeout_seconds=7, tags={"a": "b"})
+    backend, queue = await with_queue(reopen, visibility_timeout_seconds=7, tags={"a": "b"})
     await send(backend.store, queue, *[message(str(number)) for number in range(5_000)])
     settings = queue.settings
     backend = await reopen()
@@ -39,8 +38,7 @@ async def test_queues_and_messages_survive_in_order(reopen: Reopen) -> None:
 
 
 async def test_what_was_deleted_stays_away(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     await send(backend.store, queue, *[message(str(number)) for number in range(10)])
     taken = await backend.store.receive(queue, count=10)
     await delete(backend.store, *taken[::2])
@@ -49,8 +47,7 @@ async def test_what_was_deleted_stays_away(reopen: Reopen) -> None:
 
 
 async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     await send(backend.store, queue, message("x"))
     (held,) = await backend.store.receive(queue, count=1, visibility_seconds=4)
     handle = backend.store.handle_of(held)
@@ -65,8 +62,7 @@ async def test_a_visibility_timeout_goes_on_over_a_restart(reopen: Reopen) -> No
 
 
 async def test_what_a_connection_held_is_visible_and_counted(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     await send(backend.store, queue, message("a"), message("b"))
     collector = await consume(backend.store, queue, credit=1)
     await collector.expect(1)
@@ -77,8 +73,7 @@ async def test_what_a_connection_held_is_visible_and_counted(reopen: Reopen) -> 
 
 
 async def test_delays_priorities_and_expiry_survive(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store, priority_max=9)
+    backend, queue = await with_queue(reopen, priority_max=9)
     soon, late, gone = message("soon"), message("late"), message("gone")
     soon.visible_at = soon.sent_at + 4_000
     late.visible_at = late.sent_at + 800_000
@@ -93,8 +88,7 @@ async def test_delays_priorities_and_expiry_survive(reopen: Reopen) -> None:
 
 
 async def test_a_purged_queue_stays_empty(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen)
     await send(backend.store, queue, *[message("x") for _ in range(100)])
     await backend.store.purge_queue(queue)
     await send(backend.store, queue, message("after"))
@@ -152,8 +146,7 @@ async def test_all_keys_of_a_kind_are_read_in_parts(reopen: Reopen) -> None:
 
 
 async def test_durability_memory_forgets(reopen: Reopen) -> None:
-    backend = await reopen("memory")
-    queue = await make_queue(backend.store)
+    backend, queue = await with_queue(reopen, durability="memory")
     await send(backend.store, queue, message("x"))
     backend = await reopen("memory")
     assert backend.store.queue(name("orders")) is None

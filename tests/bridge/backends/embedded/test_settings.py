@@ -10,10 +10,10 @@ import pytest
 
 from bridge.messaging.errors import InvalidParameter, StoreUnavailable
 from bridge.messaging.model import QueueSettings
-from tests.bridge.backends.embedded.conftest import Reopen, refusing
+from tests.bridge.backends.embedded.conftest import Reopen, refusing, with_queue
 from tests.support.aws_api import running_api
 from tests.support.aws_clients import client
-from tests.support.stores import drain, found, make_queue, message, send
+from tests.support.stores import drain, found, message, send
 
 
 def changed(queue_settings: QueueSettings, **fields: object) -> QueueSettings:
@@ -21,8 +21,7 @@ def changed(queue_settings: QueueSettings, **fields: object) -> QueueSettings:
 
 
 async def test_refused_settings_hold_neither_now_nor_later(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store, message_ttl_ms=7_000_000)
+    backend, queue = await with_queue(reopen, message_ttl_ms=7_000_000)
     settings = queue.settings
     with refusing(backend, "INSERT ON queue"), pytest.raises(StoreUnavailable):
         await backend.store.change_queue(queue, changed(settings, message_ttl_ms=1))
@@ -35,8 +34,7 @@ async def test_refused_settings_hold_neither_now_nor_later(reopen: Reopen) -> No
 
 
 async def test_settings_that_cannot_be_stored_do_not_hold(reopen: Reopen) -> None:
-    backend = await reopen()
-    queue = await make_queue(backend.store, tags={"a": "b"})
+    backend, queue = await with_queue(reopen, tags={"a": "b"})
     settings = queue.settings
     with pytest.raises(InvalidParameter):
         await backend.store.change_queue(queue, changed(settings, tags={"a": "\ud800"}))
@@ -44,9 +42,8 @@ async def test_settings_that_cannot_be_stored_do_not_hold(reopen: Reopen) -> Non
 
 
 async def test_of_changes_at_once_what_was_stored_last_comes_back(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen, delay_seconds=1)
     store = backend.store
-    queue = await make_queue(store, delay_seconds=1)
     settings = queue.settings
     with refusing(backend, "INSERT ON queue"):
         first = asyncio.ensure_future(store.change_queue(queue, changed(settings, delay_seconds=2)))
@@ -64,9 +61,8 @@ async def test_of_changes_at_once_what_was_stored_last_comes_back(reopen: Reopen
 
 
 async def test_a_queue_that_was_deleted_meanwhile_stays_away(reopen: Reopen) -> None:
-    backend = await reopen()
+    backend, queue = await with_queue(reopen)
     store = backend.store
-    queue = await make_queue(store)
     with refusing(backend, "INSERT ON queue"):
         change = asyncio.ensure_future(
             store.change_queue(queue, changed(queue.settings, delay_seconds=2))
