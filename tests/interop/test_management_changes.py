@@ -23,7 +23,7 @@ from adapters.mqtt.packets import ProtocolVersion
 from adapters.mqtt.reason_codes import ReasonCode
 from tests.support.management_api import Api, replayed
 from tests.support.mqtt_client import SocketClient, connect
-from tests.support.program import Place, Program
+from tests.support.program import AWS_SIMULATED, Place, Program
 from tests.support.stomp_client import StompClient
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "rabbitmq" / "management_changes_3_10.json"
@@ -51,7 +51,9 @@ def channel(program: Program) -> Iterator[BlockingChannel]:
         connection.close()
 
 
-def test_answers_are_those_of_rabbitmq(api: Api) -> None:
+def test_answers_are_those_of_rabbitmq(place: Place, api: Api) -> None:
+    if place.backend == AWS_SIMULATED:
+        pytest.skip("SQS counts roughly, and its standard queues are in no order")
     recorded = json.loads(VECTOR.read_text())
     for each in recorded:
         assert replayed(api, each) == each
@@ -73,7 +75,8 @@ def test_what_is_declared_here_is_used_over_amqp(api: Api, channel: BlockingChan
     for number in (1, 2):
         properties = pika.BasicProperties(headers={"n": number})
         channel.basic_publish("declared-x", "", str(number).encode(), properties)
-    assert channel.queue_declare("declared", passive=True).method.message_count == 1
+    (message,) = api.messages("declared")
+    assert message["payload"] == "1"
     location = f"bindings/%2F/e/declared-x/q/{headers['location']}"
     assert api.get(location)["arguments"] == {"x-match": "all", "n": 1}
     api.delete(location)
@@ -353,7 +356,7 @@ def test_rabbitmqadmin(api: Api, channel: BlockingChannel) -> None:
     assert "Message published" in run(
         "publish", "exchange=script-x", "routing_key=a.b", "payload=x"
     )
-    assert "NOT routed" in run("publish", "exchange=script-x", "routing_key=b", "payload=x")
+    assert "NOT routed" in run("publish", "routing_key=nobody", "payload=x")
     assert "a.b" in run("get", "queue=script")
     assert "a.b" in run("get", "queue=script", "ackmode=ack_requeue_false")
     assert "No items" in run("get", "queue=script")
