@@ -7,8 +7,10 @@ asks. Queues get series of their own up to a bound, the longest first; the rest 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -22,17 +24,17 @@ from bridge.net.listener import Listener
 
 QUEUES_AT_ONCE = 200
 OTHER_QUEUES = "(others)"
+_WITHOUT_LOGINS: Final = frozenset({"metrics"})
+_WITH_CHANNELS: Final = frozenset({"amqp"})
 
 
 class ProtocolCounts:
     """What went through one protocol's gateways since the start."""
 
     __slots__ = (
-        "channel_errors",
         "delivered",
         "delivered_bytes",
         "dropped",
-        "logins_failed",
         "published",
         "published_bytes",
         "settled",
@@ -45,17 +47,17 @@ class ProtocolCounts:
         self.delivered_bytes = 0
         self.settled = 0
         self.dropped = 0
-        self.logins_failed = 0
-        self.channel_errors = 0
 
 
 class MessageCounters:
     """The `Counters` of all gateways."""
 
-    __slots__ = ("protocols",)
+    __slots__ = ("channel_errors", "logins_failed", "protocols")
 
     def __init__(self) -> None:
         self.protocols: dict[str, ProtocolCounts] = {}
+        self.logins_failed: Counter[str] = Counter()
+        self.channel_errors: Counter[str] = Counter()
 
     def published(self, protocol: str, count: int, size_bytes: int) -> None:
         counts = self.protocols.get(protocol) or self._first(protocol)
@@ -76,12 +78,10 @@ class MessageCounters:
         counts.dropped += count
 
     def login_failed(self, protocol: str) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
-        counts.logins_failed += 1
+        self.logins_failed[protocol] += 1
 
     def channel_error(self, protocol: str) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
-        counts.channel_errors += 1
+        self.channel_errors[protocol] += 1
 
     def _first(self, protocol: str) -> ProtocolCounts:
         counts = self.protocols[protocol] = ProtocolCounts()
@@ -152,7 +152,9 @@ class Metrics:
         info.add_metric([self._version], 1)
         yield info
         yield from _message_families(self._sources.counters)
-        yield from _listener_families(self._sources.listeners())
+        listeners = self._sources.listeners()
+        yield from _refusal_families(self._sources.counters, listeners)
+        yield from _listener_families(listeners)
         yield GaugeMetricFamily("landbridge_queues", "Queues.", value=self._queue_total)
         yield from _queue_families(self._queue_counts)
         yield from _figure_families(self._sources.figures())
@@ -179,12 +181,35 @@ def _message_families(counters: MessageCounters) -> Iterator[Metric]:
             "dropped_messages",
             "Messages for clients that did not read, or for whom too many waited.",
         ),
-        ("logins_failed", "Logins refused for a wrong user, password, certificate or signature."),
-        ("channel_errors", "AMQP channels that were closed for a mistake of their client."),
     ):
         family = CounterMetricFamily(f"landbridge_{name}", text, labels=["protocol"])
         for protocol, counts in sorted(counters.protocols.items()):
             family.add_metric([protocol], getattr(counts, name.removesuffix("_messages")))
+        yield family
+
+
+def _refusal_families(
+    counters: MessageCounters, listeners: Collection[Listener]
+) -> Iterator[Metric]:
+    """There from the start, at 0, so that an alert sees the first one."""
+    spoken = {listener.protocol for listener in listeners}
+    for name, text, counted, protocols in (
+        (
+            "logins_failed",
+            "Logins refused for a wrong user, password, certificate or signature.",
+            counters.logins_failed,
+            spoken - _WITHOUT_LOGINS,
+        ),
+        (
+            "channel_errors",
+            "Channels that were closed for a mistake of their client.",
+            counters.channel_errors,
+            spoken & _WITH_CHANNELS,
+        ),
+    ):
+        family = CounterMetricFamily(f"landbridge_{name}", text, labels=["protocol"])
+        for protocol in sorted({*counted, *protocols}):
+            family.add_metric([protocol], counted[protocol])
         yield family
 
 

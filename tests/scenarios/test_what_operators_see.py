@@ -106,6 +106,7 @@ def log_in_wrongly(program: Program) -> None:
 def test_failed_logins_are_logged_and_counted(tmp_path: Path) -> None:
     keys = "--set=aws_api.access_keys=[{id: AKIDRIGHT, secret: abcdefgh}]"
     with running(f"--set=users=[{USER}]", keys, directory=tmp_path) as program:
+        none = figures(program, "landbridge_logins_failed_total")
         log_in_wrongly(program)
         program.wait_for_log("refused", 5)
         refused = {
@@ -118,6 +119,7 @@ def test_failed_logins_are_logged_and_counted(tmp_path: Path) -> None:
         assert "InvalidClientTokenId: The security token" in refused["aws"]
         assert "user=shop" in refused["management"]
         assert "wrong user name or password" in refused["management"]
+        assert none == dict.fromkeys(refused, 0)
         assert figures(program, "landbridge_logins_failed_total") == dict.fromkeys(refused, 1)
 
 

@@ -83,6 +83,22 @@ async def test_what_gateways_count_is_shown_by_protocol() -> None:
     assert samples["landbridge_published_messages_total", ("stomp",)] == 0
 
 
+async def test_refusals_are_counted_from_the_start() -> None:
+    admin = Admin()
+    async with listening(http(admin.handler.handle), protocol="amqp") as running, serving(admin):
+        admin.listeners.append(running.listener)
+        samples = await admin.samples()
+        assert samples["landbridge_logins_failed_total", ("amqp",)] == 0
+        assert samples["landbridge_channel_errors_total", ("amqp",)] == 0
+        assert ("landbridge_logins_failed_total", ("metrics",)) not in samples
+    admin.counters.login_failed("management")
+    admin.counters.channel_error("amqp")
+    samples = await admin.samples()
+    assert samples["landbridge_logins_failed_total", ("management",)] == 1
+    assert samples["landbridge_channel_errors_total", ("amqp",)] == 1
+    assert ("landbridge_published_messages_total", ("management",)) not in samples
+
+
 async def test_queues_are_counted_at_the_scrape() -> None:
     admin = Admin()
     await admin.send("orders", 3)
