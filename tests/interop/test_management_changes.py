@@ -19,7 +19,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ConnectionClosedByBroker
 
-from adapters.mqtt.packets import ProtocolVersion
+from adapters.mqtt.packets import ProtocolVersion, Will
 from adapters.mqtt.reason_codes import ReasonCode
 from tests.support.management_api import Api, replayed
 from tests.support.mqtt_client import SocketClient, connect
@@ -276,7 +276,9 @@ def name_of(api: Api, protocol: str) -> str:
     return quote(name, safe="")
 
 
-def test_an_amqp_connection_is_closed_with_the_reason(api: Api, channel: BlockingChannel) -> None:
+def test_an_amqp_connection_is_closed_with_the_reason(
+    program: Program, api: Api, channel: BlockingChannel
+) -> None:
     channel.queue_declare("held", auto_delete=False)
     channel.basic_publish("", "held", b"x")
     assert channel.basic_get("held")[0] is not None
@@ -287,6 +289,7 @@ def test_an_amqp_connection_is_closed_with_the_reason(api: Api, channel: Blockin
         wait_for_the_end(channel.connection)
     assert closed.value.reply_code == 320
     assert closed.value.reply_text == "CONNECTION_FORCED - for maintenance"
+    program.wait_for_log("closed by an administrator: for maintenance")
     # What it held is back.
     (message,) = api.messages("held")
     assert message["redelivered"] is True
@@ -326,11 +329,20 @@ async def test_a_stomp_connection_is_closed_with_an_error(program: Program, api:
 async def test_an_mqtt_connection_is_closed(
     program: Program, api: Api, version: ProtocolVersion
 ) -> None:
-    client = await SocketClient.open(program.port("mqtt"), connect("closed", version=version))
-    api.delete(f"connections/{name_of(api, 'MQTT')}", **{"X-Reason": "because"})
+    will = Will("gone", b"was closed")
+    client = await SocketClient.open(
+        program.port("mqtt"), connect("closed", version=version, will=will)
+    )
+    name = name_of(api, "MQTT")
+    other = await SocketClient.open(program.port("mqtt"), connect("other"))
+    await other.subscribe("gone")
+    api.delete(f"connections/{name}", **{"X-Reason": "because"})
     await client.until(lambda: client.closed)
     expected = ReasonCode.ADMINISTRATIVE_ACTION if version is ProtocolVersion.V5 else None
     assert client.disconnected == expected
+    # It has not said goodbye itself.
+    assert await other.payloads(1) == [b"was closed"]
+    await other.leave()
 
 
 # -- the script of RabbitMQ's users
