@@ -171,7 +171,7 @@ class _Reader:
             if not isinstance(key_node, ScalarNode):
                 self._mistakes.append(Mistake(place, path, "a key must be a word"))
                 continue
-            key = self._substituted(key_node.value, place, path)
+            key = self._substituted(_key_text(node, key_node, value_node), place, path)
             if key in own:
                 self._mistakes.append(Mistake(place, (*path, key), "is given twice"))
             self._document.places[*path, key] = place
@@ -230,6 +230,13 @@ class _Reader:
         if problem.startswith("but ") and error.context:
             problem = f"{error.context}, {problem}"
         return Mistake(place, (), f"is not YAML: {_HIDDEN.sub('${...}', problem)}")
+
+
+def _key_text(mapping: MappingNode, key: ScalarNode, value: Node) -> str:
+    """The text of a key: the parser takes the colon of `{amqp:}` into it (YAML 1.2, 7.3.3)."""
+    text = str(key.value)
+    taken_in = mapping.flow_style and key.style is None and value.value == ""
+    return text.removesuffix(":") if taken_in else text
 
 
 def _number(text: str) -> int | float | str:

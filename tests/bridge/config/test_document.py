@@ -32,6 +32,8 @@ def parse(text: str, **environment: str) -> Document:
         ("", None),
         ("2001-01-01", "2001-01-01"),
         ("[1, [a]]", [1, ["a"]]),
+        ("{b:}", {"b": None}),
+        ("{b:, c: 1, 'd:': }", {"b": None, "c": 1, "d:": None}),
         ("|\n  two\n  lines\n", "two\nlines\n"),
     ],
 )

@@ -88,7 +88,13 @@ def test_listeners_of_the_file_replace_the_defaults(loaded: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["listeners: {stomp: }", "listeners:\n  stomp:\n", "listeners:\n  stomp: # all of it\n"]
+    "text",
+    [
+        "listeners: {stomp:}",
+        "listeners: {stomp: }",
+        "listeners:\n  stomp:\n",
+        "listeners:\n  stomp: # all of it\n",
+    ],
 )
 def test_a_listener_with_nothing_but_a_name_has_the_defaults(loaded: Load, text: str) -> None:
     result = loaded(text)
