@@ -3,7 +3,8 @@ gateway.
 
 The hot path is `data_received`: the chunk goes to the gateway, what the gateway wrote leaves in one
 write, and the timer is touched only if the gateway's deadline came nearer. Writes made outside of
-it are collected until the end of the loop's iteration. The timer is armed lazily: a deadline that
+it are collected until the end of the loop's iteration, by the loop where it does so of itself: a
+flush of our own would come an iteration later. The timer is armed lazily: a deadline that
 moved away is noticed when the old one fires. A connection at rest has no task.
 """
 
@@ -45,6 +46,7 @@ class Driver(asyncio.Protocol):
         "_silence_is_ours",
         "_timer",
         "_transport",
+        "_writes_at_once",
         "_writing_paused",
         "certificate_user",
         "endpoint",
@@ -68,6 +70,7 @@ class Driver(asyncio.Protocol):
         self._input_held = False
         self._silence_is_ours = False
         self._writing_paused = False
+        self._writes_at_once = endpoint.loop_collects_writes
         self._timer: asyncio.TimerHandle | Slot | None = None
         self._armed_at = NEVER
 
@@ -146,7 +149,14 @@ class Driver(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
-        if self._gateway is not None:
+        if self._writes_at_once:
+            # It may be said from within a write, which the gateway is in the middle of.
+            self.endpoint.loop.call_soon(self._tell_paused)
+        else:
+            self._tell_paused()
+
+    def _tell_paused(self) -> None:
+        if self._gateway is not None and self._writing_paused:
             try:
                 self._gateway.pause_writing()
             except Exception as error:  # noqa: BLE001 - as above
@@ -173,8 +183,12 @@ class Driver(asyncio.Protocol):
     def write(self, data: Sequence[bytes]) -> None:
         if self._closing:
             return
-        self._out += data
-        if not self._flush_due:
+        if self._flush_due:
+            self._out += data
+        elif self._writes_at_once:
+            self._send_all(data)
+        else:
+            self._out += data
             self._flush_due = True
             self.endpoint.flush_soon(self)
 
@@ -225,20 +239,29 @@ class Driver(asyncio.Protocol):
     def flush(self) -> None:
         """Send what was written; see `Endpoint.flush_soon`."""
         self._flush_due = False
-        try:
-            out = self._out
-            if out:
-                self._out = []
-                self._send(out)
-                if self._writing_paused:
-                    self._hold_input()
-            if self._closing:
+        out = self._out
+        if out:
+            self._out = []
+            self._send_all(out)
+        if self._closing:
+            try:
                 self._finish()
-        except Exception as error:  # noqa: BLE001 - as above
-            self.endpoint.log.failed(self.endpoint.protocol, self.peer, error)
-            self._transport.abort()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail_sending(error)
 
-    def _send(self, pieces: list[bytes]) -> None:
+    def _send_all(self, pieces: Sequence[bytes]) -> None:
+        try:
+            self._send(pieces)
+            if self._writing_paused:
+                self._hold_input()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail_sending(error)
+
+    def _fail_sending(self, error: Exception) -> None:
+        self.endpoint.log.failed(self.endpoint.protocol, self.peer, error)
+        self._transport.abort()
+
+    def _send(self, pieces: Sequence[bytes]) -> None:
         self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _hold_input(self) -> None:

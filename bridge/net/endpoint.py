@@ -61,6 +61,7 @@ class Endpoint:
         "limits",
         "log",
         "loop",
+        "loop_collects_writes",
         "loopback",
         "monotonic",
         "network",
@@ -86,6 +87,8 @@ class Endpoint:
         self.protocol = protocol
         self.loopback = loopback
         self.secure = secure
+        self.loop_collects_writes = not secure and type(loop).__module__ == "uvloop"
+        """Whether what is written to a transport leaves at the end of the loop's iteration."""
         self.deadlines = Deadlines(loop, self.monotonic)
         self.accepted_count = 0
         self.refused_count = 0

@@ -72,6 +72,8 @@ class WebSocketDriver(Driver):
     ) -> None:
         super().__init__(endpoint, factory)
         self._options = options
+        # Each write is a frame.
+        self._writes_at_once = False
         self._text = False
         self._decoder = codecs.getincrementaldecoder("utf-8")() if options.text else None
         self._websocket = _Handshake(
@@ -171,7 +173,7 @@ class WebSocketDriver(Driver):
         self._closing = True
         self.flush()
 
-    def _send(self, pieces: list[bytes]) -> None:
+    def _send(self, pieces: Sequence[bytes]) -> None:
         websocket = self._websocket
         if websocket.state is not State.OPEN:
             return

@@ -6,6 +6,7 @@ import struct
 from typing import cast
 
 import pytest
+import uvloop
 
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
@@ -93,11 +94,59 @@ async def test_writes_of_one_iteration_leave_together() -> None:
     driver = await _driver_over(transport, made, Limits())
     driver.write([b"a", b"b"])
     driver.write([b"c"])
+    if driver.endpoint.loop_collects_writes:
+        # The loop joins them.
+        assert transport.writes == [b"ab", b"c"]
+        return
     assert transport.writes == []
     flushed = asyncio.Event()
     asyncio.get_running_loop().call_soon(flushed.set)
     await flushed.wait()
     assert transport.writes == [b"abc"]
+
+
+async def test_what_a_gateway_writes_in_pieces_arrives_in_one() -> None:
+    made = Made()
+    async with listening(legacy(made)) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            gateway = await made.gateway()
+            for piece in (b"a", b"b", b"c"):
+                gateway.transport.write([piece])
+            client.setblocking(False)
+            assert await asyncio.get_running_loop().sock_recv(client, 100) == b"abc"
+
+
+class PausingTransport(CountingTransport):
+    """Says within each write that it has enough."""
+
+    driver: Driver
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.driver.pause_writing()
+
+
+def test_a_loop_that_collects_writes_gets_them_at_once() -> None:
+    async def write() -> None:
+        transport, made = PausingTransport(), Made(PiecewiseGateway)
+        driver = transport.driver = await _driver_over(transport, made, Limits())
+        gateway = await made.gateway()
+        driver.write([b"a", b"b"])
+        driver.write([b"c"])
+        assert transport.writes == [b"ab", b"c"]
+        # The gateway is told when it is in the middle of nothing.
+        assert not gateway.writing_paused.is_set()
+        await asyncio.sleep(0)
+        assert gateway.writing_paused.is_set()
+        driver.data_received(b"defg")
+        assert transport.writes == [b"ab", b"c", b"defg"]
+        driver.resume_writing()
+        gateway.writing_paused.clear()
+        await asyncio.sleep(0)
+        assert gateway.writing_resumed.is_set()
+        assert not gateway.writing_paused.is_set()
+
+    uvloop.run(write())
 
 
 async def test_client_that_asks_but_does_not_read_is_no_longer_read() -> None:
