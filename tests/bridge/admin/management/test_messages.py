@@ -16,6 +16,7 @@ from bridge.messaging.errors import QueueFull, StoreUnavailable
 from bridge.messaging.model import Delivery, QueueName
 from bridge.messaging.ports import Queue
 from bridge.net.http_messages import HttpRequest, HttpResponse
+from bridge.routing.rules import Rule
 from tests.support.broker import MemoryBroker
 from tests.support.memory_store import MemoryStore
 
@@ -42,9 +43,9 @@ class HeldStore(MemoryStore):
 class Management:
     """The handler of a listener on loopback, above a broker in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *rules: Rule) -> None:
         self.store = HeldStore()
-        self.broker = MemoryBroker(store=self.store)
+        self.broker = MemoryBroker(*rules, store=self.store)
         sources = ManagementSources(
             node=NodeFacts("landbridge@test", "0", Path(), 0.0),
             services=self.broker.services,
@@ -158,6 +159,13 @@ async def test_more_messages_than_are_settled_at_once(
     assert [each["payload"] for each in got] == [str(number) for number in range(7)]
     assert [each["message_count"] for each in got] == [6, 5, 4, 3, 2, 1, 0]
     assert not management.store.by_name[QueueName("/", "q")].held
+
+
+async def test_routes_from_amqp_hold_and_their_queues_are_made() -> None:
+    management = Management(Rule("copied", "amqp:/#", ("sqs:copies-of-q", "default")))
+    await management.filled(1)
+    assert management.broker.bodies("copies-of-q") == ["0"]
+    assert management.broker.bodies("q") == ["0"]
 
 
 async def test_a_full_queue_rejects_a_publish(management: Management) -> None:
