@@ -93,24 +93,18 @@ def send_message_batch(
         for entry in entries:
             outgoing.check_fifo_parameters(entry, settings, batch=True)
     check_distinct(entry_ids)
-    bodies = [entry.message_body.encode() for entry in entries]
-    sizes = [
-        len(body) if entry.message_attributes is None else outgoing.size_of(entry, body)
-        for entry, body in zip(entries, bodies, strict=True)
-    ]
-    if sum(sizes) > _BATCH_BYTES_MAX:
-        raise BATCH_REQUEST_TOO_LONG(
-            f"Batch requests cannot be longer than {_BATCH_BYTES_MAX} bytes. You have sent"
-            f" {sum(sizes)} bytes."
-        )
     sent_at = service.clock.epoch_ms()
-    ids = service.message_ids.take(len(entries))
     limit = outgoing.size_limit(settings)
     standard = not settings.fifo
     plain_text = call.holds_plain_text
+    total_bytes = 0
     messages: list[Message] = []
     result = SendMessageBatchResult([], [])
-    for entry, body, size, message_id in zip(entries, bodies, sizes, ids, strict=True):
+    sent = result.successful
+    for entry, message_id in zip(entries, service.message_ids.take(len(entries)), strict=True):
+        body = entry.message_body.encode()
+        size = len(body) if entry.message_attributes is None else outgoing.size_of(entry, body)
+        total_bytes += size
         if (
             standard
             and 0 < size <= limit
@@ -123,9 +117,7 @@ def send_message_batch(
         ):
             # It is nothing but a body, as most are.
             messages.append(Message(message_id, body, sent_at))
-            result.successful.append(
-                SendMessageBatchResultEntry(entry.id, message_id, md5_of_body(body))
-            )
+            sent.append(SendMessageBatchResultEntry(entry.id, message_id, md5_of_body(body)))
             continue
         try:
             outgoing.check_characters(entry.message_body)
@@ -135,7 +127,7 @@ def send_message_batch(
             result.failed.append(failed_entry(entry.id, error))
             continue
         messages.append(message)
-        result.successful.append(
+        sent.append(
             SendMessageBatchResultEntry(
                 entry.id,
                 message_id,
@@ -143,6 +135,11 @@ def send_message_batch(
                 message_attributes.md5_of(entry.message_attributes),
                 message_attributes.md5_of(entry.message_system_attributes),
             )
+        )
+    if total_bytes > _BATCH_BYTES_MAX:
+        raise BATCH_REQUEST_TOO_LONG(
+            f"Batch requests cannot be longer than {_BATCH_BYTES_MAX} bytes. You have sent"
+            f" {total_bytes} bytes."
         )
     if not messages:
         return result

@@ -19,6 +19,7 @@ from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, E
 from bridge.backends.embedded.expiry import Expiry
 from bridge.backends.embedded.fifo import FifoQueue
 from bridge.backends.embedded.handed import Handed
+from bridge.backends.embedded.handles import ticket_from_entry
 from bridge.backends.embedded.loader import Loader
 from bridge.backends.embedded.schedule import Schedule
 from bridge.messaging.errors import (
@@ -134,8 +135,8 @@ class Engine:
                 queue.visible -= 1
                 if queue.weighed:
                     queue.bytes -= len(entry.message.body)
-            if queue.received:
-                queue.received.pop(entry.id, None)
+            if entry.ticket:
+                queue.received.pop(entry.ticket, None)
             if queue.particular:
                 queue.settled(entry)
                 self.dirty[queue] = None
@@ -172,7 +173,7 @@ class Engine:
     def hold_until(self, entry: Entry, deadline: int) -> None:
         """Put a held entry under a visibility timeout that ends at `deadline` (epoch ms)."""
         entry.deadline = entry.visible_at = deadline
-        entry.queue.received[entry.id] = entry
+        entry.queue.note_received(entry)
         self.committer.received((entry,))
         self.schedule.add(entry, deadline)
 
@@ -184,7 +185,8 @@ class Engine:
             if entry.first_received_at is None:
                 entry.first_received_at = now
             entry.deadline = entry.visible_at = deadline
-            received[entry.id] = entry
+            ticket = entry.ticket = entry.ticket or ticket_from_entry(entry)
+            received[ticket] = entry
         self.committer.received(entries)
         self.schedule.add_all(entries, deadline)
 
@@ -333,7 +335,7 @@ class Engine:
         entry.held = True
         queue.held[entry.id] = entry
         if entry.received_at:
-            queue.received[entry.id] = entry
+            queue.note_received(entry)
         self.release(entry)
 
     # -- what the queue and the loader report

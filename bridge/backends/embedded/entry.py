@@ -42,8 +42,8 @@ class Entry(Delivery, kw_only=True, gc=False, eq=False):
     `held` while a receiver has it; `deadline` is then the end of its visibility timeout (epoch ms),
     or None where a connection holds it. `blocked` until its atomic unit has committed. `away`: the
     queue knows it by a count only, since it is on disk or on its way there. `refused`: it was not
-    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows. `handle` is
-    the latest receipt handle that was given out for it in this run.
+    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows. `ticket` is
+    what its receipt handles begin with, once it was received under a visibility timeout.
 
     The collector does not look at entries: a queue that goes lets go of all its entries first.
     """
@@ -54,7 +54,7 @@ class Entry(Delivery, kw_only=True, gc=False, eq=False):
     status: int
     unit: UnitOfWork | None = None
     content: Content | None = None
-    handle: str = ""
+    ticket: str = ""
     held: bool = False
     blocked: bool = False
     away: bool = False

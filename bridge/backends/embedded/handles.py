@@ -1,4 +1,5 @@
-"""Receipt handles: the entry's id, its message's id and the count of the receive.
+"""Receipt handles: a ticket, which is the entry's id and its message's id, and the count of the
+receive.
 
 They survive a restart, since all three are stored. The message's id tells an entry from a later one
 that got the same number after its lane had run empty. No hyphen is in them, as none is in SQS's:
@@ -15,28 +16,29 @@ if TYPE_CHECKING:
     from bridge.backends.embedded.entry import Entry
 
 
+def ticket_from_entry(entry: Entry) -> str:
+    """What all handles of an entry begin with."""
+    return f"{entry.id:x}.{entry.message.message_id.replace('-', '_')}"
+
+
 def handle_from_entry(entry: Entry) -> str:
-    """The handle of the entry's latest receive; the entry keeps it."""
-    message_id = entry.message.message_id.replace("-", "_")
-    handle = entry.handle = f"{entry.id:x}.{message_id}.{entry.receive_count:x}"
-    return handle
+    """The handle of the entry's latest receive."""
+    return f"{entry.ticket or ticket_from_entry(entry)}.{entry.receive_count:x}"
 
 
-def entry_id_from(handle: str) -> int:
-    """The entry's id in a handle; -1 where there is none."""
-    try:
-        return int(handle.partition(".")[0], 16)
-    except ValueError:
-        return -1
+def ticket_from_handle(handle: str) -> str:
+    """The ticket in a handle; some text that is none where there is none."""
+    return handle.rpartition(".")[0]
 
 
-def parse_handle(handle: str) -> tuple[int, str, int]:
-    """Entry's id, message's id, receive count. Raises `ReceiptHandleInvalid` for what
-    `handle_from_entry` never made.
+def parse_handle(handle: str) -> tuple[int, str]:
+    """Entry's id and message's id. Raises `ReceiptHandleInvalid` for what `handle_from_entry` never
+    made.
     """
     entry_id, _, rest = handle.partition(".")
     message_id, _, receive_count = rest.rpartition(".")
     try:
-        return int(entry_id, 16), message_id.replace("_", "-"), int(receive_count, 16)
+        int(receive_count, 16)
+        return int(entry_id, 16), message_id.replace("_", "-")
     except ValueError:
         raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle') from None

@@ -319,7 +319,7 @@ class Loader:
         now = self._clock.epoch_ms()
         assert entry.visible_at is not None
         if entry.receive_count:
-            queue.received[entry.id] = entry
+            queue.note_received(entry)
         if entry.visible_at <= now:
             queue.visible += 1
             if queue.weighed:

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.backends.embedded.entry import GONE, LANE_BITS, NEW, Entry
+from bridge.backends.embedded.handles import ticket_from_entry
 from bridge.backends.embedded.lane import Lane
 from bridge.backends.embedded.tenants import Tenants
 from bridge.messaging.model import Overflow
@@ -98,8 +99,8 @@ class EmbeddedQueue:
         """By id, those that a receiver has."""
         self.spilled = False
         """The queue is transient, and part of it has been written all the same."""
-        self.received: dict[int, Entry] = {}
-        """By id, those that were received under a visibility timeout: receipt handles name them."""
+        self.received: dict[str, Entry] = {}
+        """By ticket, those that were received under a visibility timeout."""
         self.delayed: dict[int, Entry] = {}
         self.delayed_on_disk = 0
         self.next_expiry: int | None = None
@@ -223,6 +224,11 @@ class EmbeddedQueue:
         if self.tenants is not None and entry.message.group_id is not None:
             band = (entry.id >> LANE_BITS) % BANDS_MAX
             self.tenants.settled(entry.message.group_id, behind=band == NOISY_BAND)
+
+    def note_received(self, entry: Entry) -> None:
+        """Find the entry again by its receipt handles."""
+        entry.ticket = entry.ticket or ticket_from_entry(entry)
+        self.received[entry.ticket] = entry
 
     def recover_held(self, entry: Entry) -> None:
         """An entry was in flight when the store was closed, and still is."""

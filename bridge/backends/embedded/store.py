@@ -12,7 +12,7 @@ import msgspec
 from bridge.backends.embedded.engine import Engine
 from bridge.backends.embedded.entry import GONE, Entry
 from bridge.backends.embedded.fifo import FifoQueue
-from bridge.backends.embedded.handles import entry_id_from, handle_from_entry, parse_handle
+from bridge.backends.embedded.handles import handle_from_entry, parse_handle, ticket_from_handle
 from bridge.backends.embedded.loader import QueueRecord
 from bridge.backends.embedded.queue import EmbeddedQueue, queue_id_of
 from bridge.backends.embedded.receivers import PullReceiver, PushReceiver
@@ -190,24 +190,26 @@ class EmbeddedStore:
 
     def delivery_of(self, queue: Queue, handle: str) -> Delivery | None:
         own = _own(queue)
-        entry = own.received.get(entry_id_from(handle))
-        if (
-            entry is not None
-            and entry.handle == handle
-            and entry.status != GONE
-            and not own.settings.fifo
-        ):
-            return entry
-        entry_id, message_id, receive_count = parse_handle(handle)
+        entry = own.received.get(ticket_from_handle(handle))
         if entry is None:
-            first, last = own.id_range()
-            if not first <= entry_id <= last:
-                raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
-            entry = self._engine.loader.lookup(own, entry_id)
-        if entry is None or entry.message.message_id != message_id or entry.status == GONE:
+            entry = self._received_before(own, handle)
+        if entry is None or entry.status == GONE:
             return None
-        if isinstance(own, FifoQueue) and not (entry.held and entry.receive_count == receive_count):
+        if own.settings.fifo and not (entry.held and handle == handle_from_entry(entry)):
             raise ReceiptHandleExpired("the receipt handle has expired")
+        return entry
+
+    def _received_before(self, queue: EmbeddedQueue, handle: str) -> Entry | None:
+        """What an earlier run gave the handle for, if it is still there. Raises
+        `ReceiptHandleInvalid` for what is no handle of this queue.
+        """
+        entry_id, message_id = parse_handle(handle)
+        first, last = queue.id_range()
+        if not first <= entry_id <= last:
+            raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
+        entry = self._engine.loader.lookup(queue, entry_id)
+        if entry is None or entry.message.message_id != message_id:
+            return None
         return entry
 
     async def change_visibility(self, delivery: Delivery, seconds: int) -> None:
