@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+import msgspec
+
 from mappings.connections import Connections
 
 if TYPE_CHECKING:
@@ -254,10 +256,7 @@ class OrderedAnswers:
         return leaving
 
 
-class AnswerSlot:
+class AnswerSlot(msgspec.Struct, eq=False):
     """One unit's place in the order of answers; `answers` is None until it was answered."""
 
-    __slots__ = ("answers",)
-
-    def __init__(self) -> None:
-        self.answers: list[bytes] | None = None
+    answers: list[bytes] | None = None

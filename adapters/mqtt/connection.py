@@ -3,7 +3,7 @@
 One loop takes every complete packet out of a chunk; a run of publishes that differ in packet id and
 payload alone, and a run of packets that are nothing but an id, have shorter loops of their own
 (`runs.py`). A client that waits for each answer sends such publishes one in a chunk, so the last
-run is remembered, and a chunk that is one more of it, or one PUBACK, never gets to the loop.
+run is remembered, and `take_one` takes a chunk that is one more of it, or one PUBACK.
 """
 
 from __future__ import annotations
@@ -104,8 +104,7 @@ class MqttConnection(Sender, ABC):
         partial = self._partial
         if partial is None:
             self._last_received = now
-            if not (self._open and self._take_one(data)):
-                self._read(data)
+            self._read(data)
             return
         if not data:
             # A sign of life, though nothing was read.
@@ -121,6 +120,37 @@ class MqttConnection(Sender, ABC):
         self._partial = None
         self._read(bytes(partial))
 
+    def take_one(self, data: bytes, now: float) -> Event | None:
+        """Take in a chunk that is one packet of the kind that comes again and again: a publish like
+        the last one, or a PUBACK. Returns its event, past `next_events`.
+
+        None, with nothing done, where it is anything else, or where anything is to be said about
+        it: it is for `receive_data` then. Events may not be waiting.
+        """
+        if self._partial is not None or self._closed or not self._open:
+            return None
+        event: Event
+        size = len(data)
+        if size == 4:
+            if not data.startswith(_PUBACK_HEAD):
+                return None
+            token = self.session.awaiting_puback.pop(data[2] << 8 | data[3], _MISSING)
+            if token is _MISSING:
+                return None
+            self._restore_quota(1)
+            event = DeliveriesAcknowledged([token])
+        else:
+            run = self._run
+            if run is None or size != run.size or run.qos != 1 or not data.startswith(run.prefix):
+                return None
+            publish = run.only(data)
+            if publish is None or (self._version_5 and self._room() < 1):
+                return None
+            self._unacknowledged += 1
+            event = PublishesReceived([publish])
+        self._last_received = now
+        return event
+
     def receive_eof(self, now: float) -> None:
         self._partial = None
         self._closed = True
@@ -134,29 +164,6 @@ class MqttConnection(Sender, ABC):
             return
         if position < len(data) and not self._closed:
             self._partial = bytearray(data[position:])
-
-    def _take_one(self, data: bytes) -> bool:
-        """Take a chunk that is one packet of the kind that comes again and again; False if it is
-        not, or if anything is to be said about it.
-        """
-        size = len(data)
-        if size == 4:
-            if not data.startswith(_PUBACK_HEAD):
-                return False
-            token = self.session.awaiting_puback.pop(data[2] << 8 | data[3], _MISSING)
-            if token is _MISSING:
-                return False
-            self._settle([token])
-            return True
-        run = self._run
-        if run is None or size != run.size or run.qos != 1 or not data.startswith(run.prefix):
-            return False
-        publish = run.only(data)
-        if publish is None or (self._version_5 and self._room() < 1):
-            return False
-        self._unacknowledged += 1
-        self._events.append(PublishesReceived([publish]))
-        return True
 
     def _check_held(self, size: int) -> None:
         """Called while bytes are only collected; a role that holds them back bounds them here."""

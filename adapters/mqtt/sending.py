@@ -341,10 +341,11 @@ class Sender:
 
     def acknowledgements(self, publishes: Sequence[Publish]) -> list[bytes]:
         """Positive answers like those of `acknowledge`, which are not queued here but returned."""
-        if len(publishes) == 1 and publishes[0].qos == 1:
-            words = [_PUBACK | publishes[0].packet_id]
-        else:
-            words = [_PUBACK | publish.packet_id for publish in publishes if publish.qos == 1]
+        if len(publishes) == 1 and publishes[0].qos == 1 and not self._closed:
+            # As below, without the calls.
+            self._unacknowledged -= 1
+            return [(_PUBACK | publishes[0].packet_id).to_bytes(4, "big")]
+        words = [_PUBACK | publish.packet_id for publish in publishes if publish.qos == 1]
         self._unacknowledged -= len(words)
         if len(words) < len(publishes):
             words = self._words_of(publishes)

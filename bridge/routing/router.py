@@ -92,7 +92,7 @@ class Router:
         self.topology = topology
         self.store = store
         self.dead_letter_queue = dead_letter_queue
-        self._rules = rules
+        self.rules = rules
         self._wrap = wrap
         self._deliver_elsewhere = deliver_elsewhere
         self._entries_max = (limits or Limits()).routing_cache_entries_max
@@ -100,13 +100,9 @@ class Router:
         self._resolutions: dict[tuple[str, str, str | None], Resolution] = {}
         self._queues: dict[tuple[str, str | None], Queue] = {}
 
-    @property
-    def rules(self) -> Rules:
-        return self._rules
-
     def use_rules(self, rules: Rules) -> None:
         """Apply other rules from the next call on."""
-        self._rules = rules
+        self.rules = rules
 
     def use_wrap(self, wrap: Wrap) -> None:
         """Say who makes what subscriptions without raw delivery get."""
@@ -130,7 +126,7 @@ class Router:
         routed = Routed(len(sends))
         routed.count = len(publishes)
         end = None if sends_max is None else len(sends) + sends_max
-        rules = self._rules
+        rules = self.rules
         with_rules = rules.protocols
         queues = self._queues
         resolutions = self._resolutions

@@ -69,6 +69,7 @@ class MqttGateway(ConnectionGateway[Event]):
     """One MQTT client."""
 
     __slots__ = (
+        "_figures",
         "_in_session",
         "_publishing",
         "_will_stands",
@@ -90,6 +91,7 @@ class MqttGateway(ConnectionGateway[Event]):
         super().__init__(services, transport, self.connection)
         self.namespace = options.namespace
         self.sessions = sessions_of(services)
+        self._figures = self.sessions.figures
         self.version_5 = False
         self.is_bridge = False
         self.account: User | None = None
@@ -111,14 +113,16 @@ class MqttGateway(ConnectionGateway[Event]):
     # -- events
 
     def data_received(self, data: bytes) -> None:
-        self.sessions.figures.bytes_received += len(data)
-        # What `super()` would make for each chunk costs as much as counting.
-        ConnectionGateway.data_received(self, data)
+        self._figures.bytes_received += len(data)
+        if not (self._waiting or self._finishing or self._stopping):
+            event = self.connection.take_one(data, self._monotonic())
+            if event is not None:
+                self._handle_one(event)
+                return
+        super().data_received(data)
 
     def handle_events(self, events: list[Event]) -> None:
         publishing = self._publishing
-        if len(events) == 1 and self._handle_alone(events[0]):
-            return
         for index, event in enumerate(events):
             if type(event) is PublishesReceived:
                 if not publishing.take(event.publishes):
@@ -146,14 +150,20 @@ class MqttGateway(ConnectionGateway[Event]):
         if barrier is not None:
             self.wait_for(barrier, ())
 
-    def _handle_alone(self, event: Event) -> bool:
-        """Handle what is nearly all that comes from a client that waits for each answer; False,
-        with nothing done, where it is anything else.
+    def _handle_one(self, event: Event) -> None:
+        """Handle what is nearly all that comes from a client that waits for each answer; nothing is
+        queued in the connection by it.
         """
-        if type(event) is DeliveriesAcknowledged:
-            self.settle(event.tokens)
-            return True
-        return type(event) is PublishesReceived and self._publishing.take_one(event.publishes)
+        try:
+            if type(event) is DeliveriesAcknowledged:
+                self.settle(event.tokens)
+            elif not (
+                type(event) is PublishesReceived and self._publishing.take_one(event.publishes)
+            ):
+                self.handle_events([event])
+                self._flush()
+        except Exception as error:  # noqa: BLE001 - as in the base class
+            self._fail(error)
 
     def _control(self, event: Event) -> Barrier | None:
         match event:
@@ -245,7 +255,7 @@ class MqttGateway(ConnectionGateway[Event]):
             self.transport.write(data)
 
     def count_sent(self, count: int, size_bytes: int) -> None:
-        figures = self.sessions.figures
+        figures = self._figures
         figures.publishes_sent += count
         figures.publish_bytes_sent += size_bytes
         self.services.counters.delivered(PROTOCOL, count, size_bytes)

@@ -53,9 +53,11 @@ def feed(connection: ServerConnection, wire: bytes, dice: random.Random) -> None
     while wire:
         size = dice.randint(1, CHUNK_MAX)
         now += dice.random()
-        connection.receive_data(wire[:size], now)
+        one = connection.take_one(wire[:size], now)
+        if one is None:
+            connection.receive_data(wire[:size], now)
         wire = wire[size:]
-        events = connection.next_events()
+        events = connection.next_events() if one is None else [one]
         while events:
             assert not failed, "a failure is the last event"
             event = events.pop(0)

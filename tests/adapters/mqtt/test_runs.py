@@ -10,6 +10,7 @@ from adapters.mqtt.events import DeliveriesAcknowledged, Event, PublishesReceive
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
 from adapters.mqtt.publishes import encode_publish
+from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.runs import take_run_of_ids
 from tests.adapters.mqtt.transcript import Transcript
 from tests.vectors.mqtt_packets import V3_1_1, V5
@@ -28,6 +29,16 @@ ALIKE = st.builds(
 def encoded(publish: Publish, version: ProtocolVersion) -> bytes:
     head, tail = encode_publish(publish, version_5=version is V5)
     return head + (publish.packet_id.to_bytes(2, "big") if publish.qos else b"") + tail
+
+
+def chunk_to(transcript: Transcript, wire: str) -> list[Event]:
+    """Send one chunk as gateways do."""
+    data, connection = bytes.fromhex(wire), transcript.connection
+    event = connection.take_one(data, transcript.now)
+    if event is None:
+        return transcript.send(wire)
+    assert connection.next_events() == []
+    return [event]
 
 
 def publishes_in(events: list[Event]) -> list[Publish]:
@@ -65,7 +76,7 @@ def test_publishes_that_resemble_one_another(
         transcript.connect(version)
         received: list[Publish] = []
         for chunk in chunks:
-            received += publishes_in(transcript.send(chunk.hex()))
+            received += publishes_in(chunk_to(transcript, chunk.hex()))
         assert received == expected
 
 
@@ -83,19 +94,39 @@ def test_a_run_ends_where_too_many_are_open() -> None:
     transcript = Transcript()
     transcript.connect(V5, properties=Properties(receive_maximum=3))
     for packet_id in (1, 2, 3):
-        (publish,) = publishes_in(transcript.send(f"32 07 0001 74 {packet_id:04x} 00 61"))
+        (publish,) = publishes_in(chunk_to(transcript, f"32 07 0001 74 {packet_id:04x} 00 61"))
         assert publish.packet_id == packet_id
-    (failed,) = transcript.send("32 07 0001 74 0004 00 61")
+    (failed,) = chunk_to(transcript, "32 07 0001 74 0004 00 61")
     assert isinstance(failed, ConnectionFailed)
     assert "more than 3 publishes" in failed.reason
+
+
+def test_one_packet_is_taken_where_nothing_is_to_be_said() -> None:
+    transcript = Transcript()
+    take_one = transcript.connection.take_one
+    publish = bytes.fromhex("32 06 0001 74 0001 61")
+    assert take_one(bytes.fromhex("4002 0001"), 0) is None
+    transcript.connect(V3_1_1)
+    assert take_one(publish, 1) is None
+    transcript.send(publish.hex(), publish.hex())
+    event = take_one(publish, 5)
+    assert isinstance(event, PublishesReceived)
+    assert transcript.connection.next_deadline() == 5 + 15
+    # What began before comes first.
+    transcript.send("32")
+    assert take_one(publish, 6) is None
+    transcript.send("06 0001 74 0001 61")
+    assert take_one(publish, 7) is not None
+    transcript.connection.disconnect(ReasonCode.SERVER_SHUTTING_DOWN)
+    assert take_one(publish, 8) is None
 
 
 def test_a_run_is_not_gone_on_with_under_packet_id_0() -> None:
     transcript = Transcript()
     transcript.connect(V3_1_1)
     for packet_id in (1, 2, 3):
-        transcript.send(f"32 06 0001 74 {packet_id:04x} 61")
-    (failed,) = transcript.send("32 06 0001 74 0000 61")
+        chunk_to(transcript, f"32 06 0001 74 {packet_id:04x} 61")
+    (failed,) = chunk_to(transcript, "32 06 0001 74 0000 61")
     assert isinstance(failed, ConnectionFailed)
     assert "packet identifier 0" in failed.reason
 
@@ -134,7 +165,8 @@ def test_pubacks_alone_and_together() -> None:
     transcript.connect(V3_1_1)
     tokens = delivered(transcript, 300)
     quota = transcript.connection.send_quota
-    first = transcript.send_one(DeliveriesAcknowledged, "4002 0001")
+    (first,) = chunk_to(transcript, "4002 0001")
+    assert isinstance(first, DeliveriesAcknowledged)
     assert first.tokens == tokens[:1]
     pubacks = "".join(f"4002 {packet_id:04x}" for packet_id in range(2, 301))
     rest = transcript.send_one(DeliveriesAcknowledged, pubacks)
@@ -146,7 +178,7 @@ def test_pubacks_that_nobody_waits_for_are_passed_over() -> None:
     transcript = Transcript()
     transcript.connect(V3_1_1)
     tokens = delivered(transcript, 3)
-    assert transcript.send("4002 0009") == []
+    assert chunk_to(transcript, "4002 0009") == []
     event = transcript.send_one(
         DeliveriesAcknowledged, "4002 0002 4002 0009 4002 0002 4002 0001 4002 0003"
     )
