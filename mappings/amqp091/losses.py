@@ -8,6 +8,7 @@ from mappings.losses import Emulated, Loss, Rows
 
 _ROWS: Final = Rows("amqp")
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
+_MANAGEMENT: Final = "tests/interop/test_management_changes.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
 _CONSUMING: Final = "tests/mappings/amqp091/test_consuming.py::"
@@ -241,4 +242,20 @@ LOSSES: Final = (
     _ROWS.lost("basic.recover without requeue", "RabbitMQ does not offer it either", _OUTCOMES),
     _ROWS.lost("immediate", "RabbitMQ does not offer it either", _OUTCOMES),
     _ROWS.lost("no-local", "ignored, as RabbitMQ ignores it", _OUTCOMES),
+    _ROWS.kept(
+        "management API: declare, bind, publish, get, purge, delete, close connections",
+        f"{_MANAGEMENT}test_answers_are_those_of_rabbitmq",
+        Emulated("as embedded", "connections are those of the node that is asked"),
+    ),
+    _ROWS.emulated(
+        "management API: messages of one get",
+        "the answer ends there, and the next one goes on",
+        "50,000 messages or 64 MiB",
+        "tests/bridge/admin/management/test_messages.py::test_an_answer_has_bounds",
+    ),
+    _ROWS.lost(
+        "management API: change users, permissions, virtual hosts, policies, definitions, limits",
+        "refused with 405, which says where they are set; what is there already may be put",
+        "tests/scenarios/test_management_access.py::test_what_the_configuration_owns_is_refused",
+    ),
 )
