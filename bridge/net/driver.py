@@ -186,7 +186,13 @@ class Driver(asyncio.Protocol):
         if self._flush_due:
             self._out += data
         elif self._writes_at_once:
-            self._send_all(data)
+            # As `_send_all`, without the calls.
+            try:
+                self._transport.write(data[0] if len(data) == 1 else b"".join(data))
+                if self._writing_paused:
+                    self._hold_input()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail_sending(error)
         else:
             self._out += data
             self._flush_due = True

@@ -18,7 +18,7 @@ from adapters.mqtt.publishes import encode_publishes
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
-from mappings.mqtt.alike import deliver_alike
+from mappings.mqtt.alike import deliver_alike, deliver_one
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.messages import FIXED, PROTOCOL, fixed, flags_of, publish_from_message, topic_of
@@ -187,6 +187,8 @@ class Outbound:
             and consumer.shared is None
             and not (session.resumed or session.discarded or self._held or self._unreleased)
         ):
+            if len(deliveries) == 1 and deliver_one(gateway, deliveries[0]):
+                return
             count = deliver_alike(gateway, deliveries)
             if count < len(deliveries):
                 self._deliver_each(consumer, deliveries[count:])

@@ -177,11 +177,16 @@ class Publishing:
             return False
         if topic not in self._known_origins():
             return False
-        services = gateway.services
-        size_bytes = self._count(publishes)
+        services, payload = gateway.services, publish.payload
+        size_bytes = len(payload)
+        # As `_count`.
+        figures = sessions.figures
+        figures.publishes_received += 1
+        figures.publish_bytes_received += size_bytes
+        services.counters.published(PROTOCOL, 1, size_bytes)
         message = Message(
             services.message_ids.next(),
-            publish.payload,
+            payload,
             services.clock.epoch_ms(),
             KEPT,
             NONE,
@@ -278,7 +283,7 @@ class Publishing:
     def _count(self, publishes: Sequence[MqttPublish]) -> int:
         """Count what came in; returns the size of all payloads."""
         count = len(publishes)
-        size_bytes = len(publishes[0].payload) if count == 1 else _size_of(publishes)
+        size_bytes = _size_of(publishes)
         gateway = self._gateway
         figures = gateway.sessions.figures
         figures.publishes_received += count
