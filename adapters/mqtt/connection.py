@@ -381,6 +381,17 @@ class MqttConnection(Sender, ABC):
         opened = self._exactly_once_open
         if opened is None:
             opened = self._exactly_once_open = set()
+        new = dict.fromkeys([publish.packet_id for publish in run], Inbound.RECEIVED)
+        if (
+            len(new) == len(run)
+            and received.keys().isdisjoint(new)
+            and (not self._version_5 or self._room() >= len(run))
+        ):
+            # As below, for what is new and allowed.
+            opened.update(new)
+            received.update(new)
+            publishes += run
+            return
         for publish in run:
             packet_id = publish.packet_id
             state = received.get(packet_id)
@@ -477,6 +488,11 @@ class MqttConnection(Sender, ABC):
         awaiting, awaiting_release = session.awaiting_pubrec, session.awaiting_release
         received: list[int] = []
         tokens: list[Token] = []
+        if _all_in(packet_ids, awaiting):
+            tokens = list(map(awaiting.pop, packet_ids))
+            awaiting_release.update(zip(packet_ids, tokens, strict=True))
+            self._events.append(DeliveriesReceived(packet_ids, tokens))
+            return
         try:
             for packet_id in packet_ids:
                 if packet_id in awaiting:
@@ -512,6 +528,11 @@ class MqttConnection(Sender, ABC):
         awaiting = session.awaiting_pubcomp
         completed: list[int] = []
         tokens: list[Token] = []
+        if _all_in(packet_ids, awaiting):
+            tokens = list(map(awaiting.pop, packet_ids))
+            self._restore_quota(len(tokens))
+            self._events.append(DeliveriesCompleted(packet_ids, tokens))
+            return
         try:
             for packet_id in packet_ids:
                 if packet_id in awaiting:
@@ -547,3 +568,9 @@ class MqttConnection(Sender, ABC):
     def _stop(self) -> None:
         self._closed = True
         self._partial = None
+
+
+def _all_in(packet_ids: list[int], awaiting: dict[int, Token]) -> bool:
+    """Whether each of them is awaited, and stands there once."""
+    different = set(packet_ids)
+    return len(different) == len(packet_ids) and awaiting.keys() >= different

@@ -261,12 +261,16 @@ class Outbound:
     def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
         quota = self._connection.send_quota
-        if len(publishes) <= quota:
+        qos = publishes[0].qos
+        if qos and len(publishes) <= quota:
             for publish in publishes:
-                if publish.qos != 1:
+                if publish.qos != qos:
                     break
             else:
-                self._send_at_once(publishes, deliveries, mixed=False)
+                if qos == 1:
+                    self._send_at_once(publishes, deliveries, mixed=False)
+                else:
+                    self._send_exactly_once(publishes, deliveries)
                 return
         at_once: list[Publish] = []
         tokens: list[Delivery] = []

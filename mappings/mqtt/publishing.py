@@ -370,8 +370,9 @@ class Publishing:
         exactly_once: list[int] = []
         hears_itself = bool(session.filters.by_text)
         namespace, received = self._gateway.namespace, chunk.received
-        for index, message in enumerate(chunk.messages):
-            taken = received[chunk.position(index)]
+        if chunk.positions is not None:
+            received = [received[position] for position in chunk.positions]
+        for taken, message in zip(received, chunk.messages, strict=True):
             if taken.retain:
                 change = retained.change(namespace, taken.topic, message)
                 if change is not None:

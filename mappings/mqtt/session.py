@@ -240,14 +240,15 @@ class Session:
         """The changes that store outbound packet ids, with their phase and message id, which is
         empty for what will not come again.
         """
-        given = self.given
         rows: set[int] = set()
+        current = -1
+        held: dict[int, tuple[int, str]] = {}
         for packet_id, message_id in zip(packet_ids, message_ids, strict=True):
             row = packet_id >> _SENT_SHIFT
-            rows.add(row)
-            held = given.get(row)
-            if held is None:
-                held = given[row] = {}
+            if row != current:
+                current = row
+                rows.add(row)
+                held = self.given.setdefault(row, {})
             held[packet_id] = (phase, message_id)
         return self._given_changes(rows)
 
@@ -255,12 +256,14 @@ class Session:
         """The changes that free outbound packet ids."""
         rows: set[int] = set()
         may_come = False
+        given, discarded = self.given, self.discarded
         for packet_id in packet_ids:
             row = packet_id >> _SENT_SHIFT
-            freed = self.given.get(row, {}).pop(packet_id, None)
-            if freed is not None:
+            held = given.get(row)
+            if held is not None and packet_id in held:
                 rows.add(row)
-                may_come = may_come or freed[1] in self.discarded
+                _, message_id = held.pop(packet_id)
+                may_come = may_come or message_id in discarded
         changes = self._given_changes(rows)
         if may_come or (self.had and not self.discarded):
             changes.append(self._had_change())
