@@ -146,7 +146,8 @@ class Publishing:
 
     def __init__(self, gateway: MqttGateway) -> None:
         self._gateway = gateway
-        self._chunk = Chunk()
+        self._chunk: Chunk | None = None
+        """None where nothing is collected."""
         self._origins: dict[str, Origin] = {}
         """By topics to which the client may publish."""
         self._permissions_version = -1
@@ -240,10 +241,10 @@ class Publishing:
                 if live:
                     sessions.fanout.write(live, run, own)
                 continue
-            self._collect(run, target, origin, now_ms)
-            self._chunk.size_bytes += size_bytes if whole else _size_of(run)
+            chunk = self._collect(run, target, origin, now_ms)
+            chunk.size_bytes += size_bytes if whole else _size_of(run)
             if own is not None or not target.stored_only:
-                self._chunk.live = True
+                chunk.live = True
         return True
 
     def _known_origins(self) -> dict[str, Origin]:
@@ -277,7 +278,7 @@ class Publishing:
             gateway.end(ReasonCode.NOT_AUTHORIZED, "not allowed to publish")
             return False
         if publish.qos:
-            self._chunk.refuse(publish, ReasonCode.NOT_AUTHORIZED)
+            self._collected().refuse(publish, ReasonCode.NOT_AUTHORIZED)
         return True
 
     def _count(self, publishes: Sequence[MqttPublish]) -> int:
@@ -304,9 +305,11 @@ class Publishing:
         gateway.end(ReasonCode.MESSAGE_RATE_TOO_HIGH, f"more than {limit} publishes in a second")
         return False
 
-    def _collect(self, run: list[MqttPublish], target: Target, origin: Origin, now_ms: int) -> None:
+    def _collect(
+        self, run: list[MqttPublish], target: Target, origin: Origin, now_ms: int
+    ) -> Chunk:
         """Make messages of publishes to one topic."""
-        gateway, chunk = self._gateway, self._chunk
+        gateway, chunk = self._gateway, self._collected()
         made = gateway.services.message_ids
         message_ids = made.take(len(run)) if len(run) > 1 else [made.next()]
         messages = messages_from_publishes(run, message_ids, target.subject, now_ms, gateway.user)
@@ -317,23 +320,31 @@ class Publishing:
                 chunk.stateful = True
                 if not publish.qos:
                     chunk.live = True
+        return chunk
+
+    def _collected(self) -> Chunk:
+        """What was collected, to add to."""
+        if self._chunk is None:
+            self._chunk = Chunk()
+        return self._chunk
 
     # -- to the store
 
     def submit(self) -> Barrier | None:
         """Submit what was collected; a coroutine for what has to wait."""
-        if not self._chunk.received:
+        chunk = self._chunk
+        if chunk is None:
             return None
-        missing = self._submit_some()
-        return self._submit_rest(missing) if self._chunk.received else None
+        missing = self._submit_some(chunk)
+        return self._submit_rest(missing) if self._chunk is not None else None
 
-    def _submit_some(self) -> frozenset[QueueName]:
+    def _submit_some(self, chunk: Chunk) -> frozenset[QueueName]:
         """Submit as many publishes as one unit takes, or none where queues are missing."""
-        gateway, chunk = self._gateway, self._chunk
+        gateway = self._gateway
         unit = UnitOfWork()
         if chunk.direct:
             unit.sends = chunk.sends()
-            self._chunk = Chunk()
+            self._chunk = None
         elif missing := self._route(chunk, unit):
             return missing
         if chunk.live:
@@ -355,7 +366,7 @@ class Publishing:
         publishes = chunk.to_route(gateway.namespace)
         routed = chunk.routed = gateway.route(publishes, unit)
         if not routed.missing:
-            self._chunk = chunk.split(routed.count) if routed.count < len(publishes) else Chunk()
+            self._chunk = chunk.split(routed.count) if routed.count < len(publishes) else None
             for index, error in routed.failed.items():
                 chunk.codes[chunk.position(index)] = reason_code_from(error)
             for index in routed.unrouted:
@@ -391,10 +402,10 @@ class Publishing:
         Also for a client that is gone by now: what it sent was taken.
         """
         gateway = self._gateway
-        while self._chunk.received:
+        while (chunk := self._chunk) is not None:
             # What sessions want may be different after a wait, and where all goes, too.
-            self._chunk.live = True
-            self._chunk.direct = False
+            chunk.live = True
+            chunk.direct = False
             for name in missing:
                 try:
                     await gateway.services.topology.ensure_queue(name)
@@ -402,7 +413,7 @@ class Publishing:
                     gateway.fail_store(error)
                     return
             await gateway.room()
-            missing = self._submit_some()
+            missing = self._submit_some(chunk)
 
     # -- answers
 
