@@ -196,6 +196,9 @@ class AwsTopic:
                 self._node.part_done(unit)
 
     async def check_unless_opening(self) -> None:
+        if not self._tried:
+            # Who publishes meanwhile has to wait for the answer, whoever asked first.
+            self.open_soon()
         if self.opening:
             return
         try:

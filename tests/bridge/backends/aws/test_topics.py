@@ -394,6 +394,29 @@ async def test_who_is_known_to_listen_misses_nothing(aws: Cloud) -> None:
         assert came == {"before", "meanwhile"}
 
 
+async def test_a_publish_waits_for_the_first_look_at_its_topic(aws: Cloud) -> None:
+    async with aws.node() as one:
+        faces = one.backend.faces
+        assert isinstance(faces, AwsTopics)
+        subscriptions = faces.control.subscriptions
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(arn: str) -> AsyncIterator[Subscribed]:
+            asked.set()
+            await answer.wait()
+            async for each in subscriptions(arn):
+                yield each
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(faces.control, "subscriptions", slow)
+            await one.bind("amq.topic", await one.queue("kept"), "only.this")
+            await asyncio.wait_for(asked.wait(), 10)
+            publishing = asyncio.create_task(one.publish("amq.topic", "another"))
+            await asyncio.sleep(0)
+            answer.set()
+            assert not await publishing
+
+
 async def test_topics_that_come_and_go_leave_nothing_here(aws: Cloud) -> None:
     async with aws.node(bounds={"ingest_linger_seconds": 0.1}) as one:
         faces = one.backend.faces
