@@ -1,7 +1,9 @@
 """From the publishes of a chunk to units of work, and from the store's answers to PUBACKs.
 
 Hot path: a run of QoS 0 publishes for connections alone never gets further than `take`. Others
-become messages; those of a chunk are routed and submitted together, and answered in order.
+become messages; those of a chunk are submitted together, and answered in order. To where they go
+the router says, unless each has one queue that takes whatever comes (`Target.only`). A single
+publish in its chunk, as clients send that wait for each answer, has a way of its own (`take_one`).
 """
 
 from __future__ import annotations
