@@ -298,6 +298,8 @@ class FifoQueue(EmbeddedQueue):
             self._pop(group)
             if self._leaves(entry, now_ms, keeper):
                 continue
+            # At once, as in `EmbeddedQueue`.
+            entry.held = True
             taken.append(entry)
             group.fly(entry_id)
             count -= 1

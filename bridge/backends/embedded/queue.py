@@ -319,11 +319,10 @@ class EmbeddedQueue:
         return taken
 
     def hold(self, taken: list[Entry], keeper: Keeper) -> None:
-        """Mark entries that have left their lane as received."""
+        """Count entries that have left their lane, marked as held there, as received."""
         unwritten = 0
         held = self.held
         for entry in taken:
-            entry.held = True
             held[entry.id] = entry
             entry.receive_count += 1
             if entry.status == NEW:
@@ -359,6 +358,8 @@ class EmbeddedQueue:
                 ):
                     keeper.expired(entry)
                 elif entry.receive_count < receive_count_max or not keeper.redriven(entry):
+                    # At once: it may stand in the lane a second time, not far behind.
+                    entry.held = True
                     taken.append(entry)
 
     def bounds(self, now_ms: int) -> tuple[int, int]:

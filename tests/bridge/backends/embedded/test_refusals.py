@@ -110,6 +110,24 @@ async def test_a_failed_transaction_does_not_wake_what_was_gone_before(reopen: R
     assert await store.counts(queue) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_what_comes_back_while_it_still_waits_is_handed_out_once(
+    reopen: Reopen, *, fifo: bool
+) -> None:
+    backend, queue = await with_queue(reopen, fifo=fifo)
+    store = backend.store
+    await send(store, queue, *[message(body, group_id="g") for body in ("x", "y")])
+    _, visible = await store.receive(queue, count=2, visibility_seconds=0)
+    unit = UnitOfWork(atomic=True)
+    unit.sends.append((queue, message("refused", group_id="g")))
+    unit.deletes.append(visible)
+    with refusing(backend), pytest.raises(StoreUnavailable):
+        await commit(store, unit)
+    received = await store.receive(queue, count=10)
+    assert [each.message.body for each in received] == [b"x", b"y"]
+    assert await store.counts(queue) == (0, 2, 0)
+
+
 async def test_a_refused_publish_is_not_left_half_settled(reopen: Reopen) -> None:
     backend, queue = await with_queue(reopen, limits=Limits(elision_delay_seconds=5))
     store = backend.store
