@@ -155,7 +155,7 @@ class EmbeddedStore:
         self._engine.wake(queue)
         timer = asyncio.get_running_loop().call_later(seconds, receiver.end)
         try:
-            return await receiver.future
+            entries = await receiver.future
         except asyncio.CancelledError:
             for entry in receiver.served():
                 self._engine.release(entry)
@@ -165,6 +165,10 @@ class EmbeddedStore:
             timer.cancel()
             if receiver in queue.receivers:
                 queue.receivers.remove(receiver)
+        if queue.deleted:
+            # Since it was served: a queue that is gone must not get its messages back.
+            raise QueueDoesNotExist(f"queue '{queue.name.name}' was deleted")
+        return entries
 
     def _hide(self, entries: list[Entry], seconds: int | None) -> None:
         if not entries:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.backends.embedded import EmbeddedBackend, expiry
+from bridge.backends.embedded.queue import EmbeddedQueue
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.errors import QueueDoesNotExist
 from bridge.messaging.limits import Limits
@@ -114,6 +115,22 @@ async def test_a_receive_from_a_deleted_queue_is_refused(reopen: Reopen) -> None
     await store.delete_queue(queue)
     with pytest.raises(QueueDoesNotExist):
         await store.receive(queue, count=1, wait_seconds=20)
+
+
+async def test_a_queue_deleted_as_it_serves_keeps_nothing(reopen: Reopen) -> None:
+    store = (await reopen()).store
+    queue = await make_queue(store)
+    waiting = asyncio.ensure_future(store.receive(queue, count=1, wait_seconds=3600))
+    await turns(store)
+    unit = UnitOfWork()
+    unit.sends.append((queue, message("x")))
+    store.submit(unit)
+    # The store's turn is due first, then the deletion, then the receive.
+    await asyncio.ensure_future(store.delete_queue(queue))
+    with pytest.raises(QueueDoesNotExist):
+        await waiting
+    assert isinstance(queue, EmbeddedQueue)
+    assert not queue.received
 
 
 async def test_closing_ends_long_polls(reopen: Reopen) -> None:
