@@ -28,7 +28,12 @@ def handle_from_entry(entry: Entry) -> str:
 
 def ticket_from_handle(handle: str) -> str:
     """The ticket in a handle; some text that is none where there is none."""
-    return handle.rpartition(".")[0]
+    ticket, _, receive_count = handle.rpartition(".")
+    try:
+        int(receive_count, 16)
+    except ValueError:
+        return ""
+    return ticket
 
 
 def parse_handle(handle: str) -> tuple[int, str]:

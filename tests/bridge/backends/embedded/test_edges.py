@@ -12,7 +12,7 @@ import pytest
 from bridge.backends.embedded import EmbeddedBackend, expiry
 from bridge.backends.embedded.queue import EmbeddedQueue
 from bridge.messaging.clock import SystemClock
-from bridge.messaging.errors import QueueDoesNotExist
+from bridge.messaging.errors import QueueDoesNotExist, ReceiptHandleInvalid
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import DeadLetterReason, Delivery, UnitOfWork
 from bridge.messaging.ports import Queue, Store
@@ -165,6 +165,14 @@ async def test_who_is_cancelled_in_a_turn_gets_nothing_in_it(reopen: Reopen) -> 
         each.subscription.add_credit(5)
     await turns(store)
     assert {tuple(first.bodies), tuple(second.bodies)} == {("a", "b"), ()}
+
+
+async def test_a_handle_with_no_count_at_its_end_is_none(reopen: Reopen) -> None:
+    backend, queue = await with_queue(reopen)
+    await send(backend.store, queue, message("x"))
+    (received,) = await backend.store.receive(queue, count=1)
+    with pytest.raises(ReceiptHandleInvalid):
+        backend.store.delivery_of(queue, backend.store.handle_of(received) + "x")
 
 
 async def test_what_get_holds_is_counted_over_a_crash(reopen: Reopen, tmp_path: Path) -> None:
