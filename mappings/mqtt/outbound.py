@@ -179,7 +179,9 @@ class Outbound:
     def deliver(self, consumer: MqttConsumer, deliveries: Sequence[Delivery]) -> None:
         """Send deliveries; see `bridge.messaging.ports.Consumer`."""
         gateway, session = self.gateway, self._session
-        if consumer.closed or self._stopped or gateway.lost:
+        if consumer.closed or self._stopped or gateway.lost or self._connection.closed:
+            # `stop` may still be to come, behind what waits for the store.
+            consumer.cancel()
             gateway.release(deliveries)
             return
         if (
@@ -260,6 +262,9 @@ class Outbound:
 
     def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
+        if self._connection.closed:
+            self.gateway.release(deliveries)
+            return
         quota = self._connection.send_quota
         qos = publishes[0].qos
         if qos and len(publishes) <= quota:

@@ -368,6 +368,19 @@ async def test_what_a_lost_client_acknowledged_behind_a_subscription_is_settled(
     assert await broker.waiting(queue.name.name) == 0
 
 
+@pytest.mark.parametrize("last", [b"\xe0\x00", b"\x00\x00"], ids=["goodbye", "malformed"])
+async def test_what_comes_for_a_client_whose_end_waits_is_kept(broker: Broker, last: bytes) -> None:
+    options: dict[str, Any] = {"clean": False, "session_expiry_interval": 60}
+    client = await broker.client("c", **options)
+    await client.subscribe("t", qos=1)
+    publisher = await broker.client("p")
+    client.transmit(bytes.fromhex("82 08 0063 00 0002 6e65 01") + last)
+    await publisher.publish("t", "kept", qos=1)
+    await client.until(lambda: client.closed)
+    again = await broker.client("c", **options)
+    assert await again.payloads(1) == [b"kept"]
+
+
 async def test_the_broker_stops(broker: Broker) -> None:
     client = await broker.client("c")
     client.send("t", qos=1, retain=True, token=1)

@@ -41,6 +41,24 @@ async def test_what_a_member_leaves_goes_to_another(broker: Broker) -> None:
     assert sorted(await two.payloads(10)) == [str(number).encode() for number in range(10)]
 
 
+async def test_what_waited_for_the_quota_of_one_that_says_goodbye_is_kept(broker: Broker) -> None:
+    options: dict[str, Any] = {"clean": False, "session_expiry_interval": 100}
+    one = await member(broker, "1", receive_maximum=1, **options)
+    one.automatic = False
+    await one.subscribe("own", qos=1)
+    publisher = await broker.client("p")
+    for topic in ("t/x", "own"):
+        await publisher.publish(topic, topic, qos=1)
+    (first,) = await one.publishes(1)
+    assert first.topic == "t/x"
+    # Once it is acknowledged the other one could be sent.
+    one.connection.acknowledge([first])
+    one.transmit(b"".join(one.connection.data_to_send()) + b"\xe0\x00")
+    await one.until(lambda: one.closed)
+    again = await broker.client("1", **options)
+    assert await again.payloads(1) == [b"own"]
+
+
 async def test_qos_2_stays_with_its_member(broker: Broker) -> None:
     options: dict[str, Any] = {"clean": False, "session_expiry_interval": 100}
     one = await broker.client("1", **options)
