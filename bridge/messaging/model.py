@@ -2,8 +2,8 @@
 
 A `Message` is immutable once it was sent and may stand in many queues at once. A `Delivery` is one
 message in one queue; the store hands it out and takes it back in a `UnitOfWork`, which commits as a
-whole and is answered once. This file is on the hot path: plain slotted classes, `gc=False` where no
-cycle can arise, because a collector that walks a million messages stalls every connection.
+whole and is answered once. This file is on the hot path: structs, `gc=False` where no cycle can
+arise, because a collector that walks a million messages stalls every connection.
 """
 
 from __future__ import annotations

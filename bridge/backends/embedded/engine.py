@@ -22,15 +22,8 @@ from bridge.backends.embedded.handed import Handed
 from bridge.backends.embedded.handles import ticket_from_entry
 from bridge.backends.embedded.loader import Loader
 from bridge.backends.embedded.schedule import Schedule
-from bridge.messaging.errors import (
-    MessagingError,
-    StoreUnavailable,
-)
-from bridge.messaging.model import (
-    DeadLetterReason,
-    QueueName,
-    UnitOfWork,
-)
+from bridge.messaging.errors import MessagingError, StoreUnavailable
+from bridge.messaging.model import DeadLetterReason, QueueName, UnitOfWork
 
 if TYPE_CHECKING:
     from bridge.backends.embedded.lane import Lane

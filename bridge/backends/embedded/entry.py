@@ -45,7 +45,8 @@ class Entry(Delivery, kw_only=True, gc=False, eq=False):
     stored, and its publisher knows. `visible_at` and `counted` are what the disk knows. `ticket` is
     what its receipt handles begin with, once it was received under a visibility timeout.
 
-    The collector does not look at entries: a queue that goes lets go of all its entries first.
+    The collector does not look at entries, so every circle through one is opened by hand: a queue
+    that goes lets go of all its entries, and `unit` is None again once the unit was answered for it.
     """
 
     if TYPE_CHECKING:
