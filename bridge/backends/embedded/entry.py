@@ -46,7 +46,7 @@ class Entry(Delivery, kw_only=True, gc=False, eq=False):
     what its receipt handles begin with, once it was received under a visibility timeout.
 
     The collector does not look at entries, so every circle through one is opened by hand: a queue
-    that goes lets go of all its entries, and `unit` is None again once the unit was answered for it.
+    that goes lets go of all its entries, and `unit` is None again once the entry is stored.
     """
 
     if TYPE_CHECKING:
