@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
-from bridge.backends.embedded.entry import LANE_BITS, Entry
+from bridge.backends.embedded.entry import GONE, LANE_BITS, Entry
 from bridge.messaging.limits import Limits
 
 
@@ -111,6 +111,17 @@ class Lane:
         taken = [ready.popleft() for _ in range(min(count - len(back), len(ready)))]
         self.head_bytes -= sum([len(entry.message.body) for entry in taken])
         return back + taken if back else taken
+
+    @property
+    def blocked(self) -> bool:
+        """True if the next entry may not be seen yet."""
+        if self.returned:
+            entry = self.returned[0][1]
+        elif self.ready:
+            entry = self.ready[0]
+        else:
+            return False
+        return entry.blocked and entry.status != GONE and not entry.held
 
     def hungry(self, limits: Limits) -> bool:
         """True if the tail should be read now."""

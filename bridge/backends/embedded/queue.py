@@ -343,6 +343,9 @@ class EmbeddedQueue:
     def _take_from(
         self, lane: Lane, count: int, now_ms: int, keeper: Keeper, taken: list[Entry]
     ) -> None:
+        if lane.blocked:
+            # Turns come often until the commit: it is not taken out and put back in each.
+            return
         kept_since, receive_count_max = self.bounds(now_ms)
         end = len(taken) + count
         while entries := lane.take(end - len(taken)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.backends.embedded.queue import EmbeddedQueue
 from bridge.messaging.errors import StoreUnavailable
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import UnitOfWork
@@ -69,6 +70,20 @@ async def test_an_atomic_unit_orders_with_what_follows(reopen: Reopen) -> None:
     await send(backend.store, queue, message("c"))
     await collector.expect(3)
     assert collector.bodies == ["a", "b", "c"]
+
+
+async def test_what_waits_for_its_commit_is_left_where_it_stands(reopen: Reopen) -> None:
+    backend, queue = await with_queue(reopen)
+    unit = UnitOfWork(atomic=True)
+    unit.sends += [(queue, message(str(number))) for number in range(5)]
+    committed = asyncio.ensure_future(commit(backend.store, unit))
+    await asyncio.sleep(0)
+    assert await backend.store.receive(queue, count=10) == []
+    assert isinstance(queue, EmbeddedQueue)
+    # To take it out and put it back in every turn would cost more the more of it there is.
+    assert [len(lane.ready) for lane in queue.lanes] == [5]
+    await committed
+    assert await drain(backend.store, queue) == ["0", "1", "2", "3", "4"]
 
 
 async def test_an_atomic_settle_of_an_unwritten_message_waits_for_its_commit(
