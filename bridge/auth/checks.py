@@ -44,8 +44,8 @@ def require_write(user: User, namespace: str, kind: Kind, name: str) -> None:
 
 
 def require_send(user: User, namespace: str, queue: str) -> None:
-    """Publish straight to a queue: allowed by write access to the default exchange, as RabbitMQ
-    has it, or to the queue itself, which would do by way of a binding.
+    """Publish straight to a queue by a protocol that knows no default exchange: allowed by write
+    access to that one, as RabbitMQ has it, or to the queue itself.
     """
     if not (user.may_write(namespace, "") or user.may_write(namespace, queue)):
         _refuse(user, "write", namespace, "exchange", "")

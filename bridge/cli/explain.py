@@ -29,6 +29,9 @@ from bridge.messaging.model import Publish, Value
 from bridge.protocols import LEGACY
 from bridge.routing.explain import Explanation, publish_from_source
 
+AMQP = "amqp"
+"""The protocol that knows the default exchange by name."""
+
 
 def explain(loaded: Loaded, chosen: argparse.Namespace) -> int:
     """Print what would happen, route by route."""
@@ -91,11 +94,12 @@ def _permission(loaded: Loaded, publish: Publish, found: Explanation) -> str:
     user = User(options.name, permissions=Permissions(options.name, options.grants()))
     try:
         require_open(user, namespace)
-        if publish.queue is not None:
+        topic, subject = publish.message.topic or "", publish.message.subject or ""
+        if publish.queue is not None and origin.protocol != AMQP:
             require_send(user, namespace, publish.queue)
         else:
-            topic, subject = publish.message.topic or "", publish.message.subject or ""
             require_write(user, namespace, "exchange", topic)
+        if publish.queue is None:
             require_write_subject(user, namespace, topic, subject, origin.client_id)
         for name in found.default.created if found.default is not None else ():
             require_configure(user, namespace, "queue", name)

@@ -189,10 +189,8 @@ class Publishing:
         origin = Origin(ORIGINAL, f"{exchange}/{key}", self._client, self._user)
         target: tuple[Origin, str | None, str | None] = (origin, None, None)
         user, namespace = self._account, self._namespace
-        if not exchange:
-            checks.require_send(user, namespace, key)
-        else:
-            checks.require_write(user, namespace, "exchange", exchange)
+        checks.require_write(user, namespace, "exchange", exchange)
+        if exchange:
             name = TopicName(self._namespace, exchange)
             topic = self._publisher.services.topology.topic(name)
             if topic is None:

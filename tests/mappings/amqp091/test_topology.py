@@ -263,13 +263,16 @@ async def test_copies_need_permission(name: str) -> None:
     )
 
 
-async def test_publishing_needs_permission() -> None:
+@pytest.mark.parametrize(("exchange", "shown"), [("", "amq.default"), ("amq.topic", "amq.topic")])
+async def test_publishing_needs_permission(exchange: str, shown: str) -> None:
     client = await permitted()
     await client.declare("my-q")
-    client.publish("my-q", b"1")
+    await client.call("Exchange.Declare", exchange="my-x", exchange_type="fanout")
+    client.publish("k", b"1", exchange="my-x")
     assert await client.read() == []
-    client.publish("k", b"2", exchange="amq.topic")
+    # As in RabbitMQ, the queue's own name does not help.
+    client.publish("my-q", b"2", exchange=exchange)
     (close,) = await client.read()
     assert close.fields["reply_text"] == (
-        "ACCESS_REFUSED - write access to exchange 'amq.topic' in vhost '/' refused for user 'ada'"
+        f"ACCESS_REFUSED - write access to exchange '{shown}' in vhost '/' refused for user 'ada'"
     )
