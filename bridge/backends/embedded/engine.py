@@ -235,7 +235,9 @@ class Engine:
         try:
             callback(argument)
         except Exception as error:  # noqa: BLE001 - reported, with its traceback
-            self.report(f"{callback!r} failed in the store's turn", error)
+            # Not its repr: that of a partial shows its arguments, and so what clients sent.
+            name = getattr(callback, "__qualname__", type(callback).__name__)
+            self.report(f"{name} failed in the store's turn", error)
 
     def report(self, message: str, error: Exception) -> None:
         self._loop.call_exception_handler({"message": message, "exception": error})
