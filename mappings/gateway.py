@@ -156,7 +156,7 @@ class Log(Protocol):
         ...
 
     def request_refused(self, protocol: str, peer: str, *, user: str | None, reason: str) -> None:
-        """One request of a connection that may go on came from nobody known."""
+        """One request of a connection that goes on came from nobody known, or was not allowed."""
         ...
 
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:

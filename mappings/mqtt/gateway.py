@@ -292,6 +292,12 @@ class MqttGateway(ConnectionGateway[Event]):
             PROTOCOL, self.transport.peer, user=self.user, client=self.client
         )
 
+    def log_refused(self, reason: str) -> None:
+        """Something was refused for want of a permission, and the connection goes on."""
+        self.services.log.request_refused(
+            PROTOCOL, self.transport.peer, user=self.user, reason=reason
+        )
+
     def taken_over(self) -> None:
         """Another connection has come for the session (MQTT 5, 3.1.4 [MQTT-3.1.4-3])."""
         self.end(ReasonCode.SESSION_TAKEN_OVER, "the session was taken over")

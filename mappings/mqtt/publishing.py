@@ -279,6 +279,7 @@ class Publishing:
         if not gateway.version_5 and gateway.services.limits.mqtt_denied_publish_disconnects:
             gateway.end(ReasonCode.NOT_AUTHORIZED, "not allowed to publish")
             return False
+        gateway.log_refused(f"{gateway.client}: not allowed to publish to {publish.topic[:100]!r}")
         if publish.qos:
             self._collected().refuse(publish, ReasonCode.NOT_AUTHORIZED)
         return True

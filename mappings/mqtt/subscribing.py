@@ -134,7 +134,9 @@ async def _subscribe_one(
     session, limits = gateway.session, gateway.services.limits
     known = wanted.text in session.filters.by_text or wanted.text in session.shared
     if not gateway.may_subscribe(wanted.text):
-        raise AccessDenied(f"not allowed to subscribe to {wanted.text[:100]!r}")
+        reason = f"not allowed to subscribe to {wanted.text[:100]!r}"
+        gateway.log_refused(f"{gateway.client}: {reason}")
+        raise AccessDenied(reason)
     count = len(session.filters) + len(session.shared)
     if not known and count >= limits.mqtt_subscriptions_max:
         raise OverLimit(f"{limits.mqtt_subscriptions_max} subscriptions are allowed in a session")

@@ -139,6 +139,7 @@ def test_virtual_hosts_are_entered_by_those_who_may(program: Program, admin: Api
     assert admin.get("queues/shop/there")["durable"] is False
     status, _, answer = as_user(program, "nobody").ask("/api/queues/%2F/there", "DELETE")
     assert (status, answer["reason"]) == (401, "Not management user")
+    program.wait_for_log("Not management user")
     assert Api(program).ask("/api/queues/%2F/there", "DELETE")[0] == 401
     for vhost in ("%2F", "shop"):
         admin.delete(f"queues/{vhost}/there")

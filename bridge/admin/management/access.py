@@ -22,7 +22,7 @@ _MANAGEMENT: Final = frozenset({"administrator", "monitoring", "policymaker", "m
 class AccessRefused(Exception):
     """Answered 401, in RabbitMQ's words; `reason` is None where no credentials were given.
 
-    `failed` is whose credentials were wrong, if they were.
+    `failed` is whose credentials were wrong, or not enough to come in.
     """
 
     def __init__(self, error: str, reason: str | None, failed: str | None = None) -> None:
@@ -78,7 +78,7 @@ async def viewer_of(request: HttpRequest, accounts: Accounts, *, loopback: bool)
     if not accounts.configured:
         return Viewer(User(name or "guest", verified=False), frozenset({"administrator"}))
     if user.tags is not None and not user.tags & _MANAGEMENT:
-        raise AccessRefused("not_authorised", "Not management user")
+        raise AccessRefused("not_authorised", "Not management user", user.name)
     return Viewer(user, user.tags)
 
 

@@ -75,8 +75,9 @@ class ManagementHandler:
             if refused.failed is not None:
                 # Who gives no credentials is asked for them, which is no failure yet.
                 self._sources.counters.login_failed(PROTOCOL)
+                reason = str(refused.__cause__ or refused.reason)
                 self._sources.log.request_refused(
-                    PROTOCOL, request.peer, user=refused.failed, reason=str(refused.__cause__)
+                    PROTOCOL, request.peer, user=refused.failed, reason=reason
                 )
             return _unauthorised(refused)
         except BadRequest as bad:

@@ -146,6 +146,13 @@ async def test_what_is_not_allowed_in_3_1_1(secured: Broker) -> None:
     await client.publish("m/other", qos=2)
     await client.publish("s/1", "last", qos=1)
     assert await client.payloads(1) == [b"last"]
+    # The client is not told, so somebody else has to be.
+    refused = [line for line in secured.log.lines if line.startswith("refused")]
+    assert refused == [
+        "refused meter: c1: not allowed to subscribe to 'm/#'",
+        "refused meter: c1: not allowed to publish to 'm/other'",
+        "refused meter: c1: not allowed to publish to 'm/other'",
+    ]
 
 
 # -- limits
