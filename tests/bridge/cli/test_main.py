@@ -192,7 +192,8 @@ def test_explain_shows_route_by_route(tmp_path: Path) -> None:
     [
         ("mqtt:plant/7", "user 'meter': may publish this"),
         ("mqtt:other", "REFUSED, so nothing of this happens: write access to topic 'other'"),
-        ("amqp:/orders", "REFUSED, so nothing of this happens: write access to exchange"),
+        ("amqp:/own", "REFUSED, so nothing of this happens: write access to exchange 'amq."),
+        ("stomp:/queue/own", "user 'meter': may publish this"),
         ("sqs:orders", "sqs:orders in namespace /"),
     ],
 )
@@ -201,7 +202,7 @@ def test_explain_says_whether_the_user_may(tmp_path: Path, source: str, said: st
         "users:\n"
         "  - name: meter\n"
         f"    password_hash: {HASH}\n"
-        "    permissions: [{write: '^amq[.]topic$'}]\n"
+        "    permissions: [{write: '^(amq[.]topic|own)$', configure: '^own$'}]\n"
         "    topics: {publish: ['plant/#']}\n"
     )
     result = run_landbridge("explain", source, "--user", "meter", directory=tmp_path)
