@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -227,3 +228,14 @@ class Cloud:
         """The names of the queues that are subscribed to a topic."""
         found = self.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         return [each["Endpoint"].rpartition(":")[2] for each in found]
+
+    async def ingested(self, name: str = "amq-topic") -> str:
+        """The ARN of a topic, once what comes to it is taken in."""
+        topic: str = await eventually(partial(self.topic, f"{self.prefix}{name}"))
+        await eventually(partial(self.endpoints, topic))
+        return topic
+
+
+def subject(text: str) -> dict[str, Any]:
+    """The message attribute that says what a message's subject is."""
+    return {"landbridge-subject": {"DataType": "String", "StringValue": text}}

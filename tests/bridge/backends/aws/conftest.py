@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from bridge.api import ApiOptions
 from bridge.backends.aws import AwsBackend, AwsLimits, AwsOptions
 from bridge.backends.aws.queues import AwsQueue
 from bridge.backends.aws.store import AwsStore
@@ -20,6 +21,8 @@ from bridge.backends.embedded import EmbeddedBackend
 from bridge.messaging.clock import Clock, SystemClock
 from bridge.messaging.limits import Limits
 from bridge.messaging.ports import Queue
+from tests.support.aws_api import running_api
+from tests.support.aws_nodes import Cloud, table_name
 from tests.support.aws_stub import Answer, Answerer, AwsStub, aws_error
 from tests.support.moto_server import moto_server
 
@@ -185,3 +188,22 @@ def opened_at_moto(node: OpenNode) -> Callable[..., Awaitable[AwsBackend]]:
         return await node(replace(AT_MOTO, **bounds))
 
     return open_one
+
+
+@pytest.fixture(params=["moto", "own"])
+async def aws(
+    request: pytest.FixtureRequest,
+    moto_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Cloud]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    if request.param == "moto":
+        yield Cloud(moto_url, moto_url, nodes, table_name())
+        return
+    options = ApiOptions(name_reuse_seconds=0, purge_interval_seconds=0)
+    with running_api(tmp_path / "api", options) as api:
+        yield Cloud(api.url, moto_url, nodes, table_name())
