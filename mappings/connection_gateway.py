@@ -1,7 +1,7 @@
 """What the gateways of all protocols do in the same way, around one connection of an adapter.
 
 - Events are handled in order. One that has to wait (`wait_for`) holds back all later ones.
-- Units of work are answered in the order of submission (`submit`), however the store answers.
+- Units of work are answered in the order of submission: `submit` and the rest of `submitter.py`.
 - Back-pressure: above the bounds on unanswered publishes, or while events wait, reading pauses.
 - The end: `finish` closes once everything submitted was answered; `fail` does, with the protocol's
   error last; a lost connection releases what its client held. A client that has closed its half,
@@ -12,42 +12,29 @@ A protocol's gateway derives from it and implements the methods marked so.
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import ClassVar, Final, Generic, TypeVar
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
 
 from adapters.connection import Connection
-from bridge.messaging.model import Delivery, Publish, UnitOfWork
-from bridge.routing.router import Routed
 from mappings.connections import ConnectionDetails
 from mappings.gateway import (
     SPEAKS_TLS,
     TLS_HANDSHAKE,
-    AnswerSlot,
     Barrier,
-    OrderedAnswers,
     Services,
     StopReason,
     Transport,
 )
+from mappings.submitter import Submitter
 
 Event = TypeVar("Event")
 
-Answer = Callable[[UnitOfWork], list[bytes]]
-"""Makes the answers to a unit of work; also where a failed unit is turned into an error."""
 
-SENDS_PER_UNIT_MAX: Final = 2_000
-"""Sends of publishes to many queues that become one unit of work."""
-
-
-class ConnectionGateway(ABC, Generic[Event]):
+class ConnectionGateway(Submitter, Generic[Event]):
     """A `mappings.gateway.Gateway`; the derived class gives it a protocol."""
 
     __slots__ = (
-        "_all_answered",
-        "_answers",
         "_backlog",
         "_backlog_bytes",
         "_began",
@@ -55,23 +42,16 @@ class ConnectionGateway(ABC, Generic[Event]):
         "_finishing",
         "_half_closed",
         "_monotonic",
-        "_outstanding",
         "_reading_paused",
         "_reason",
         "_refusal_noted",
-        "_room",
         "_stopping",
-        "_unanswered_bytes",
-        "_unanswered_messages",
         "_waiting",
         "client",
         "farewell",
         "greeted",
-        "lost",
         "namespace",
         "opened_at",
-        "services",
-        "transport",
         "user",
         "writing_paused",
     )
@@ -81,8 +61,7 @@ class ConnectionGateway(ABC, Generic[Event]):
     def __init__(
         self, services: Services, transport: Transport, connection: Connection[Event]
     ) -> None:
-        self.services = services
-        self.transport = transport
+        super().__init__(services, transport)
         self.user: str | None = None
         self.client: str | None = None
         self.namespace = ""
@@ -91,8 +70,6 @@ class ConnectionGateway(ABC, Generic[Event]):
         """What whoever ends the connection has to say to the client."""
         self.greeted = False
         """The client was let in, which the log was told."""
-        self.lost = False
-        """The transport is gone; nothing can be written any more."""
         self.writing_paused = False
         self._connection = connection
         self._monotonic = services.clock.monotonic
@@ -100,18 +77,12 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._backlog_bytes = 0
         self._began = False
         self._waiting = False
-        self._answers = OrderedAnswers()
-        self._outstanding = 0
-        self._unanswered_messages = 0
-        self._unanswered_bytes = 0
         self._reading_paused = False
         self._finishing = False
         self._half_closed = False
         self._stopping: StopReason | None = None
         self._reason: str | None = None
         self._refusal_noted = False
-        self._all_answered: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
         services.connections.add(self)
 
     # -- to be implemented
@@ -160,23 +131,10 @@ class ConnectionGateway(ABC, Generic[Event]):
             self._began = True
             if data.startswith(TLS_HANDSHAKE):
                 self.note_refusal(SPEAKS_TLS)
-        connection = self._connection
-        connection.receive_data(data, self._monotonic())
+        self._connection.receive_data(data, self._monotonic())
         if self._waiting:
             self._backlog_bytes += len(data)
-            self._advance()
-            return
-        # As `_advance`, without the calls: small chunks cost little else.
-        events = connection.next_events()
-        if events:
-            try:
-                self.handle_events(events)
-            except Exception as error:  # noqa: BLE001 - as in `_handle`
-                self._fail(error)
-        if not (self.lost or self._waiting or self._finishing):
-            out = connection.data_to_send()
-            if out:
-                self.transport.write(out)
+        self._advance()
 
     def eof_received(self) -> bool | None:
         """Nothing more comes; the connection is told once all that came is done and answered.
@@ -202,8 +160,7 @@ class ConnectionGateway(ABC, Generic[Event]):
             )
         self.stop_deliveries()
         self._discard_backlog()
-        self._note_all_answered()
-        self._note_room()
+        self._end_waiting()
         if not self._waiting:
             self.services.spawn(self.dispose())
 
@@ -240,10 +197,6 @@ class ConnectionGateway(ABC, Generic[Event]):
         return self.transport.peer
 
     @property
-    def unanswered_count(self) -> int:
-        return self._unanswered_messages
-
-    @property
     def reading_paused(self) -> bool:
         return self._reading_paused
 
@@ -270,70 +223,12 @@ class ConnectionGateway(ABC, Generic[Event]):
         self._backlog[:0] = rest
         self.services.spawn(self._run(barrier))
 
-    def submit(
-        self,
-        unit: UnitOfWork,
-        answer: Answer,
-        *,
-        messages: int = 0,
-        size_bytes: int = 0,
-        in_order: bool = True,
-    ) -> None:
-        """Submit a unit of work; what `answer` returns is written in order of submission.
-
-        `messages` and `size_bytes` count against the bounds on unanswered publishes. Not
-        `in_order`: nobody waits for the unit, so later answers do not wait for it either.
-        """
-        slot = self._answers.expect() if in_order else None
-        self._outstanding += 1
-        self._unanswered_messages += messages
-        self._unanswered_bytes += size_bytes
-        unit.done = partial(self._answered, slot, answer, messages, size_bytes)
-        services = self.services
-        services.store.submit(unit)
-        limits = services.limits
-        # As `_check_flow`, for what more of them may change.
-        if (
-            self._unanswered_messages > limits.unanswered_messages_max
-            or self._unanswered_bytes > limits.unanswered_bytes_max
-        ):
-            self._check_flow()
-
-    def route(self, publishes: Sequence[Publish], unit: UnitOfWork) -> Routed:
-        """Route as many of a chunk's publishes as one unit takes; see `Router.route`.
-
-        The others wait for `room`: what a few bytes on the wire can make is bounded.
-        """
-        return self.services.router.route(publishes, unit, SENDS_PER_UNIT_MAX)
-
-    def answer_in_order(self, answers: list[bytes]) -> None:
-        """Write an answer that needs no store, behind those that are waited for."""
-        if answers:
-            self.write(self._answers.answered(self._answers.expect(), answers))
-
-    async def all_answered(self) -> None:
-        """Wait until the answers to all that was submitted are written."""
-        if len(self._answers) and not self.lost:
-            self._all_answered = asyncio.get_running_loop().create_future()
-            await self._all_answered
-
-    async def room(self) -> None:
-        """Wait until few enough of what was submitted is unanswered to submit more."""
-        if not (self._has_room() or self.lost):
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
-
-    def write(self, data: Sequence[bytes]) -> None:
-        """Write frames that the derived class encoded."""
+    def flush(self) -> None:
+        """Write what the connection has queued."""
         if not self.lost:
-            self.transport.write(data)
-
-    def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back what the client did not work on, which does not count as a return."""
-        if deliveries:
-            unit = UnitOfWork()
-            unit.releases += deliveries
-            self.services.store.submit(unit)
+            data = self._connection.data_to_send()
+            if data:
+                self.transport.write(data)
 
     def note_refusal(self, reason: str) -> None:
         """Tell the log why a client is not let in; the first reason is the one that counts."""
@@ -372,7 +267,7 @@ class ConnectionGateway(ABC, Generic[Event]):
                 self._handle(events)
             else:
                 self.discard(events)
-        self._flush()
+        self._flush_unless_held()
 
     def _discard_backlog(self) -> None:
         events, self._backlog = self._backlog, []
@@ -409,14 +304,14 @@ class ConnectionGateway(ABC, Generic[Event]):
         events, self._backlog = self._backlog, []
         if events:
             self._handle(events)
-        self._flush()
+        self._flush_unless_held()
         self._check_flow()
         self._end_half_closed()
         self.transport.deadline_changed()
 
     def _stop(self) -> None:
         """Go on with `shut_down`, which had to wait."""
-        self._flush()
+        self._flush_unless_held()
         if self._stopping and not self._finishing:
             self.shut_down(self._stopping)
         if self._finishing:
@@ -438,63 +333,7 @@ class ConnectionGateway(ABC, Generic[Event]):
         self.refuse_all(error)
         self.finish("internal error")
 
-    # -- answers
-
-    def _answered(
-        self,
-        slot: AnswerSlot | None,
-        answer: Answer,
-        messages: int,
-        size_bytes: int,
-        unit: UnitOfWork,
-    ) -> None:
-        self._unanswered_messages -= messages
-        self._unanswered_bytes -= size_bytes
-        if self.lost:
-            return
-        try:
-            answers = answer(unit)
-        except Exception as error:  # noqa: BLE001 - as above
-            answers = []
-            self._fail(error)
-        if slot is not None:
-            answers = self._answers.answered(slot, answers)
-            if answers and not self.lost:
-                self.transport.write(answers)
-            if self._all_answered is not None and not len(self._answers):
-                self._note_all_answered()
-        # Only now, so that an answer which ends the connection leaves behind the others.
-        self._outstanding -= 1
-        if self._room is not None and self._has_room():
-            self._note_room()
-        if self._reading_paused:
-            self._check_flow()
-        if self._finishing:
-            self._close_when_answered()
-        elif self._stopping and not self._waiting:
-            self._stop()
-        elif self._half_closed:
-            self._end_half_closed()
-
-    def _note_all_answered(self) -> None:
-        future, self._all_answered = self._all_answered, None
-        if future is not None and not future.done():
-            future.set_result(None)
-
-    def _note_room(self) -> None:
-        future, self._room = self._room, None
-        if future is not None and not future.done():
-            future.set_result(None)
-
     # -- flow and the end
-
-    def _has_room(self) -> bool:
-        limits = self.services.limits
-        # Half of each bound, so that reading does not stop and start with every unit.
-        return (
-            2 * self._unanswered_messages <= limits.unanswered_messages_max
-            and 2 * self._unanswered_bytes <= limits.unanswered_bytes_max
-        )
 
     def _check_flow(self) -> None:
         limits = self.services.limits
@@ -508,8 +347,7 @@ class ConnectionGateway(ABC, Generic[Event]):
                 self.transport.resume_reading()
                 self.flow_changed()
         elif (
-            self._unanswered_messages > limits.unanswered_messages_max
-            or self._unanswered_bytes > limits.unanswered_bytes_max
+            self._too_much_unanswered()
             or len(self._backlog) > limits.barriers_backlog_max
             or self._backlog_bytes > limits.unanswered_bytes_max
         ):
@@ -517,18 +355,23 @@ class ConnectionGateway(ABC, Generic[Event]):
             self.transport.pause_reading()
             self.flow_changed()
 
-    def _flush(self) -> None:
+    def _answer_written(self) -> None:
+        if self._reading_paused:
+            self._check_flow()
+        if self._finishing:
+            self._close_when_answered()
+        elif self._stopping and not self._waiting:
+            self._stop()
+        elif self._half_closed:
+            self._end_half_closed()
+
+    def _flush_unless_held(self) -> None:
         """Write what the connection has queued, unless answers have to go before it."""
-        if self.lost or self._waiting or self._finishing:
-            return
-        data = self._connection.data_to_send()
-        if data:
-            self.transport.write(data)
+        if not (self._waiting or self._finishing):
+            self.flush()
 
     def _close_when_answered(self) -> None:
         if self.lost or self._waiting or self._outstanding:
             return
-        data = self._connection.data_to_send()
-        if data:
-            self.transport.write(data)
+        self.flush()
         self.transport.close()

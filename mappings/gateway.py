@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-import msgspec
-
 from mappings.connections import Connections
 
 if TYPE_CHECKING:
@@ -213,50 +211,3 @@ class Services:
     """What several nodes share out by; None where this process has the store to itself."""
     shared: dict[str, object] = field(default_factory=dict)
     """What the gateways of one protocol share, by protocol; the same for all listeners."""
-
-
-class OrderedAnswers:
-    """Confirms in publish order, though units of work may be answered out of order.
-
-    `expect` hands out a slot per unit; `answered` returns the answers that may now leave, in order.
-    """
-
-    __slots__ = ("_slots",)
-
-    def __init__(self) -> None:
-        # A list is a tenth of an empty deque, and there are few slots at a time.
-        self._slots: list[AnswerSlot] = []
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def expect(self) -> AnswerSlot:
-        slot = AnswerSlot()
-        self._slots.append(slot)
-        return slot
-
-    def answered(self, slot: AnswerSlot, answers: list[bytes]) -> list[bytes]:
-        """Note what `slot` has to say; return all that is no longer behind an open one."""
-        slots = self._slots
-        if slots[0] is not slot:
-            slot.answers = answers
-            return []
-        if len(slots) == 1:
-            slots.clear()
-            return answers
-        slot.answers = answers
-        leaving: list[bytes] = []
-        count = 0
-        for waiting in slots:
-            if waiting.answers is None:
-                break
-            leaving += waiting.answers
-            count += 1
-        del slots[:count]
-        return leaving
-
-
-class AnswerSlot(msgspec.Struct, eq=False):
-    """One unit's place in the order of answers; `answers` is None until it was answered."""
-
-    answers: list[bytes] | None = None

@@ -165,7 +165,7 @@ class Collected:
             else:
                 refusal = error
             self._gateway.refuse_channel(event.channel, refusal, PUBLISH_METHOD)
-        self._gateway.write_out()
+        self._gateway.flush()
 
     def _publishes_answered(
         self, received: Sequence[PublishReceived], routed: Routed, unit: UnitOfWork
@@ -198,7 +198,7 @@ class Collected:
             self._gateway.watch.refused(str(unit.error))
         elif unit.failures:
             self._refuse_unconfirmed(received, routed, unit)
-        self._gateway.write_out()
+        self._gateway.flush()
         return []
 
     def _refuse_unconfirmed(

@@ -106,7 +106,7 @@ class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
                     ((delivery, self), delivery.receive_count > 1, exchange, key, raw, body)
                 )
         self.protocol_consumer.deliver(outgoing)
-        self.gateway.write_out()
+        self.gateway.flush()
         self.gateway.count_delivered(len(outgoing), size_bytes)
 
     def cancelled(self) -> None:

@@ -245,7 +245,7 @@ class AmqpGateway(ConnectionGateway[Event]):
             if isinstance(event, ConnectionFailed):
                 self.stop_deliveries()
                 self.finish(event.reason)
-        self.write_out()
+        self.flush()
         self.transport.deadline_changed()
 
     # Channels
@@ -268,7 +268,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         self.drop_channel(number, self.connection.refuse_channel(number, refusal))
         if self._orphans:
             self.services.spawn(self.forget_orphans())
-        self.write_out()
+        self.flush()
 
     def _note_channel_error(self, number: int, error: AmqpError) -> None:
         """Tell operators, who search for the name of the queue or exchange."""
@@ -330,7 +330,7 @@ class AmqpGateway(ConnectionGateway[Event]):
         ended, self._ended = self._ended, []
         for consumer in ended:
             self.connection.cancel_consumer(consumer.protocol_consumer)
-        self.write_out()
+        self.flush()
 
     async def forget_orphans(self) -> None:
         """Remove the auto-delete queues that have lost their last consumer."""
@@ -340,13 +340,6 @@ class AmqpGateway(ConnectionGateway[Event]):
                 await self.declarations.forget(queue)
 
     # What the other parts use
-
-    def write_out(self) -> None:
-        """Write what the connection has encoded."""
-        if not self.lost:
-            data = self.connection.data_to_send()
-            if data:
-                self.transport.write(data)
 
     def count_delivered(self, count: int, size_bytes: int) -> None:
         self.services.counters.delivered(PROTOCOL, count, size_bytes)

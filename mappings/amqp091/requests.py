@@ -198,7 +198,7 @@ class Requests:
             return
         channel.consumers[event.consumer.tag] = consumer
         gateway.connection.answer(event)
-        gateway.write_out()
+        gateway.flush()
         consumer.start()
 
     async def _reply_queue(self, event: events.ConsumeRequested, channel: GatewayChannel) -> Queue:

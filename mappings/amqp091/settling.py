@@ -122,7 +122,7 @@ class Settling:
         gateway = self._gateway
         channel = gateway.channels[event.channel]
         gateway.connection.answer(event)
-        gateway.write_out()
+        gateway.flush()
         gateway.release([delivery for delivery, _ in event.tokens])
         self._give_back(channel, event.tokens)
 
@@ -236,7 +236,7 @@ class Settling:
             return []
         gateway.collected.return_unrouted(transaction.received, routed)
         gateway.connection.answer(event)
-        gateway.write_out()
+        gateway.flush()
         channel = gateway.channels.get(event.channel)
         for tokens in (transaction.acked, transaction.returned, transaction.rejected):
             self._give_back(channel, tokens)

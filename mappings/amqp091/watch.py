@@ -83,7 +83,7 @@ class Watch:
             if self._blocked:
                 self._blocked = False
                 gateway.connection.unblock()
-                gateway.write_out()
+                gateway.flush()
             return
         self._flow_at = now + BLOCKED_AFTER_SECONDS
 
@@ -91,7 +91,7 @@ class Watch:
         if not self._blocked:
             self._blocked = True
             self._gateway.connection.block(reason)
-            self._gateway.write_out()
+            self._gateway.flush()
 
     # The consumer timeout
 

@@ -161,7 +161,7 @@ class MqttGateway(ConnectionGateway[Event]):
                 type(event) is PublishesReceived and self._publishing.take_one(event.publishes)
             ):
                 self.handle_events([event])
-                self._flush()
+                self._flush_unless_held()
         except Exception as error:  # noqa: BLE001 - as in the base class
             self._fail(error)
 
@@ -247,12 +247,6 @@ class MqttGateway(ConnectionGateway[Event]):
         self.outbound.done(tokens)
 
     # -- what the other parts use
-
-    def flush(self) -> None:
-        """Write what the connection has queued."""
-        data = self.connection.data_to_send()
-        if data and not self.lost:
-            self.transport.write(data)
 
     def count_sent(self, count: int, size_bytes: int) -> None:
         figures = self._figures

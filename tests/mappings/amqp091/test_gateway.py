@@ -19,8 +19,8 @@ from bridge.messaging.errors import (
 from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueName
 from mappings.amqp091.messages import AT_ONCE_MS
-from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from mappings.gateway import StopReason
+from mappings.submitter import SENDS_PER_UNIT_MAX
 from tests.mappings.amqp091.broker import AmqpClient, Broker, bodies, connect, names
 
 TTL_0 = {"x-message-ttl": 0}

@@ -10,7 +10,7 @@ from adapters.mqtt.events import DeliveriesCompleted, DeliveriesReceived
 from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.wire import packets_of
 from bridge.messaging.model import Overflow, QueueName, QueueSettings, TopicName, UnitOfWork
-from mappings.connection_gateway import SENDS_PER_UNIT_MAX
+from mappings.submitter import SENDS_PER_UNIT_MAX
 from tests.mappings.mqtt.broker import Broker
 from tests.support.mqtt_client import texts
 from tests.support.stores import delete

@@ -5,8 +5,8 @@ import pytest
 from bridge.auth import Account, Accounts
 from bridge.auth.password_hashes import make_password_hash
 from bridge.messaging.model import QueueName, TopicName
-from mappings.connection_gateway import SENDS_PER_UNIT_MAX
 from mappings.gateway import StopReason
+from mappings.submitter import SENDS_PER_UNIT_MAX
 from tests.mappings.stomp.broker import (
     Broker,
     Client,
