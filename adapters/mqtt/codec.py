@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, assert_never
 
 from adapters.errors import LocalProtocolError
-from adapters.mqtt.connect import encode_connect
+from adapters.mqtt.connect import encode_connect, version_properties
 from adapters.mqtt.errors import MqttError, malformed, protocol_error
 from adapters.mqtt.limits import ConnectionLimits
 from adapters.mqtt.packets import (
@@ -88,14 +88,6 @@ def decode_packet(
     return packet
 
 
-def _properties(
-    reader: Reader, carrier: Carrier, version: ProtocolVersion, limits: ConnectionLimits
-) -> Properties:
-    if version is not _V5:
-        return NO_PROPERTIES
-    return decode_properties(reader, carrier, limits.user_properties_max)
-
-
 def _packet_id(reader: Reader) -> int:
     packet_id = reader.two_byte_integer()
     if not packet_id:  # MQTT 5, 2.2.1 [MQTT-2.2.1-3]
@@ -135,13 +127,15 @@ def _decode_connack(reader: Reader, version: ProtocolVersion, limits: Connection
         raise malformed("reserved acknowledge flags are set")
     reason_code = reader.byte()
     # A server that does not know the version may answer in the shape of an older one.
-    properties = _properties(reader, Carrier.CONNACK, version, limits) if reader else NO_PROPERTIES
+    properties = (
+        version_properties(reader, Carrier.CONNACK, version, limits) if reader else NO_PROPERTIES
+    )
     return Connack(bool(flags), reason_code, properties)
 
 
 def _decode_subscribe(reader: Reader, version: ProtocolVersion, limits: ConnectionLimits) -> Packet:
     packet_id = _packet_id(reader)
-    properties = _properties(reader, Carrier.SUBSCRIBE, version, limits)
+    properties = version_properties(reader, Carrier.SUBSCRIBE, version, limits)
     subscriptions: list[Subscription] = []
     while reader:
         subscriptions.append(_decode_subscription(reader, version))
@@ -171,7 +165,7 @@ def _decode_unsubscribe(
     reader: Reader, version: ProtocolVersion, limits: ConnectionLimits
 ) -> Packet:
     packet_id = _packet_id(reader)
-    properties = _properties(reader, Carrier.UNSUBSCRIBE, version, limits)
+    properties = version_properties(reader, Carrier.UNSUBSCRIBE, version, limits)
     filters = []
     while reader:
         filters.append(parse_topic_filter(reader.string()))
@@ -191,13 +185,13 @@ def _check_count(filters: list[Subscription] | list[TopicFilter], limits: Connec
 
 def _decode_suback(reader: Reader, version: ProtocolVersion, limits: ConnectionLimits) -> Packet:
     packet_id = _packet_id(reader)
-    properties = _properties(reader, Carrier.SUBACK, version, limits)
+    properties = version_properties(reader, Carrier.SUBACK, version, limits)
     return Suback(packet_id, list(reader.rest()), properties)
 
 
 def _decode_unsuback(reader: Reader, version: ProtocolVersion, limits: ConnectionLimits) -> Packet:
     packet_id = _packet_id(reader)
-    properties = _properties(reader, Carrier.UNSUBACK, version, limits)
+    properties = version_properties(reader, Carrier.UNSUBACK, version, limits)
     return Unsuback(packet_id, list(reader.rest()) if version is _V5 else [], properties)
 
 

@@ -69,7 +69,7 @@ def decode_connect(
     if version is not _V3_1:  # which uses none of them
         _check_flags(connect_flags, flags, version)
     keep_alive = reader.two_byte_integer()
-    properties = _properties(reader, Carrier.CONNECT, version, limits)
+    properties = version_properties(reader, Carrier.CONNECT, version, limits)
     if properties.authentication_data is not None and properties.authentication_method is None:
         raise protocol_error("authentication data without a method")  # MQTT 5, 3.1.2.11.10
     client_id = reader.string()
@@ -112,7 +112,7 @@ def _decode_will(
     qos = connect_flags >> _WILL_QOS_SHIFT & 3
     if qos == 3:  # MQTT 5, 3.1.2.6 [MQTT-3.1.2-12]
         raise malformed("will QoS is 3")
-    properties = _properties(reader, Carrier.WILL, version, limits)
+    properties = version_properties(reader, Carrier.WILL, version, limits)
     check_response_topic(properties)
     topic = reader.string()
     check_topic_name(topic)
@@ -127,9 +127,10 @@ def check_response_topic(properties: Properties) -> None:
         raise protocol_error("the response topic has wildcards")
 
 
-def _properties(
+def version_properties(
     reader: Reader, carrier: Carrier, version: ProtocolVersion, limits: ConnectionLimits
 ) -> Properties:
+    """The properties at the reader's place, where the version has any."""
     if version is not _V5:
         return NO_PROPERTIES
     return decode_properties(reader, carrier, limits.user_properties_max)

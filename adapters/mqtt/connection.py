@@ -1,4 +1,4 @@
-"""What both roles share: packets out of chunks, the QoS handshakes, failing. On the hot path.
+"""What both roles share: packets out of chunks, publishes out of packets, failing. On the hot path.
 
 One loop takes every complete packet out of a chunk; a run of publishes that differ in packet id and
 payload alone, and a run of packets that are nothing but an id, have shorter loops of their own
@@ -9,23 +9,14 @@ run is remembered, and `take_one` takes a chunk that is one more of it, or one P
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from itertools import repeat
 from typing import Final
 
 from adapters.connection import ConnectionFailed
 from adapters.mqtt.codec import decode_packet
 from adapters.mqtt.connect import check_response_topic
 from adapters.mqtt.errors import MqttError, malformed, protocol_error
-from adapters.mqtt.events import (
-    DeliveriesAcknowledged,
-    DeliveriesCompleted,
-    DeliveriesReceived,
-    DeliveryRejected,
-    Event,
-    PublishesReceived,
-    ReleasesReceived,
-    Token,
-)
+from adapters.mqtt.events import DeliveriesAcknowledged, Event, PublishesReceived, Token
+from adapters.mqtt.handshakes import MISSING, Handshakes
 from adapters.mqtt.limits import PACKET_ID_MAX, ConnectionLimits
 from adapters.mqtt.packets import (
     Packet,
@@ -45,38 +36,32 @@ from adapters.mqtt.properties import (
 from adapters.mqtt.publishes import known_topic, received_topics
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.runs import Run, take_run_of_ids, take_run_of_qos_0
-from adapters.mqtt.sending import Sender
-from adapters.mqtt.session import Inbound
 from adapters.mqtt.wire import Reader
 
 _PUBACK_HEAD: Final = b"\x40\x02"
-_MISSING: Final = object()
 _HANDSHAKE: Final = frozenset({0x50, 0x62, 0x70})
 """First bytes of the packets of the QoS 2 handshake."""
 _PATIENCE_BYTES: Final = 1_000
 """A packet that has more than this to come counts as a sign of life while it arrives."""
 
 
-class MqttConnection(Sender, ABC):
+class MqttConnection(Handshakes, ABC):
     """A connection of either role; the subclass says what each other packet means to it."""
 
     __slots__ = (
         "_aliases_in",
         "_aliases_in_max",
-        "_events",
         "_last_received",
         "_needed",
         "_open",
         "_packet_size_max",
         "_partial",
         "_prefix",
-        "_receive_maximum",
         "_run",
     )
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         super().__init__(limits)
-        self._events: list[Event] = []
         self._partial: bytearray | None = None
         """What came of a packet that is not complete, or what waits for `accept`."""
         self._needed = 0
@@ -85,18 +70,12 @@ class MqttConnection(Sender, ABC):
         """CONNECT was answered well: everything but CONNECT and CONNACK is allowed."""
         self._last_received = now
         self._packet_size_max = limits.connect_size_max
-        self._receive_maximum = 0xFFFF
         self._aliases_in_max = 0
         self._aliases_in: dict[int, str] | None = None
         self._prefix = b""
         """How the last publish of QoS 1 or 2 that might begin a run began."""
         self._run: Run | None = None
         """The last one."""
-
-    def next_events(self) -> list[Event]:
-        events = self._events
-        self._events = []
-        return events
 
     def receive_data(self, data: bytes, now: float) -> None:
         if self._closed:
@@ -134,8 +113,8 @@ class MqttConnection(Sender, ABC):
         if size == 4:
             if not data.startswith(_PUBACK_HEAD):
                 return None
-            token = self.session.awaiting_puback.pop(data[2] << 8 | data[3], _MISSING)
-            if token is _MISSING:
+            token = self.session.awaiting_puback.pop(data[2] << 8 | data[3], MISSING)
+            if token is MISSING:
                 return None
             self._restore_quota(1)
             event = DeliveriesAcknowledged([token])
@@ -364,67 +343,7 @@ class MqttConnection(Sender, ABC):
             self._unacknowledged += len(publishes) - count
         return end
 
-    def _room(self) -> int:
-        """How many more publishes the peer may leave open (MQTT 5, 3.3.4 [MQTT-3.3.4-7])."""
-        open_count = self._unacknowledged + len(self._exactly_once_open or ())
-        return self._receive_maximum - open_count
-
-    def _receive_maximum_exceeded(self) -> MqttError:
-        return MqttError(
-            ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
-            f"more than {self._receive_maximum} publishes without an answer",
-        )
-
-    def _receive_exactly_once(self, run: list[Publish], publishes: list[Publish]) -> None:
-        """Note QoS 2 publishes (MQTT 5, 4.3.3, receiver); those not here before are appended."""
-        received = self.session.received
-        opened = self._exactly_once_open
-        if opened is None:
-            opened = self._exactly_once_open = set()
-        new = dict.fromkeys([publish.packet_id for publish in run], Inbound.RECEIVED)
-        if (
-            len(new) == len(run)
-            and received.keys().isdisjoint(new)
-            and (not self._version_5 or self._room() >= len(run))
-        ):
-            # As below, for what is new and allowed.
-            opened.update(new)
-            received.update(new)
-            publishes += run
-            return
-        for publish in run:
-            packet_id = publish.packet_id
-            state = received.get(packet_id)
-            if state is Inbound.RELEASED:
-                if not self._version_5:
-                    raise protocol_error(f"packet identifier {packet_id} is in use")
-                self._send_packet(Pubrec(packet_id, ReasonCode.PACKET_IDENTIFIER_IN_USE))
-                continue
-            opened.add(packet_id)
-            if self._version_5 and self._room() < 0:
-                raise self._receive_maximum_exceeded()
-            if state is None:
-                received[packet_id] = Inbound.RECEIVED
-                publishes.append(publish)
-            elif state is Inbound.STORED:
-                self._send_packet(Pubrec(packet_id))
-
-    # -- the answers of the peer
-
-    def _settle(self, tokens: list[Token]) -> None:
-        self._send_quota = min(self._send_quota + len(tokens), self._send_quota_max)
-        self._events.append(DeliveriesAcknowledged(tokens))
-
-    def _take_pubacks(self, packet_ids: list[int], acknowledged: list[Token]) -> None:
-        """Append the tokens of the deliveries that are done."""
-        tokens = list(map(self.session.awaiting_puback.pop, packet_ids, repeat(_MISSING)))
-        if _MISSING not in tokens:
-            acknowledged += tokens
-            return
-        acknowledged += [token for token in tokens if token is not _MISSING]
-        for packet_id, token in zip(packet_ids, tokens, strict=True):
-            if token is _MISSING:
-                self._check_unexpected(packet_id)
+    # -- all other packets
 
     def _packet(self, first: int, body: bytes) -> None:
         """Take in a packet that the loop does not know by itself."""
@@ -449,110 +368,6 @@ class MqttConnection(Sender, ABC):
     def _on_packet(self, packet: Packet) -> None:
         """Take in a packet whose meaning depends on the role."""
 
-    def _on_puback(self, packet: Puback) -> None:
-        token = self.session.awaiting_puback.pop(packet.packet_id, _MISSING)
-        if token is _MISSING:
-            self._check_unexpected(packet.packet_id)
-        elif packet.reason_code < 0x80:
-            self._settle([token])
-        else:
-            self._reject(packet, token, 1)
-
-    def _check_unexpected(self, packet_id: int) -> None:
-        """A PUBACK that nobody waits for may be left from a lost session."""
-        session = self.session
-        if packet_id in session.awaiting_pubrec or packet_id in session.awaiting_pubcomp:
-            raise protocol_error(f"PUBACK for the QoS 2 publish {packet_id}")
-
-    def _take_handshakes(self, first: int, packet_ids: list[int]) -> None:
-        """A run of packets that say nothing but their ids, as nearly all of them are."""
-        if first == 0x50:
-            self._on_pubrecs(packet_ids)
-        elif first == 0x62:
-            self._on_pubrels(packet_ids)
-        else:
-            self._on_pubcomps(packet_ids)
-
-    def _on_pubrec(self, packet: Pubrec) -> None:
-        packet_id = packet.packet_id
-        awaiting = self.session.awaiting_pubrec
-        if packet.reason_code < 0x80:
-            self._on_pubrecs([packet_id])
-        elif packet_id in awaiting:
-            self._reject(packet, awaiting.pop(packet_id), 2)
-        elif packet_id in self.session.awaiting_puback:
-            raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
-
-    def _on_pubrecs(self, packet_ids: list[int]) -> None:
-        session = self.session
-        awaiting, awaiting_release = session.awaiting_pubrec, session.awaiting_release
-        received: list[int] = []
-        tokens: list[Token] = []
-        if _all_in(packet_ids, awaiting):
-            tokens = list(map(awaiting.pop, packet_ids))
-            awaiting_release.update(zip(packet_ids, tokens, strict=True))
-            self._events.append(DeliveriesReceived(packet_ids, tokens))
-            return
-        try:
-            for packet_id in packet_ids:
-                if packet_id in awaiting:
-                    token = awaiting_release[packet_id] = awaiting.pop(packet_id)
-                    received.append(packet_id)
-                    tokens.append(token)
-                elif packet_id in session.awaiting_pubcomp:
-                    self._send_packet(Pubrel(packet_id))
-                elif packet_id in session.awaiting_puback:
-                    raise protocol_error(f"PUBREC for the QoS 1 publish {packet_id}")
-                elif packet_id not in awaiting_release:
-                    # MQTT 5, 3.6.2.1; in 3.x this lets the peer forget the id as well.
-                    self._send_packet(Pubrel(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-        finally:
-            if received:
-                self._events.append(DeliveriesReceived(received, tokens))
-
-    def _on_pubrels(self, packet_ids: list[int]) -> None:
-        received = self.session.received
-        released: list[int] = []
-        for packet_id in packet_ids:
-            state = received.get(packet_id)
-            if state is None:  # MQTT 5, 3.7.2.1; MQTT 3.1.1, 4.4
-                self._send_packet(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND))
-            elif state is not Inbound.RELEASED:
-                received[packet_id] = Inbound.RELEASED
-                released.append(packet_id)
-        if released:
-            self._events.append(ReleasesReceived(released))
-
-    def _on_pubcomps(self, packet_ids: list[int]) -> None:
-        session = self.session
-        awaiting = session.awaiting_pubcomp
-        completed: list[int] = []
-        tokens: list[Token] = []
-        if _all_in(packet_ids, awaiting):
-            tokens = list(map(awaiting.pop, packet_ids))
-            self._restore_quota(len(tokens))
-            self._events.append(DeliveriesCompleted(packet_ids, tokens))
-            return
-        try:
-            for packet_id in packet_ids:
-                if packet_id in awaiting:
-                    completed.append(packet_id)
-                    tokens.append(awaiting.pop(packet_id))
-                elif packet_id in session.awaiting_puback or packet_id in session.awaiting_pubrec:
-                    raise protocol_error(f"PUBCOMP for {packet_id}, which was not released")
-        finally:
-            if completed:
-                self._restore_quota(len(completed))
-                self._events.append(DeliveriesCompleted(completed, tokens))
-
-    def _reject(self, packet: Puback | Pubrec, token: Token, qos: int) -> None:
-        self._restore_quota(1)
-        self._events.append(
-            DeliveryRejected(
-                packet.packet_id, token, qos, packet.reason_code, packet.properties.reason_string
-            )
-        )
-
     # -- the end
 
     def _fail(self, error: MqttError) -> None:
@@ -568,9 +383,3 @@ class MqttConnection(Sender, ABC):
     def _stop(self) -> None:
         self._closed = True
         self._partial = None
-
-
-def _all_in(packet_ids: list[int], awaiting: dict[int, Token]) -> bool:
-    """Whether each of them is awaited, and stands there once."""
-    different = set(packet_ids)
-    return len(different) == len(packet_ids) and awaiting.keys() >= different

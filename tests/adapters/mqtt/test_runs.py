@@ -12,7 +12,7 @@ from adapters.mqtt.properties import NO_PROPERTIES, Properties
 from adapters.mqtt.publishes import encode_publish
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.runs import take_run_of_ids
-from tests.adapters.mqtt.transcript import Transcript
+from tests.adapters.mqtt.transcript import Transcript, publishes_in
 from tests.vectors.mqtt_packets import V3_1_1, V5
 
 ALIKE = st.builds(
@@ -39,14 +39,6 @@ def chunk_to(transcript: Transcript, wire: str) -> list[Event]:
         return transcript.send(wire)
     assert connection.next_events() == []
     return [event]
-
-
-def publishes_in(events: list[Event]) -> list[Publish]:
-    publishes: list[Publish] = []
-    for event in events:
-        assert isinstance(event, PublishesReceived), event
-        publishes += event.publishes
-    return publishes
 
 
 @given(

@@ -11,7 +11,7 @@ from adapters.mqtt.packets import ProtocolVersion, Publish
 from adapters.mqtt.properties import Properties
 from adapters.mqtt.publishes import encode_publish
 from adapters.mqtt.session import SessionState
-from tests.adapters.mqtt.transcript import Transcript
+from tests.adapters.mqtt.transcript import Transcript, connected
 
 V3_1_1, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
 
@@ -27,12 +27,6 @@ def connected_with(
     transcript.send(CONNECT_WITH.format(size=size, properties=properties))
     transcript.connection.accept(session=session, session_present=session is not None)
     transcript.answers()
-    return transcript
-
-
-def connected(version: ProtocolVersion = V3_1_1, session: SessionState | None = None) -> Transcript:
-    transcript = Transcript()
-    transcript.connect(version, session)
     return transcript
 
 

@@ -27,15 +27,9 @@ from adapters.mqtt.properties import Properties
 from adapters.mqtt.reason_codes import ReasonCode
 from adapters.mqtt.server import ServerConnection
 from adapters.mqtt.topic_filters import TopicFilter
-from tests.adapters.mqtt.transcript import CONNECTS, Transcript
+from tests.adapters.mqtt.transcript import CONNECTS, Transcript, connected
 
 V3_1, V3_1_1, V5 = ProtocolVersion.V3_1, ProtocolVersion.V3_1_1, ProtocolVersion.V5
-
-
-def connected(version: ProtocolVersion) -> Transcript:
-    transcript = Transcript()
-    transcript.connect(version)
-    return transcript
 
 
 def test_it_keeps_the_contract_of_connections() -> None:

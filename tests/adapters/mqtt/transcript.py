@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from adapters.mqtt.client import ClientConnection
-from adapters.mqtt.events import ConnectAnswered, ConnectRequested, Event
+from adapters.mqtt.events import ConnectAnswered, ConnectRequested, Event, PublishesReceived
 from adapters.mqtt.limits import DEFAULT_LIMITS, ConnectionLimits
-from adapters.mqtt.packets import Connack, Connect, ProtocolVersion
+from adapters.mqtt.packets import Connack, Connect, ProtocolVersion, Publish
 from adapters.mqtt.properties import NO_PROPERTIES, Properties
 from adapters.mqtt.server import ServerConnection
 from adapters.mqtt.session import SessionState
@@ -85,3 +85,20 @@ class Pair:
     def to_client(self) -> list[Event]:
         self.client.receive_data(b"".join(self.server.data_to_send()), self.now)
         return self.client.next_events()
+
+
+def connected(
+    version: ProtocolVersion = ProtocolVersion.V3_1_1, session: SessionState | None = None
+) -> Transcript:
+    """A client that was let in."""
+    transcript = Transcript()
+    transcript.connect(version, session)
+    return transcript
+
+
+def publishes_in(events: list[Event]) -> list[Publish]:
+    found: list[Publish] = []
+    for event in events:
+        assert isinstance(event, PublishesReceived), event
+        found += event.publishes
+    return found
