@@ -1,9 +1,9 @@
 """The MQTT gateway: drives one connection and calls the ports.
 
 Hot path: a chunk's publishes become one unit of work (`publishing.py`), or go straight to
-connections (`fanout.py`); what a queue delivers becomes one write (`outbound.py`). What has to wait
-for the store (CONNECT, SUBSCRIBE, UNSUBSCRIBE, a queue to be made) runs as a barrier. The state of
-a session is kept by `sessions.py`, which all connections share.
+connections (`fanout.py`, `live.py`); what a queue delivers becomes one write (`outbound.py`). What
+has to wait for the store (CONNECT, SUBSCRIBE, UNSUBSCRIBE, a queue to be made) runs as a barrier.
+The state of a session is kept by `sessions.py`, which all connections share.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Everything that is sent to one client: straight from publishers (QoS 0) and from queues.
+"""What is sent to one client from queues; what goes past them is in `live.py`.
 
 Hot path: a list of deliveries becomes one write. A delivery stays with its session's state until it
 is acknowledged; those of QoS 0 are settled when they are written. What exceeds the client's quota
-waits in `_held`, whose size the credit of the queues bounds. So does in `_unreleased` what the
-client itself has published with QoS 2, until it has released it: clients that know Mosquitto do not
-expect their own message in the middle of its handshake.
+waits in `_held`, and what its own handshakes delay in `_unreleased`; the credit of the queues
+bounds both.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from adapters.mqtt.packets import Publish
-from adapters.mqtt.properties import NO_PROPERTIES, Properties
+from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.publishes import encode_publishes
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
@@ -21,9 +20,11 @@ from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
 from mappings.mqtt.alike import deliver_alike, deliver_one
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
+from mappings.mqtt.live import LiveWriter
 from mappings.mqtt.messages import FIXED, PROTOCOL, fixed, flags_of, publish_from_message, topic_of
 from mappings.mqtt.resending import Resending
 from mappings.mqtt.session import NO_SESSION, RELEASED, SENT, Session
+from mappings.mqtt.unreleased import Ready, Unreleased
 
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
@@ -34,43 +35,29 @@ SHARED_CREDIT_MAX: Final = 100
 """Messages that one member of a shared subscription holds, so that the others get theirs."""
 
 
-class Outbound:
+class Outbound(LiveWriter):
     """See the head of this file. One for each connection; `start` gives it the session."""
 
     __slots__ = (
-        "_connection",
         "_consumers",
         "_held",
-        "_late",
-        "_late_bytes",
         "_quota",
         "_resending",
         "_sends_alike",
         "_session",
-        "_stopped",
         "_unreleased",
-        "_unreleased_by_packet",
-        "gateway",
-        "shares_encodings",
     )
 
     def __init__(self, gateway: MqttGateway) -> None:
-        self.gateway = gateway
-        self.shares_encodings = True
-        self._connection = gateway.connection
+        super().__init__(gateway)
         self._session = NO_SESSION
         self._consumers: dict[Queue, MqttConsumer] = {}
-        self._held: list[tuple[Publish, Delivery]] = []
+        self._held: list[Ready] = []
         self._resending = Resending(gateway)
-        self._late: list[bytes] = []
-        self._late_bytes = 0
         self._quota = 0
         self._sends_alike = False
-        self._unreleased: dict[str, list[tuple[Publish, Delivery]]] = {}
-        """By message id: deliveries of the client's own publishes of QoS 2."""
-        self._unreleased_by_packet: dict[int, str] = {}
-        self._stopped = True
-        """Before the connection was accepted, and when it is over."""
+        self._unreleased: Unreleased | None = None
+        """None where the client has released all that it published."""
 
     def start(self, session: Session) -> None:
         """The connection was accepted."""
@@ -80,74 +67,7 @@ class Outbound:
         self.shares_encodings = self._connection.shares_encodings
         self._sends_alike = self._connection.sends_alike
 
-    # -- QoS 0 past the store
-
-    def write_shared(
-        self,
-        data: bytes,
-        largest: int,
-        count: int,
-        publishes: Sequence[Publish],
-        match: Match,
-    ) -> None:
-        """Write encoded QoS 0 publishes that other sessions get as well."""
-        if not self._connection.fits(largest):
-            self.write_publishes(publishes, match)
-        elif not self._connection.closed:
-            self._write([data], len(data), count)
-
-    def write_publishes(self, publishes: Sequence[Publish], match: Match) -> None:
-        """Write QoS 0 publishes with what this session adds to them."""
-        properties = NO_PROPERTIES
-        if match.identifiers:
-            properties = Properties(subscription_identifiers=match.identifiers)
-        copies = [Publish(match.topic, each.payload, properties=properties) for each in publishes]
-        self._send_live(copies)
-
-    def write_message(self, message: Message, match: Match) -> None:
-        """Write one message with QoS 0."""
-        gateway = self.gateway
-        now_ms = gateway.services.clock.epoch_ms()
-        publish = publish_from_message(message, match, version_5=gateway.version_5, now_ms=now_ms)
-        publish.qos = 0
-        self._send_live([publish])
-
-    def write_figures(self, publishes: list[Publish], identifier: int) -> None:
-        """Write figures of the broker, which are nobody's messages."""
-        if identifier:
-            properties = Properties(subscription_identifiers=(identifier,))
-            for publish in publishes:
-                publish.properties = properties
-        if publishes:
-            self._send_live(publishes)
-
-    def _send_live(self, publishes: list[Publish]) -> None:
-        tokens: list[None] = [None] * len(publishes)
-        self.gateway.flush()
-        too_large = self._connection.send(publishes, tokens)
-        pieces = self._connection.data_to_send()
-        self.gateway.sessions.fanout.drop(len(too_large))
-        count = len(publishes) - len(too_large)
-        if pieces:
-            self._write(pieces, sum(map(len, pieces)), count)
-
-    def _write(self, pieces: list[bytes], size: int, count: int) -> None:
-        """Write QoS 0; while the client does not read, keep some and drop what is over."""
-        gateway = self.gateway
-        if self._stopped or gateway.lost:
-            gateway.sessions.fanout.drop(count)
-            return
-        if gateway.writing_paused:
-            if self._late_bytes + size > gateway.services.limits.mqtt_qos_0_buffer_bytes_max:
-                gateway.sessions.fanout.drop(count)
-                return
-            self._late += pieces
-            self._late_bytes += size
-        else:
-            gateway.transport.write(pieces)
-        gateway.count_sent(count, size)
-
-    # -- queues
+    # -- consumers
 
     async def consume(self, queue: Queue, shared: Filter | None = None) -> None:
         """Let a queue's messages come, within the quota."""
@@ -168,13 +88,15 @@ class Outbound:
             return
         consumer.cancel()
         back: list[Delivery] = []
-        for waiting in (self._held, *self._unreleased.values()):
+        for waiting in self._all_waiting():
             back += [delivery for _, delivery in waiting if delivery.queue is queue]
             waiting[:] = [each for each in waiting if each[1].queue is not queue]
         self.gateway.release(back)
 
     def forget(self, consumer: MqttConsumer) -> None:
         self._consumers.pop(consumer.queue, None)
+
+    # -- deliveries
 
     def deliver(self, consumer: MqttConsumer, deliveries: Sequence[Delivery]) -> None:
         """Send deliveries; see `bridge.messaging.ports.Consumer`."""
@@ -187,7 +109,8 @@ class Outbound:
         if (
             self._sends_alike
             and consumer.shared is None
-            and not (session.resumed or session.discarded or self._held or self._unreleased)
+            and self._unreleased is None
+            and not (session.resumed or session.discarded or self._held)
         ):
             if len(deliveries) == 1 and deliver_one(gateway, deliveries[0]):
                 return
@@ -254,8 +177,8 @@ class Outbound:
             ):
                 known, model = message, publish
         if ready:
-            if self._unreleased:
-                ready, tokens = self._without_unreleased(ready, tokens)
+            if self._unreleased is not None:
+                ready, tokens = self._unreleased.set_aside(ready, tokens)
             self._send_behind(ready, tokens)
         if settled:
             consumer.settle_written(settled)
@@ -393,33 +316,19 @@ class Outbound:
         """The client publishes this with QoS 2: where it comes back, it waits for `let_go`."""
         subject = message.subject
         if subject is not None and self._session.filters.match(subject) is not None:
-            self._unreleased[message.message_id] = []
-            self._unreleased_by_packet[packet_id] = message.message_id
+            if self._unreleased is None:
+                self._unreleased = Unreleased()
+            self._unreleased.hold(packet_id, message.message_id)
 
     def let_go(self, packet_ids: Iterable[int]) -> None:
         """The client knows what became of its publishes."""
-        by_packet = self._unreleased_by_packet
-        if not by_packet or self._stopped:
+        unreleased = self._unreleased
+        if unreleased is None or self._stopped:
             return
-        ready: list[tuple[Publish, Delivery]] = []
-        for packet_id in packet_ids:
-            ready += self._unreleased.pop(by_packet.pop(packet_id, ""), ())
+        ready = unreleased.let_go(packet_ids)
+        if not unreleased:
+            self._unreleased = None
         self._send_behind([publish for publish, _ in ready], [delivery for _, delivery in ready])
-
-    def _without_unreleased(
-        self, publishes: list[Publish], deliveries: list[Delivery]
-    ) -> tuple[list[Publish], list[Delivery]]:
-        """Set aside what waits for `let_go`; the rest."""
-        ready: list[Publish] = []
-        tokens: list[Delivery] = []
-        for publish, delivery in zip(publishes, deliveries, strict=True):
-            waiting = self._unreleased.get(delivery.message.message_id)
-            if waiting is not None:
-                waiting.append((publish, delivery))
-            else:
-                ready.append(publish)
-                tokens.append(delivery)
-        return ready, tokens
 
     def _send_behind(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send, but behind what is held."""
@@ -476,9 +385,7 @@ class Outbound:
             consumer.pause()
 
     def resume(self) -> None:
-        late, self._late, self._late_bytes = self._late, [], 0
-        if late:
-            self.gateway.write(late)
+        self._write_late()
         for consumer in list(self._consumers.values()):
             consumer.resume()
 
@@ -491,10 +398,10 @@ class Outbound:
         for consumer in self._consumers.values():
             consumer.cancel()
         released: list[Delivery] = []
-        for waiting in (self._held, *self._unreleased.values()):
+        for waiting in self._all_waiting():
             released += [delivery for _, delivery in waiting]
             waiting.clear()
-        self._unreleased.clear()
+        self._unreleased = None
         self._resending.stop()
         for awaiting in (state.awaiting_puback, state.awaiting_pubrec):
             for packet_id, delivery in list(awaiting.items()):
@@ -515,6 +422,11 @@ class Outbound:
         self._consumers.clear()
         self._late.clear()
         self.gateway.release(released)
+
+    def _all_waiting(self) -> list[list[Ready]]:
+        """The lists of what waits to be sent."""
+        unreleased = self._unreleased
+        return [self._held, *(() if unreleased is None else unreleased.waiting())]
 
 
 def _is_fixed(message: Message) -> bool:
