@@ -1,7 +1,7 @@
 """The table of protocols: what can be spoken, on which ports, and who makes its gateways.
 
 A protocol is added by one folder in `adapters/`, one in `mappings/`, and one line in `PROTOCOLS`.
-Its code is imported when the first listener speaks it.
+What speaks it is imported when the first listener does.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.auth import User
+from bridge.auth.checks import Sending
 from bridge.config import ListenerOptions, ProtocolPorts
 from bridge.net.driver import GatewayFactory
 from bridge.net.websocket import WebSocketOptions
+from mappings.amqp091 import permissions as amqp_permissions
 from mappings.gateway import Services
+from mappings.mqtt import permissions as mqtt_permissions
+from mappings.stomp import permissions as stomp_permissions
 
 MakeFactory = Callable[[Services, ListenerOptions], GatewayFactory]
+RequirePublish = Callable[[User, Sending], None]
+"""Raises `AccessDenied` where the user may not publish that by the protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,7 @@ class LegacyProtocol(ProtocolPorts):
     """A protocol that gateways speak; `websocket` says how it is framed there."""
 
     make_factory: MakeFactory
+    require_publish: RequirePublish
     websocket: WebSocketOptions | None = None
 
 
@@ -65,12 +73,18 @@ LEGACY: Final = {
             tls_port=8883,
             websocket_port=15675,
             make_factory=_mqtt,
+            require_publish=mqtt_permissions.require_publish,
             websocket=WebSocketOptions(
                 subprotocols=("mqtt", "mqttv3.1"), required=False, cut=_mqtt_packets
             ),
         ),
         LegacyProtocol(
-            name="amqp", title="AMQP 0-9-1", port=5672, tls_port=5671, make_factory=_amqp
+            name="amqp",
+            title="AMQP 0-9-1",
+            port=5672,
+            tls_port=5671,
+            make_factory=_amqp,
+            require_publish=amqp_permissions.require_publish,
         ),
         LegacyProtocol(
             name="stomp",
@@ -79,6 +93,7 @@ LEGACY: Final = {
             tls_port=61614,
             websocket_port=15674,
             make_factory=_stomp,
+            require_publish=stomp_permissions.require_publish,
             websocket=WebSocketOptions(
                 subprotocols=("v12.stomp", "v11.stomp", "v10.stomp"), required=False, text=True
             ),

@@ -7,11 +7,11 @@ Each function raises `AccessDenied` whose text begins after the protocol's own w
 
 from __future__ import annotations
 
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 from bridge.auth.accounts import User
 from bridge.messaging.errors import AccessDenied
-from bridge.messaging.model import TOPIC_TREE
+from bridge.messaging.model import DEFAULT_EXCHANGE, TOPIC_TREE
 from bridge.messaging.subjects import (
     dotted_from_subject,
     levels_of,
@@ -20,6 +20,22 @@ from bridge.messaging.subjects import (
 )
 
 Kind: TypeAlias = Literal["queue", "exchange"]
+
+
+class Sending(NamedTuple):
+    """What somebody wants to publish, as each protocol's `require_publish` is asked about it: to a
+    queue (`topic` is "" then), or to a topic with a subject.
+
+    `by_subject`: the topic is of the kind "topic", so that permissions of subjects count.
+    """
+
+    namespace: str
+    queue: str | None
+    topic: str = ""
+    subject: str = ""
+    by_subject: bool = False
+    client_id: str | None = None
+
 
 _WILDCARDS: Final = {"*": "+", "#": "#"}
 """A pattern's wildcards as MQTT's topic filters write them."""
@@ -49,6 +65,15 @@ def require_send(user: User, namespace: str, queue: str) -> None:
     """
     if not (user.may_write(namespace, "") or user.may_write(namespace, queue)):
         _refuse(user, "write", namespace, "exchange", "")
+
+
+def require_publish(user: User, sending: Sending) -> None:
+    """Publish to the topic, the default exchange where that is ""."""
+    require_write(user, sending.namespace, "exchange", sending.topic)
+    if sending.by_subject:
+        require_write_subject(
+            user, sending.namespace, sending.topic, sending.subject, sending.client_id
+        )
 
 
 def require_read(user: User, namespace: str, kind: Kind, name: str) -> None:
@@ -89,9 +114,9 @@ def _filter_from_pattern(pattern: str) -> str:
 
 
 def _refuse(user: User, deed: str, namespace: str, kind: Kind, name: str) -> NoReturn:
-    shown = f"'{name}'" if name else "'amq.default'"
     raise AccessDenied(
-        f"{deed} access to {kind} {shown} in vhost '{namespace}' refused for user '{user.name}'"
+        f"{deed} access to {kind} '{name or DEFAULT_EXCHANGE}' in vhost '{namespace}'"
+        f" refused for user '{user.name}'"
     )
 
 

@@ -15,13 +15,12 @@ from typing import Final, TypeAlias
 
 from bridge.auth.topic_filters import PermittedFilter, wanted_filter, wanted_topic
 from bridge.messaging.expressions import Expression, PatternInvalid
+from bridge.messaging.model import DEFAULT_EXCHANGE
 
 REMEMBERED_MAX: Final = 4_096
 """Answers of one user that are remembered."""
 REMEMBERED_LENGTH_MAX: Final = 1_024
 """Characters of a question up to which its answer is remembered."""
-DEFAULT_EXCHANGE: Final = "amq.default"
-"""What patterns see where a client names the default exchange, whose name is empty."""
 _CLIENT_ID: Final = "{client_id}"
 _PLACEHOLDER: Final = re.compile(r"\{(?:(username)|vhost)\}")
 

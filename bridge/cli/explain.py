@@ -1,8 +1,8 @@
 """`landbridge explain`: where a message would go by the routes of the configuration.
 
-No running broker is asked and no stored data is read, so what clients have subscribed does not
-show; queues and topics that the configuration names do. A user's permissions are those of the
-configuration.
+No running broker is asked, and of the stored data only who its users are, so what clients have
+subscribed does not show; queues and topics that the configuration names do. Whether a user may is
+asked of the protocol, which knows what it would ask.
 """
 
 from __future__ import annotations
@@ -12,15 +12,9 @@ import asyncio
 import sys
 
 from bridge.app import explanation
-from bridge.auth import Permissions, User
+from bridge.auth import Grants, Permissions, User
 from bridge.auth.accounts import ANONYMOUS
-from bridge.auth.checks import (
-    require_configure,
-    require_open,
-    require_send,
-    require_write,
-    require_write_subject,
-)
+from bridge.auth.checks import Sending, require_configure, require_open
 from bridge.cli.cost import cost_lines
 from bridge.config import Loaded
 from bridge.config.mistakes import suggestion
@@ -28,9 +22,7 @@ from bridge.messaging.errors import AccessDenied, InvalidAddress
 from bridge.messaging.model import Publish, Value
 from bridge.protocols import LEGACY
 from bridge.routing.explain import Explanation, publish_from_source
-
-AMQP = "amqp"
-"""The protocol that knows the default exchange by name."""
+from bridge.stored import stored_account
 
 
 def explain(loaded: Loaded, chosen: argparse.Namespace) -> int:
@@ -73,7 +65,10 @@ def _login_problem(loaded: Loaded, name: str) -> str | None:
     if not names or (name == ANONYMOUS and any(each.anonymous for each in loaded.listeners)):
         return None
     if name not in names:
-        return f"it is neither in the configuration nor in the store; {suggestion(name, names)}"
+        where = "neither in the configuration nor in the store"
+        if loaded.config.backend.kind == "aws":
+            where = "not in the configuration, and the state table is not asked"
+        return f"it is {where}; {suggestion(name, names)}"
     configured = next((each for each in loaded.config.users if each.name == name), None)
     by_certificate = any(each.tls and each.tls.client_ca for each in loaded.listeners)
     if configured is not None and configured.password_hash is None and not by_certificate:
@@ -83,26 +78,37 @@ def _login_problem(loaded: Loaded, name: str) -> str | None:
 
 def _permission(loaded: Loaded, publish: Publish, found: Explanation) -> str:
     """Whether the user may publish this at all, in the words of the refusal."""
-    origin, namespace = publish.origin, publish.namespace
+    origin, message = publish.origin, publish.message
     if not loaded.user_names:
         return "may publish this: there are no users, and everybody may"
-    options = next((each for each in loaded.config.users if each.name == origin.user), None)
-    if options is None:
-        if origin.user == ANONYMOUS:
-            return "may publish this, where a listener lets in who gives no credentials"
-        return "not in the configuration; what it may do is in the store"
-    user = User(options.name, permissions=Permissions(options.name, options.grants()))
+    name = origin.user or ANONYMOUS
+    grants = _grants(loaded, name)
+    if grants is None:
+        return "may publish this, where a listener lets in who gives no credentials"
+    user = User(name, permissions=Permissions(name, grants))
+    sending = Sending(
+        publish.namespace,
+        publish.queue,
+        message.topic or "",
+        message.subject or "",
+        # What is not in the configuration may be of that kind.
+        by_subject=message.topic is not None and found.topic_kind in {None, "topic"},
+        client_id=origin.client_id,
+    )
     try:
-        require_open(user, namespace)
-        topic, subject = publish.message.topic or "", publish.message.subject or ""
-        if publish.queue is not None and origin.protocol != AMQP:
-            require_send(user, namespace, publish.queue)
-        else:
-            require_write(user, namespace, "exchange", topic)
-        if publish.queue is None:
-            require_write_subject(user, namespace, topic, subject, origin.client_id)
-        for name in found.default.created if found.default is not None else ():
-            require_configure(user, namespace, "queue", name)
+        require_open(user, publish.namespace)
+        LEGACY[origin.protocol].require_publish(user, sending)
+        for queue in found.default.created if found.default is not None else ():
+            require_configure(user, publish.namespace, "queue", queue)
     except AccessDenied as refusal:
         return f"REFUSED, so nothing of this happens: {refusal}"
     return "may publish this"
+
+
+def _grants(loaded: Loaded, name: str) -> Grants | None:
+    """What a user of the configuration or the store may do; None for nobody's name."""
+    for each in loaded.config.users:
+        if each.name == name:
+            return each.grants()
+    account = stored_account(loaded.config.backend, name)
+    return None if account is None else account.grants

@@ -46,6 +46,9 @@ class TopicName(NamedTuple):
 TOPIC_TREE = "amq.topic"
 """The topic whose subjects are MQTT's topics and STOMP's `/topic/` destinations."""
 
+DEFAULT_EXCHANGE = "amq.default"
+"""What people and patterns call AMQP's default exchange, whose name is empty."""
+
 
 class Message(msgspec.Struct, gc=False, omit_defaults=True):
     """One message; never changed after it was sent.

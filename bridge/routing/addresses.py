@@ -13,7 +13,7 @@ import re
 from typing import Final, NamedTuple
 
 from bridge.messaging.errors import InvalidAddress
-from bridge.messaging.model import TOPIC_TREE, QueueName, TopicName
+from bridge.messaging.model import DEFAULT_EXCHANGE, TOPIC_TREE, QueueName, TopicName
 from bridge.messaging.names import queue_from_sqs_name, topic_from_sns_name
 from bridge.messaging.subjects import literal_level, subject_from_dotted, subject_from_slashed
 
@@ -47,13 +47,19 @@ class SourcePattern(NamedTuple):
 
 
 def split_protocol(address: str) -> tuple[str, str]:
-    """Take `mqtt:a/b` apart. Raises `InvalidAddress` without a known protocol."""
+    """Take `mqtt:a/b` apart. Raises `InvalidAddress` without a known protocol.
+
+    AMQP's default exchange has no name; `amqp:amq.default/orders` is `amqp:/orders`.
+    """
     protocol, colon, rest = address.partition(":")
     if not colon or protocol not in PROTOCOLS:
         expected = ", ".join(f"{each}:" for each in PROTOCOLS)
         raise InvalidAddress(f"address {address!r} does not begin with one of {expected}")
     if not rest:
         raise InvalidAddress(f"address {address!r} has nothing after {protocol}:")
+    if protocol == "amqp":
+        exchange, slash, key = rest.partition("/")
+        rest = f"{'' if exchange == DEFAULT_EXCHANGE else exchange}{slash}{key}"
     return protocol, rest
 
 

@@ -22,6 +22,7 @@ from bridge.messaging.model import (
     Value,
 )
 from bridge.routing.addresses import destination, require_one_topic, split_protocol
+from bridge.routing.catalogue import TopicKind
 from bridge.routing.resolution import resolve
 from bridge.routing.router import Router, moved_to
 from bridge.routing.rules import DEFAULT_TARGET, CompiledRule, Match, Target
@@ -61,13 +62,14 @@ class RuleStep(msgspec.Struct, frozen=True, kw_only=True):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """All that would happen to one publish. `default` is None where a rule replaces the default
-    mapping.
+    mapping; `topic_kind` where it is not published to a topic that exists.
     """
 
     source: str
     namespace: str
     rules: list[RuleStep]
     default: TargetStep | None
+    topic_kind: TopicKind | None = None
 
     def text(self) -> str:
         """For people, one fact to a line."""
@@ -107,7 +109,7 @@ def publish_from_source(
         message,
         place.namespace,
         None if to.queue is None else to.queue.name,
-        create=protocol == "stomp",
+        create=protocol == "stomp" and address.startswith("/queue/"),
     )
 
 
@@ -121,11 +123,13 @@ def explain(router: Router, publish: Publish) -> Explanation:
         if rule.source.protocol == origin.protocol
     ]
     replaced = any(rule.accepted for rule in rules)
+    topic = router.topology.topic(TopicName(publish.namespace, publish.message.topic or ""))
     return Explanation(
         source=f"{origin.protocol}:{origin.address}",
         namespace=publish.namespace,
         rules=rules,
         default=None if replaced else _default_step(router, publish, publish.message),
+        topic_kind=None if topic is None else topic.kind,
     )
 
 

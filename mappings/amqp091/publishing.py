@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from adapters.amqp091.events import PublishReceived
 from adapters.amqp091.properties import Properties
-from bridge.auth import NOBODY, User, checks
+from bridge.auth import NOBODY, User
+from bridge.auth.checks import Sending
 from bridge.messaging.model import Message, Origin, Publish, QueueName, TopicName, UnitOfWork
 from bridge.messaging.ports import Queue
 from bridge.messaging.subjects import subject_from_dotted
@@ -26,6 +27,7 @@ from mappings.amqp091.messages import (
     translation_of,
     with_changes,
 )
+from mappings.amqp091.permissions import require_publish
 
 if TYPE_CHECKING:
     from mappings.gateway import Services
@@ -188,22 +190,22 @@ class Publishing:
         """Origin, topic and subject of an exchange and key; without topic the key is a queue."""
         origin = Origin(ORIGINAL, f"{exchange}/{key}", self._client, self._user)
         target: tuple[Origin, str | None, str | None] = (origin, None, None)
-        user, namespace = self._account, self._namespace
-        checks.require_write(user, namespace, "exchange", exchange)
-        if exchange:
-            name = TopicName(self._namespace, exchange)
+        namespace = self._namespace
+        if not exchange:
+            require_publish(self._account, Sending(namespace, key))
+        else:
+            name = TopicName(namespace, exchange)
             topic = self._publisher.services.topology.topic(name)
+            subject = subject_from_dotted(key)
+            by_subject = topic is not None and topic.kind == "topic"
+            require_publish(self._account, Sending(namespace, None, exchange, subject, by_subject))
             if topic is None:
                 raise not_found_exchange(name, PUBLISH_METHOD)
             if topic.internal:
                 raise access_refused(
-                    f"cannot publish to internal exchange '{exchange}' in vhost"
-                    f" '{self._namespace}'",
+                    f"cannot publish to internal exchange '{exchange}' in vhost '{namespace}'",
                     PUBLISH_METHOD,
                 )
-            subject = subject_from_dotted(key)
-            if topic.kind == "topic":
-                checks.require_write_subject(user, namespace, exchange, subject)
             target = origin, exchange, subject
         if len(self._targets) >= TARGETS_MAX:
             self._targets.clear()

@@ -5,7 +5,8 @@ have changed the answer.
 
 from __future__ import annotations
 
-from bridge.auth import User
+from bridge.auth import User, checks
+from bridge.auth.checks import Sending
 from bridge.messaging.model import TOPIC_TREE
 from bridge.messaging.subjects import dotted_from_subject
 from mappings.mqtt.addresses import pattern_from_filter, subject_from_topic
@@ -20,6 +21,11 @@ def may_publish(user: User | None, namespace: str, topic: str, client_id: str | 
             namespace, TOPIC_TREE, dotted_from_subject(subject_from_topic(topic)), client_id
         )
     )
+
+
+def require_publish(user: User, sending: Sending) -> None:
+    """`may_publish` in the words of the other protocols. Raises `AccessDenied`."""
+    checks.require_publish(user, sending)
 
 
 def may_subscribe(user: User | None, namespace: str, text: str, client_id: str | None) -> bool:

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from adapters.stomp.events import SendReceived
 from bridge.auth import User
-from bridge.auth.checks import (
-    require_configure,
-    require_send,
-    require_write,
-    require_write_subject,
-)
+from bridge.auth.checks import Sending, require_configure
 from bridge.messaging.errors import (
     AccessDenied,
     InvalidParameter,
@@ -37,6 +32,7 @@ from mappings.stomp.addresses import (
     reply_to_from_temporary,
 )
 from mappings.stomp.messages import DELAY, Content, content_from_send
+from mappings.stomp.permissions import require_publish
 from mappings.stomp.queues import require_dead_letters, settings_from_headers
 
 if TYPE_CHECKING:
@@ -259,7 +255,7 @@ class Publishing:
             address = address.topic(self._gateway.session)
         match address:
             case QueueAddress():
-                require_send(self._rights, self._namespace, address.name)
+                require_publish(self._rights, Sending(self._namespace, address.name))
                 if "/" not in destination:
                     origin = origin._replace(address=f"/queue/{destination}")
                 target = Target(origin, address.name, address.create, None, None)
@@ -269,12 +265,13 @@ class Publishing:
                 )
                 if topic is not None and topic.internal:
                     raise AccessDenied(f"cannot publish to internal exchange '{address.topic}'")
-                require_write(self._rights, self._namespace, "exchange", address.topic)
-                if topic is not None and topic.kind == "topic":
-                    require_write_subject(
-                        self._rights, self._namespace, address.topic, address.subject, self._client
-                    )
-                target = Target(origin, None, False, address.topic, address.subject)
+                subject = address.subject
+                by_subject = topic is not None and topic.kind == "topic"
+                sending = Sending(
+                    self._namespace, None, address.topic, subject, by_subject, self._client
+                )
+                require_publish(self._rights, sending)
+                target = Target(origin, None, False, address.topic, subject)
             case _:
                 queue = self._gateway.subscriptions.temporary_queue(destination)
                 if queue is None:
