@@ -10,11 +10,6 @@ from mappings.gateway import StopReason
 from tests.mappings.amqp091.broker import AmqpClient, Broker, connect, names
 
 
-@pytest.fixture
-def broker() -> Broker:
-    return Broker()
-
-
 async def test_requests_are_answered_before_a_mistake_on_their_channel(broker: Broker) -> None:
     client = await connect(broker)
     client.send("Queue.Declare", queue="q", durable=True)

@@ -12,11 +12,6 @@ from bridge.auth.password_hashes import make_password_hash
 from tests.mappings.amqp091.broker import AmqpClient, Broker, connect, names
 
 
-@pytest.fixture
-async def broker() -> Broker:
-    return Broker()
-
-
 async def test_topics_and_bindings(broker: Broker) -> None:
     client = await connect(broker)
     await client.call("Exchange.Declare", exchange="ex", exchange_type="topic", durable=True)

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.mappings.stomp.broker import Broker, messages_of, send, subscribe
 from tests.support.routing import NOW_MS
-
-
-@pytest.fixture
-def broker() -> Broker:
-    return Broker()
 
 
 async def test_a_reply_finds_the_temporary_topic_of_another_connection(broker: Broker) -> None:
