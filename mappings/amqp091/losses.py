@@ -8,6 +8,8 @@ from mappings.losses import Emulated, Loss, Rows
 
 _ROWS: Final = Rows("amqp")
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
+_PUBLISHING: Final = "tests/mappings/amqp091/test_publishing.py::"
+_SETTLING: Final = "tests/mappings/amqp091/test_settling.py::"
 _MANAGEMENT: Final = "tests/interop/test_management_changes.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
@@ -120,14 +122,14 @@ LOSSES: Final = (
     _ROWS.kept("dead letters", f"{_TOPOLOGY}test_settings_of_a_queue", _ONE_AFTER_THE_OTHER),
     _ROWS.kept(
         "x-death and x-first-death headers",
-        f"{_GATEWAY}test_nack_with_and_without_requeue",
+        f"{_SETTLING}test_nack_with_and_without_requeue",
         _ONE_AFTER_THE_OTHER,
     ),
     _ROWS.emulated(
         "reject without a dead-letter exchange",
         "goes to the namespace's default dead-letter queue",
         "RabbitMQ drops the message",
-        f"{_GATEWAY}test_rejected_messages_without_a_target_are_not_lost",
+        f"{_SETTLING}test_rejected_messages_without_a_target_are_not_lost",
     ),
     Loss(
         "amqp",
@@ -142,7 +144,7 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "x-single-active-consumer and exclusive consumers",
-        f"{_GATEWAY}test_exclusive_consumers",
+        f"{_CONSUMING}test_exclusive_consumers",
         Emulated(
             "a lease for each such queue",
             "within 15 s after a node has died; an exclusive consumer is answered once all nodes"
@@ -157,32 +159,32 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "x-delivery-limit and x-delivery-count",
-        f"{_GATEWAY}test_delivery_limits",
+        f"{_SETTLING}test_delivery_limits",
         Emulated("counted in the state table", "a node hears of another one's within a second"),
     ),
     _ROWS.emulated(
         "x-queue-type quorum",
         "a durable queue that counts deliveries",
         "no replicas when embedded",
-        f"{_GATEWAY}test_delivery_limits",
+        f"{_SETTLING}test_delivery_limits",
     ),
     _ROWS.lost(
         "streams",
         "queues delete what was consumed",
         f"{_TOPOLOGY}test_streams_are_refused_clearly",
     ),
-    _ROWS.kept("mandatory, with basic.return", f"{_GATEWAY}test_unroutable_messages"),
+    _ROWS.kept("mandatory, with basic.return", f"{_PUBLISHING}test_unroutable_messages"),
     _ROWS.kept(
         "publisher confirms, after the store has the message",
-        f"{_GATEWAY}test_a_chunk_is_one_unit_of_work_and_one_confirm",
+        f"{_PUBLISHING}test_a_chunk_is_one_unit_of_work_and_one_confirm",
     ),
     _ROWS.kept(
         "expiration and priority of messages",
-        f"{_GATEWAY}test_expiration_and_priority_reach_the_store",
+        f"{_PUBLISHING}test_expiration_and_priority_reach_the_store",
     ),
-    _ROWS.kept("user-id is checked", f"{_GATEWAY}test_user_ids_are_the_client_s_own"),
-    _ROWS.kept("CC and BCC", f"{_GATEWAY}test_copies_by_cc_and_bcc"),
-    _ROWS.kept("direct reply-to", f"{_GATEWAY}test_direct_replies"),
+    _ROWS.kept("user-id is checked", f"{_PUBLISHING}test_user_ids_are_the_client_s_own"),
+    _ROWS.kept("CC and BCC", f"{_PUBLISHING}test_copies_by_cc_and_bcc"),
+    _ROWS.kept("direct reply-to", f"{_CONSUMING}test_direct_replies"),
     _ROWS.kept(
         "headers of every type, as they came",
         f"{_MESSAGES}test_octets_go_out_as_they_came",
@@ -200,7 +202,7 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "transactions over publishes and acknowledgements",
-        f"{_GATEWAY}test_transactions",
+        f"{_SETTLING}test_transactions",
         _ONE_AFTER_THE_OTHER,
     ),
     _ROWS.kept(
@@ -215,7 +217,7 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "order, and requeued messages in their place",
-        f"{_GATEWAY}test_a_lost_connection_gives_everything_back_in_place",
+        f"{_CONSUMING}test_a_lost_connection_gives_everything_back_in_place",
         _BEST_EFFORT_ORDER,
     ),
     _ROWS.kept(
@@ -223,7 +225,7 @@ LOSSES: Final = (
         f"{_CHANNEL}test_acks_settle_what_they_name",
         _AT_LEAST_ONCE,
     ),
-    _ROWS.kept("cancel by the server", f"{_GATEWAY}test_cancelling"),
+    _ROWS.kept("cancel by the server", f"{_CONSUMING}test_cancelling"),
     _ROWS.kept(
         "connection.blocked and unblocked",
         f"{_WATCH}test_publishers_hear_of_a_store_that_takes_nothing",
@@ -238,7 +240,7 @@ LOSSES: Final = (
         f"{_WATCH}test_a_delivery_that_is_not_acknowledged_in_time_costs_its_channel",
         key="limits.consumer_timeout_seconds",
     ),
-    _ROWS.kept("basic.recover with requeue", f"{_GATEWAY}test_recover"),
+    _ROWS.kept("basic.recover with requeue", f"{_SETTLING}test_recover"),
     _ROWS.lost("basic.recover without requeue", "RabbitMQ does not offer it either", _OUTCOMES),
     _ROWS.lost("immediate", "RabbitMQ does not offer it either", _OUTCOMES),
     _ROWS.lost("no-local", "ignored, as RabbitMQ ignores it", _OUTCOMES),

@@ -8,7 +8,10 @@ from mappings.losses import Emulated, Rows
 
 _ROWS: Final = Rows("stomp")
 _GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
-_SESSIONS: Final = "tests/mappings/stomp/test_gateway_sessions.py::"
+_PUBLISHING: Final = "tests/mappings/stomp/test_publishing.py::"
+_SETTLING: Final = "tests/mappings/stomp/test_settling.py::"
+_COMMITS: Final = "tests/mappings/stomp/test_transactions.py::"
+_SUBSCRIPTIONS: Final = "tests/mappings/stomp/test_subscriptions.py::"
 _IDIOMS: Final = "tests/mappings/stomp/test_idioms.py::"
 _MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
 _SERVER: Final = "tests/adapters/stomp/test_server.py::"
@@ -34,9 +37,9 @@ LOSSES: Final = (
         f"{_SERVER}test_the_highest_common_version_is_spoken",
     ),
     _ROWS.kept("heart-beats in both directions", f"{_SERVER}test_heart_beats_are_answered_in_kind"),
-    _ROWS.kept("login and passcode", f"{_SESSIONS}test_users_are_checked"),
-    _ROWS.kept("host as a namespace", f"{_SESSIONS}test_namespaces"),
-    _ROWS.kept("user-id is checked", f"{_SESSIONS}test_nobody_claims_to_be_another_user"),
+    _ROWS.kept("login and passcode", f"{_GATEWAY}test_users_are_checked"),
+    _ROWS.kept("host as a namespace", f"{_GATEWAY}test_namespaces"),
+    _ROWS.kept("user-id is checked", f"{_PUBLISHING}test_nobody_claims_to_be_another_user"),
     _ROWS.kept(
         "permissions of users, refused in RabbitMQ's words",
         "tests/mappings/stomp/test_permissions.py::test_what_is_not_permitted_is_refused",
@@ -44,21 +47,21 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "receipts, once the frame's effect is stored",
-        f"{_GATEWAY}test_a_send_makes_its_queue_and_is_answered_when_stored",
+        f"{_PUBLISHING}test_a_send_makes_its_queue_and_is_answered_when_stored",
     ),
     _ROWS.kept(
         "receipts in the order of their frames",
-        f"{_GATEWAY}test_receipts_come_in_the_order_of_the_frames",
+        f"{_PUBLISHING}test_receipts_come_in_the_order_of_the_frames",
     ),
-    _ROWS.kept("/queue/ and /amq/queue/ destinations", f"{_GATEWAY}test_bare_names_are_queues"),
+    _ROWS.kept("/queue/ and /amq/queue/ destinations", f"{_PUBLISHING}test_bare_names_are_queues"),
     _ROWS.kept(
         "/topic/ destinations with *, # and >",
-        f"{_GATEWAY}test_topic_subscribers_get_copies_and_leave_nothing_behind",
+        f"{_SUBSCRIPTIONS}test_topic_subscribers_get_copies_and_leave_nothing_behind",
     ),
-    _ROWS.kept("/exchange/ destinations", f"{_GATEWAY}test_exchanges"),
+    _ROWS.kept("/exchange/ destinations", f"{_SUBSCRIPTIONS}test_exchanges"),
     _ROWS.kept(
         "/temp-queue/ and replies to it",
-        f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
+        f"{_SUBSCRIPTIONS}test_a_reply_finds_the_temporary_queue_of_another_connection",
     ),
     _ROWS.kept(
         "exclusive queues of others are refused",
@@ -68,15 +71,15 @@ LOSSES: Final = (
         "replies to a client that is gone",
         "taken and dropped, as RabbitMQ does",
         "a temporary queue ends with its connection",
-        f"{_GATEWAY}test_a_reply_finds_the_temporary_queue_of_another_connection",
+        f"{_SUBSCRIPTIONS}test_a_reply_finds_the_temporary_queue_of_another_connection",
     ),
     _ROWS.kept(
         "durable topic subscriptions by durable and id",
-        f"{_GATEWAY}test_a_durable_subscription_of_rabbitmq_collects",
+        f"{_SUBSCRIPTIONS}test_a_durable_subscription_of_rabbitmq_collects",
     ),
     _ROWS.kept(
         "durable topic subscriptions by client-id and activemq.subscriptionName",
-        f"{_GATEWAY}test_a_durable_subscription_of_activemq_collects",
+        f"{_SUBSCRIPTIONS}test_a_durable_subscription_of_activemq_collects",
     ),
     _ROWS.lost(
         "SUBSCRIBE without id in 1.1 and 1.2",
@@ -84,24 +87,24 @@ LOSSES: Final = (
         f"{_SERVER}test_mistakes_are_named",
     ),
     _ROWS.kept("ack:auto, client and client-individual", f"{_SERVER}test_cumulative_acks"),
-    _ROWS.kept("NACK returns to the queue", f"{_GATEWAY}test_nack_returns_a_message"),
+    _ROWS.kept("NACK returns to the queue", f"{_SETTLING}test_nack_returns_a_message"),
     _ROWS.kept("NACK in 1.0, as RabbitMQ takes it", f"{_SERVER}test_nack_is_taken_in_1_0_as_well"),
     _ROWS.kept(
         "NACK with requeue:false dead-letters",
-        f"{_GATEWAY}test_nack_without_requeue_dead_letters",
+        f"{_SETTLING}test_nack_without_requeue_dead_letters",
     ),
     _ROWS.kept(
         "a return limit dead-letters",
-        f"{_GATEWAY}test_too_many_returns_dead_letter",
+        f"{_SETTLING}test_too_many_returns_dead_letter",
         Emulated("counted in the state table", "a node hears of another one's within a second"),
     ),
     _ROWS.kept(
         "prefetch by prefetch-count and activemq.prefetchSize",
-        f"{_GATEWAY}test_prefetch_bounds_what_is_unsettled",
+        f"{_SETTLING}test_prefetch_bounds_what_is_unsettled",
     ),
     _ROWS.kept(
         "what is unsettled is delivered again",
-        f"{_GATEWAY}test_a_lost_connection_releases_and_does_not_send_again",
+        f"{_SUBSCRIPTIONS}test_a_lost_connection_releases_and_does_not_send_again",
         _AT_LEAST_ONCE,
     ),
     _ROWS.kept(
@@ -111,14 +114,14 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "transactions over SEND, ACK and NACK",
-        f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
+        f"{_COMMITS}test_a_transaction_is_one_unit_at_its_commit",
         _ONE_AFTER_THE_OTHER,
     ),
     _ROWS.emulated(
         "receipts inside a transaction",
         "sent with the commit, as RabbitMQ does for SEND",
         "none for what was aborted",
-        f"{_GATEWAY}test_a_transaction_is_one_unit_at_its_commit",
+        f"{_COMMITS}test_a_transaction_is_one_unit_at_its_commit",
     ),
     _ROWS.kept(
         "bodies of any bytes",
@@ -179,7 +182,7 @@ LOSSES: Final = (
     ),
     _ROWS.kept(
         "x-message-ttl, x-expires, x-max-*, x-dead-letter-* and x-queue-type on SEND and SUBSCRIBE",
-        f"{_GATEWAY}test_queues_are_made_as_their_first_send_asks",
+        f"{_PUBLISHING}test_queues_are_made_as_their_first_send_asks",
         Emulated("by one node at a time, by SQS's counts", "seconds late, and approximate"),
     ),
     _ROWS.kept(
