@@ -64,7 +64,12 @@ def test_a_wrong_entry_refuses_the_whole_batch(sqs: Any, sns: Any, topic: str) -
     assert batch(topic, MessageStructure="json", Message='{"sqs": "x"}') == sns_invalid(
         "Message Structure - No default entry in JSON message body"
     )
-    assert batch(make_topic(sns, FifoTopic="true")) == sns_invalid(
+    fifo = make_topic(sns, FifoTopic="true")
+    faults = [{"Id": "1", "Message": '{"sqs": "x"}', "MessageStructure": "json"}]
+    assert refusal(
+        sns.publish_batch, TopicArn=fifo, PublishBatchRequestEntries=faults
+    ) == sns_invalid("Message Structure - No default entry in JSON message body")
+    assert batch(fifo) == sns_invalid(
         "The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId"
         " provided explicitly"
     )

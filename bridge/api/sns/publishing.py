@@ -208,8 +208,8 @@ def _checked_entry(topic: Topic, entry: Entry, place: str = "") -> dict[str, Att
         raise invalid("Message", "Invalid characters found.")
     if entry.subject is not None:
         _check_subject(entry.subject)
-    _check_ordering(topic, entry)
     _texts_of(entry)
+    _check_ordering(topic, entry)
     return checked(entry.message_attributes or {}, place)
 
 
