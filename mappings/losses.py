@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import groupby
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import mappings
 
@@ -40,6 +40,20 @@ class Lost:
 
 Fate: TypeAlias = Kept | Emulated | Lost
 KEPT = Kept()
+
+# What becomes of several protocols' features on AWS.
+AT_LEAST_ONCE: Final = Emulated(
+    "standard queues deliver at least once", "duplicates are marked redelivered"
+)
+ONE_AFTER_THE_OTHER: Final = Emulated(
+    "sends first, then deletes", "a crash between them delivers a settled message again"
+)
+BEST_EFFORT_ORDER: Final = Emulated(
+    "standard queues keep order at best effort", "fifo and strict queues keep it"
+)
+IN_S3: Final = Emulated(
+    "in S3, in the form of AWS's extended clients", "refused without backend.payload_bucket"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import Emulated, Loss, Rows
+from mappings.losses import (
+    AT_LEAST_ONCE,
+    BEST_EFFORT_ORDER,
+    IN_S3,
+    ONE_AFTER_THE_OTHER,
+    Emulated,
+    Loss,
+    Rows,
+)
 
 _ROWS: Final = Rows("amqp")
 _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
@@ -18,19 +26,6 @@ _WATCH: Final = "tests/mappings/amqp091/test_watch.py::"
 _SERVER: Final = "tests/adapters/amqp091/test_server.py::"
 _CHANNEL: Final = "tests/adapters/amqp091/test_channel.py::"
 _OUTCOMES: Final = "tests/interop/test_amqp_outcomes.py::test_outcomes_are_those_of_rabbitmq"
-
-_AT_LEAST_ONCE: Final = Emulated(
-    "standard queues deliver at least once", "duplicates are marked redelivered"
-)
-_ONE_AFTER_THE_OTHER: Final = Emulated(
-    "sends first, then deletes", "a crash between them delivers a settled message again"
-)
-_BEST_EFFORT_ORDER: Final = Emulated(
-    "standard queues keep order at best effort", "fifo and strict queues keep it"
-)
-_IN_S3: Final = Emulated(
-    "in S3, in the form of AWS's extended clients", "refused without backend.payload_bucket"
-)
 
 LOSSES: Final = (
     _ROWS.kept("protocol header, other versions named", f"{_SERVER}test_handshake"),
@@ -119,11 +114,11 @@ LOSSES: Final = (
             "notes in the state store tell of each node's use", "late by a quarter of the time"
         ),
     ),
-    _ROWS.kept("dead letters", f"{_TOPOLOGY}test_settings_of_a_queue", _ONE_AFTER_THE_OTHER),
+    _ROWS.kept("dead letters", f"{_TOPOLOGY}test_settings_of_a_queue", ONE_AFTER_THE_OTHER),
     _ROWS.kept(
         "x-death and x-first-death headers",
         f"{_SETTLING}test_nack_with_and_without_requeue",
-        _ONE_AFTER_THE_OTHER,
+        ONE_AFTER_THE_OTHER,
     ),
     _ROWS.emulated(
         "reject without a dead-letter exchange",
@@ -198,12 +193,12 @@ LOSSES: Final = (
     _ROWS.kept(
         "bodies over 1 MiB",
         "tests/interop/test_amqp_outcomes.py::test_outcomes_are_those_of_rabbitmq",
-        _IN_S3,
+        IN_S3,
     ),
     _ROWS.kept(
         "transactions over publishes and acknowledgements",
         f"{_SETTLING}test_transactions",
-        _ONE_AFTER_THE_OTHER,
+        ONE_AFTER_THE_OTHER,
     ),
     _ROWS.kept(
         "prefetch per consumer and per channel",
@@ -218,12 +213,12 @@ LOSSES: Final = (
     _ROWS.kept(
         "order, and requeued messages in their place",
         f"{_CONSUMING}test_a_lost_connection_gives_everything_back_in_place",
-        _BEST_EFFORT_ORDER,
+        BEST_EFFORT_ORDER,
     ),
     _ROWS.kept(
         "acknowledged messages do not come back",
         f"{_CHANNEL}test_acks_settle_what_they_name",
-        _AT_LEAST_ONCE,
+        AT_LEAST_ONCE,
     ),
     _ROWS.kept("cancel by the server", f"{_CONSUMING}test_cancelling"),
     _ROWS.kept(

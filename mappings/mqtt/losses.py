@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import Emulated, Loss, Rows
+from mappings.losses import IN_S3, Emulated, Loss, Rows
 
 _ROWS: Final = Rows("mqtt")
 _GATEWAY: Final = "tests/mappings/mqtt/test_gateway.py::"
@@ -31,9 +31,6 @@ _BEST_EFFORT: Final = Emulated(
 _OF_THE_NODE: Final = Emulated("figures of the node that the client is at", "no sums over nodes")
 _BY_ANOTHER_NODE: Final = Emulated(
     "by the node of the session, and by another one when that has died", "up to 15 s late then"
-)
-_IN_S3: Final = Emulated(
-    "in S3, in the form of AWS's extended clients", "refused without backend.payload_bucket"
 )
 
 LOSSES: Final = (
@@ -93,7 +90,7 @@ LOSSES: Final = (
     _ROWS.kept(
         "payloads over 1 MiB",
         "tests/interop/test_mqtt_paho.py::test_two_megabytes",
-        _IN_S3,
+        IN_S3,
     ),
     _ROWS.kept("topic aliases", "tests/adapters/mqtt/test_sending.py::test_topic_aliases"),
     _ROWS.kept(

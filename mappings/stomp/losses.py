@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.losses import Emulated, Rows
+from mappings.losses import (
+    AT_LEAST_ONCE,
+    BEST_EFFORT_ORDER,
+    IN_S3,
+    ONE_AFTER_THE_OTHER,
+    Emulated,
+    Rows,
+)
 
 _ROWS: Final = Rows("stomp")
 _GATEWAY: Final = "tests/mappings/stomp/test_gateway.py::"
@@ -16,20 +23,6 @@ _IDIOMS: Final = "tests/mappings/stomp/test_idioms.py::"
 _MESSAGES: Final = "tests/mappings/stomp/test_messages.py::"
 _SERVER: Final = "tests/adapters/stomp/test_server.py::"
 _TRANSACTIONS: Final = "tests/adapters/stomp/test_transactions.py::"
-
-_AT_LEAST_ONCE: Final = Emulated(
-    "standard queues deliver at least once", "duplicates are marked redelivered"
-)
-_ONE_AFTER_THE_OTHER: Final = Emulated(
-    "sends first, then deletes", "a crash between them delivers a settled message again"
-)
-
-_BEST_EFFORT_ORDER: Final = Emulated(
-    "standard queues keep order at best effort", "fifo and strict queues keep it"
-)
-_IN_S3: Final = Emulated(
-    "in S3, in the form of AWS's extended clients", "refused without backend.payload_bucket"
-)
 
 LOSSES: Final = (
     _ROWS.kept(
@@ -105,17 +98,17 @@ LOSSES: Final = (
     _ROWS.kept(
         "what is unsettled is delivered again",
         f"{_SUBSCRIPTIONS}test_a_lost_connection_releases_and_does_not_send_again",
-        _AT_LEAST_ONCE,
+        AT_LEAST_ONCE,
     ),
     _ROWS.kept(
         "order of each queue",
         "tests/interop/test_stomp_py.py::test_acks",
-        _BEST_EFFORT_ORDER,
+        BEST_EFFORT_ORDER,
     ),
     _ROWS.kept(
         "transactions over SEND, ACK and NACK",
         f"{_COMMITS}test_a_transaction_is_one_unit_at_its_commit",
-        _ONE_AFTER_THE_OTHER,
+        ONE_AFTER_THE_OTHER,
     ),
     _ROWS.emulated(
         "receipts inside a transaction",
@@ -130,7 +123,7 @@ LOSSES: Final = (
     _ROWS.kept(
         "bodies over 1 MiB",
         "tests/interop/test_stomp_bytes.py::test_a_message_of_sixteen_megabytes_and_one_byte_more",
-        _IN_S3,
+        IN_S3,
     ),
     _ROWS.kept(
         "application headers of any name and value",
