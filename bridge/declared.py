@@ -45,16 +45,21 @@ async def declare(loaded: Loaded, topology: Topology, store: Store) -> None:
     `StartRefused`.
     """
     try:
-        declared = [
-            (await topology.ensure_queue(_name_of(each), settings_of(each, QueueSettings())), each)
-            for each in loaded.config.queues
-        ]
+        declared = [(await _made(each, topology), each) for each in loaded.config.queues]
         for name in loaded.rules.queues():
             await topology.ensure_queue(name)
         await declare_topics(loaded.rules, topology)
         await _change_settings(declared, store)
     except MessagingError as error:
         raise StartRefused(f"a configured queue or topic cannot be made: {error}") from None
+
+
+async def _made(declared: Queue, topology: Topology) -> StoredQueue:
+    """The queue, without its redrive policy where it is new: SQS takes that when its dead-letter
+    queue is there, which may be declared further down.
+    """
+    settings = msgspec.structs.replace(settings_of(declared, QueueSettings()), redrive=None)
+    return await topology.ensure_queue(_name_of(declared), settings)
 
 
 async def _change_settings(declared: list[tuple[StoredQueue, Queue]], store: Store) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Final
+
+from bridge.cli.unknown_names import unknown_names
 from bridge.config import Loaded
 from bridge.protocols import PROTOCOLS
 from mappings.losses import KEPT, all_losses, fate_text
 
+UNKNOWN_SHOWN_MAX: Final = 20
+"""Names that nothing answers to, of which there can be one for each queue."""
+
 
 def warnings_of(loaded: Loaded) -> list[str]:
     """One sentence each, the weightiest first."""
-    return [*_access(loaded), *_durability(loaded), *losses_touched(loaded)]
+    return [*_access(loaded), *_durability(loaded), *_unknown(loaded), *losses_touched(loaded)]
+
+
+def _unknown(loaded: Loaded) -> list[str]:
+    shown = [str(each) for each in islice(unknown_names(loaded), UNKNOWN_SHOWN_MAX + 1)]
+    if len(shown) > UNKNOWN_SHOWN_MAX:
+        shown[UNKNOWN_SHOWN_MAX] = "there are more names that nothing answers to"
+    return shown
 
 
 def losses_touched(loaded: Loaded) -> list[str]:
