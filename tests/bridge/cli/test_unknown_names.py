@@ -51,15 +51,15 @@ def warnings_of(directory: Path, text: str) -> list[str]:
         (
             USER + "    tags: [management, adminstrator]\n",
             (
-                "f.yaml:5: users[0].tags[1]: 'adminstrator' opens nothing of the management API; did"
-                " you mean 'administrator'?"
+                "f.yaml:5: users[0].tags[1]: 'adminstrator' opens nothing of the management API;"
+                " did you mean 'administrator'?"
             ),
         ),
         (
             "queues:\n  - {name: orders, dead_letter: faild}\n  - {name: failed}\n",
             (
-                "f.yaml:2: queues[0].dead_letter: there is no queue 'faild' in namespace '/' (did you"
-                " mean 'failed'?); until somebody makes it, what is rejected or returned too often"
+                "f.yaml:2: queues[0].dead_letter: there is no queue 'faild' in namespace '/' (did"
+                " you mean 'failed'?); until somebody makes it, what is rejected or returned too often"
                 " goes to queue 'landbridge-dead-letters', and what expires or does not fit is gone"
             ),
         ),
@@ -84,8 +84,8 @@ def warnings_of(directory: Path, text: str) -> list[str]:
                 "queues: [{name: orders, redrive: {queue: failed, receive_count_max: 3}}]\n"
             ),
             (
-                "f.yaml:2: queues[0].redrive: there is no queue 'failed' in namespace '/'; unless SQS"
-                " has it, the broker does not start"
+                "f.yaml:2: queues[0].redrive: there is no queue 'failed' in namespace '/'; unless"
+                " SQS has it, the broker does not start"
             ),
         ),
     ],
