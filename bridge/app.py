@@ -25,13 +25,7 @@ from bridge.admin.metrics import MessageCounters, Metrics
 from bridge.admin.metrics import Sources as MetricsSources
 from bridge.api import ApiOptions, ApiPorts, AwsApi
 from bridge.api.simulation import Faults
-from bridge.auth import Account, Accounts
-from bridge.auth.stored import (
-    KIND_NAMESPACE,
-    KIND_USER,
-    stored_accounts,
-    stored_namespaces,
-)
+from bridge.auth import Accounts
 from bridge.backends.embedded import EmbeddedBackend
 from bridge.chosen_backend import StartRefused, backend_of
 from bridge.config import (
@@ -48,11 +42,8 @@ from bridge.declared import check_queues, declare
 from bridge.listeners import Listeners, OpenListener
 from bridge.messaging.clock import MessageIds, SystemClock
 from bridge.messaging.errors import StoreUnavailable
-from bridge.messaging.model import (
-    DEFAULT_NAMESPACE,
-    Publish,
-)
-from bridge.messaging.ports import Backend, StateStore
+from bridge.messaging.model import Publish
+from bridge.messaging.ports import Backend
 from bridge.messaging.ports import Queue as StoredQueue
 from bridge.net.endpoint import Network
 from bridge.net.listener import HttpService, LegacyService, Listener, Service
@@ -64,6 +55,7 @@ from bridge.routing.explain import Explanation, explain
 from bridge.routing.faces import FaceRouting, RoutedUses
 from bridge.routing.router import Router
 from bridge.routing.topology import Topology
+from bridge.tenancy import Tenancy
 from mappings.gateway import Services
 
 GARBAGE_THRESHOLDS: Final = (2_000, 20, 50)
@@ -154,6 +146,7 @@ class Broker:
             await declare(self._loaded, self._topology, backend.store)
             await self._listeners.start(self._loaded.listeners)
             self._api.start()
+            self._tasks.spawn(self._management.finish_deletions())
             started()
             _settle_memory()
             while not self._stopping:
@@ -174,9 +167,7 @@ class Broker:
         self._topology = topology = Topology(store, state, clock, self._message_ids)
         topology.neighbours = neighbours = backend.neighbours
         topology.load()
-        self._namespaces = {DEFAULT_NAMESPACE, *config.namespaces}
-        state.watch([KIND_USER, KIND_NAMESPACE], lambda _: self._use_stored(state))
-        self._use_stored(state)
+        self._tenancy = Tenancy(self._loaded, state, self._accounts, self._log)
         self._router = router = Router(
             topology,
             store,
@@ -222,7 +213,8 @@ class Broker:
             log=self._log,
             counters=counters,
             spawn=self._tasks.spawn,
-            namespaces=self._namespaces,
+            namespaces=self._tenancy.namespaces,
+            connections=self._tenancy.connections,
             store_healthy=lambda: backend.healthy,
             # An embedded store is this process's own.
             leases=None if self._loaded.config.backend.kind == "embedded" else backend.leases,
@@ -241,11 +233,6 @@ class Broker:
             leases=backend.leases,
             spawn=self._tasks.spawn,
         )
-
-    def _use_stored(self, state: StateStore) -> None:
-        """Go by the users and namespaces that were imported, here or at another node."""
-        self._accounts.replace(_accounts_of(self._loaded.config, state))
-        self._namespaces.update(stored_namespaces(state))
 
     def _follow_faces(self, backend: Backend) -> None:
         """Let topics have to do with what they are outside, where the backend knows such."""
@@ -271,6 +258,8 @@ class Broker:
                 for each in self._listeners.open
                 if each.options.tls is not None
             ],
+            configured=self._tenancy.configured,
+            tenants_changed=self._tenancy.look,
         )
 
     # -- listeners
@@ -323,7 +312,7 @@ class Broker:
             self._log.error("configuration not reloaded", mistake=str(refused))
             return
         change.keep()
-        self._accounts.replace(_accounts_of(loaded.config, self._services.state))
+        self._tenancy.use(loaded)
         self._router.use_rules(loaded.rules)
         self._log.use_level(loaded.config.log.level)
         self._loaded = loaded
@@ -371,23 +360,6 @@ def log_of(config: Config, stream: TextIO) -> StructuredLog:
         level=config.log.level,
         limits=limits_of(config),
     )
-
-
-def _accounts_of(config: Config, state: StateStore) -> list[Account]:
-    """The users of the store and of the configuration, which wins over the store."""
-    return [*stored_accounts(state), *_configured_accounts(config)]
-
-
-def _configured_accounts(config: Config) -> list[Account]:
-    return [
-        Account(
-            user.name,
-            user.password_hash,
-            user.grants(),
-            None if user.tags is None else frozenset(user.tags),
-        )
-        for user in config.users
-    ]
 
 
 def _api_of(config: Config) -> ApiOptions:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bridge.auth.stored import KIND_NAMESPACE, KIND_USER, encode_account
+from bridge.auth.stored import (
+    KIND_NAMESPACE,
+    KIND_USER,
+    StoredNamespace,
+    encode_account,
+    encode_namespace,
+    stored_namespaces,
+)
 from bridge.messaging.clock import Clock, MessageIds
 from bridge.messaging.commits import committed
 from bridge.messaging.errors import MessagingError
@@ -125,8 +132,9 @@ class Importer:
         counts.queues = len(work.queues)
         counts.exchanges = self._add_topics(definitions, work)
         counts.bindings = self._add_bindings(definitions, work)
+        new = set(definitions.namespaces).difference(stored_namespaces(self._state))
         counts.namespaces = self._add_state(
-            work, KIND_NAMESPACE, dict.fromkeys(definitions.namespaces, b"")
+            work, KIND_NAMESPACE, dict.fromkeys(sorted(new), encode_namespace(StoredNamespace()))
         )
         counts.users = self._add_state(
             work, KIND_USER, {each.name: encode_account(each) for each in definitions.accounts}

@@ -19,6 +19,7 @@ _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
 _PUBLISHING: Final = "tests/mappings/amqp091/test_publishing.py::"
 _SETTLING: Final = "tests/mappings/amqp091/test_settling.py::"
 _MANAGEMENT: Final = "tests/interop/test_management_changes.py::"
+_PROVISIONING: Final = "tests/interop/test_management_provisioning.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
 _CONSUMING: Final = "tests/mappings/amqp091/test_consuming.py::"
@@ -250,8 +251,17 @@ LOSSES: Final = (
         "50,000 messages or 64 MiB",
         "tests/bridge/admin/management/test_messages.py::test_an_answer_has_bounds",
     ),
+    _ROWS.kept(
+        "management API: users, permissions, topic permissions, virtual hosts",
+        f"{_PROVISIONING}test_answers_are_those_of_rabbitmq",
+    ),
     _ROWS.lost(
-        "management API: change users, permissions, virtual hosts, policies, definitions, limits",
+        "management API: tracing, and other default queue types than classic",
+        "refused with 400",
+        "tests/bridge/admin/management/test_vhosts.py::test_what_is_not_offered_is_refused",
+    ),
+    _ROWS.lost(
+        "management API: change policies, definitions, limits, and what the configuration file has",
         "refused with 405, which says where they are set; what is there already may be put",
         "tests/scenarios/test_management_access.py::test_what_the_configuration_owns_is_refused",
     ),

@@ -57,7 +57,7 @@ class MemoryBroker(Tasks):
             clock=bench.clock,
             message_ids=MessageIds(b"9876543210"),
             limits=limits,
-            namespaces=frozenset({"/", "other"}),
+            namespaces={"/", "other"},
             store_healthy=lambda: self.store.refusal is None,
         )
 

@@ -2,10 +2,11 @@
 
 Shapes are those of RabbitMQ 3.13; what nobody measures here is left out instead of made up. Queues,
 exchanges, bindings, messages and connections can be changed, by the same rules and permissions as
-over AMQP; what the configuration owns (users, virtual hosts, policies) is shown, and refused 405.
+over AMQP; users, permissions and virtual hosts by administrators, as far as they are not those of
+the configuration file, which are shown, and refused 405.
 """
 
 from bridge.admin.management.handler import ManagementHandler
-from bridge.admin.management.sources import ManagementSources, NodeFacts
+from bridge.admin.management.sources import ConfiguredNames, ManagementSources, NodeFacts
 
-__all__ = ["ManagementHandler", "ManagementSources", "NodeFacts"]
+__all__ = ["ConfiguredNames", "ManagementHandler", "ManagementSources", "NodeFacts"]

@@ -16,6 +16,7 @@ from bridge.auth import Accounts, User
 from bridge.messaging.errors import AuthenticationFailed
 from bridge.net.http_messages import HttpRequest
 
+ADMINISTRATOR: Final = frozenset({"administrator"})
 _MANAGEMENT: Final = frozenset({"administrator", "monitoring", "policymaker", "management"})
 
 
@@ -33,11 +34,21 @@ class AccessRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class UncheckedLogin:
+    """What somebody gave who was let in because everybody is."""
+
+    password: bytes
+    loopback: bool
+    """Nobody else can reach the listener by which it came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Viewer:
     """Who asks. `tags` None: the configuration says nothing about them."""
 
     user: User
     tags: frozenset[str] | None
+    unchecked: UncheckedLogin | None = None
 
     @property
     def administrator(self) -> bool:
@@ -76,7 +87,8 @@ async def viewer_of(request: HttpRequest, accounts: Accounts, *, loopback: bool)
         reason = "Login failed" if given else None
         raise AccessRefused("not_authorized", reason, name) from error
     if not accounts.configured:
-        return Viewer(User(name or "guest", verified=False), frozenset({"administrator"}))
+        unchecked = UncheckedLogin(password or b"", loopback)
+        return Viewer(User(name or "guest", verified=False), ADMINISTRATOR, unchecked)
     if user.tags is not None and not user.tags & _MANAGEMENT:
         raise AccessRefused("not_authorised", "Not management user", user.name)
     return Viewer(user, user.tags)

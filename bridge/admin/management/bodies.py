@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -49,15 +50,14 @@ class Body:
         value = self._values.get(name)
         return default if value is None else value
 
+    @property
+    def values(self) -> Json:
+        """All of it."""
+        return self._values
+
     def require(self, *names: str) -> list[Any]:
         """The values of all `names`."""
-        missing = [f"{{key_missing,{name}}}" for name in names if self.get(name) is None]
-        if missing:
-            line = f"[{','.join(missing)}]"
-            if len(line) > _LINE_LENGTH:
-                line = line.replace("},{", "},\n {")
-            raise bad_request(line)
-        return [self._values[name] for name in names]
+        return values_of(self._values, *names)
 
     def truth(self, name: str) -> bool:
         """A truth; false where it is not given."""
@@ -82,6 +82,26 @@ class Body:
             # How some languages write an empty table.
             value = {}
         return _table(value, "arguments")
+
+
+def values_of(values: Mapping[str, Any], *names: str) -> list[Any]:
+    """The values of all `names`; raises `Refused` where some are missing."""
+    missing = [f"{{key_missing,{name}}}" for name in names if values.get(name) is None]
+    if missing:
+        line = f"[{','.join(missing)}]"
+        if len(line) > _LINE_LENGTH:
+            line = line.replace("},{", "},\n {")
+        raise bad_request(line)
+    return [values[name] for name in names]
+
+
+def tag_list(given: Any) -> list[str]:
+    """Tags, which come as a list or as text with commas."""
+    tags = given.split(",") if isinstance(given, str) else given
+    if not isinstance(tags, list):
+        raise bad_request(["not_string", "tags"])
+    named = [str(tag).strip() for tag in tags]
+    return [tag for tag in named if tag]
 
 
 def require_short(what: str, text: str) -> None:
@@ -110,10 +130,15 @@ def payload_from(payload: Any, encoding: Any) -> bytes:
         return payload.encode(errors="replace")
     if encoding != "base64":
         raise bad_request(["unsupported_encoding", encoding])
+    return octets_from(payload)
+
+
+def octets_from(text: str) -> bytes:
+    """What base64 stands for."""
     try:
-        return b64decode(payload, validate=True)
+        return b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise bad_request(["not_base64", payload]) from None
+        raise bad_request(["not_base64", text]) from None
 
 
 def properties_from(given: Any) -> Properties:

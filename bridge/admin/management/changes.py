@@ -7,30 +7,30 @@ the user had sent it: names, arguments, equivalence, permissions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from adapters.amqp091 import events
-from adapters.amqp091.errors import AmqpError
 from bridge.admin.management.access import AccessRefused, Viewer
+from bridge.admin.management.answers import NO_CONTENT, Done, created
 from bridge.admin.management.bodies import Body, require_short
 from bridge.admin.management.catalogue import Catalogue, properties_key
 from bridge.admin.management.listing import Query
 from bridge.admin.management.live import Live
 from bridge.admin.management.messages import Messages
+from bridge.admin.management.paths import is_provisioning
+from bridge.admin.management.provisioning import Provisioning
 from bridge.admin.management.refusals import (
     Refused,
     access_refused,
     bad_request,
     object_not_found,
-    refused_declaration,
+    refusals,
     vhost_not_found,
 )
 from bridge.admin.management.settings import Settings
-from bridge.admin.management.sources import Json, ManagementSources
-from bridge.messaging.errors import MessagingError
+from bridge.admin.management.sources import ManagementSources
 from bridge.messaging.model import QueueName, TopicName
 from mappings.amqp091.topology import Declarations
 
@@ -39,23 +39,6 @@ OWNER: Final = "management"
 REASON_DEFAULT: Final = "Closed via management plugin"
 """What RabbitMQ tells the client where no `X-Reason` was given."""
 _REASON_LENGTH_MAX: Final = 200
-
-
-class Done:
-    """A change that was made: 201 for what is new, 204, or 200 with `value`."""
-
-    __slots__ = ("location", "status", "value")
-
-    def __init__(
-        self, status: int, value: Json | list[Json] | None = None, location: str | None = None
-    ) -> None:
-        self.status = status
-        self.value = value
-        self.location = location
-
-
-_CREATED: Final = Done(201)
-_NO_CONTENT: Final = Done(204)
 
 
 class ChangeRequest(NamedTuple):
@@ -121,8 +104,10 @@ class Changes:
                 return self._close_all(user, reason)
             case "DELETE", ["connections", name]:
                 return self._close(name, reason)
-        await Settings(self._sources, self._viewer).require_as_is(method, path, text)
-        return _NO_CONTENT
+        if is_provisioning(path):
+            return await Provisioning(self._sources, self._viewer).make(method, path, text)
+        Settings(self._sources, self._viewer).require_as_is(method, path, text)
+        return NO_CONTENT
 
     def _require_visible(self, vhost: str) -> None:
         """Administrators see every virtual host, and may do in it what they are permitted."""
@@ -178,9 +163,9 @@ class Changes:
             arguments=body.arguments(),
         )
         known = self._sources.store.queue(QueueName(vhost, name)) is not None
-        with _refusals():
+        with refusals():
             await declarations.declare_queue(event, "")
-        return _NO_CONTENT if known else _CREATED
+        return created(new=not known)
 
     async def _delete_queue(self, vhost: str, name: str, query: Query) -> Done:
         declarations = self._existing_queue(vhost, name)
@@ -191,16 +176,16 @@ class Changes:
             if_empty=query.one("if-empty") == "true",
             nowait=False,
         )
-        with _refusals():
+        with refusals():
             await declarations.delete_queue(event, "")
-        return _NO_CONTENT
+        return NO_CONTENT
 
     async def _purge_queue(self, vhost: str, name: str) -> Done:
         declarations = self._existing_queue(vhost, name)
         event = events.QueuePurgeRequested(channel=0, queue=name, nowait=False)
-        with _refusals():
+        with refusals():
             await declarations.purge_queue(event, "")
-        return _NO_CONTENT
+        return NO_CONTENT
 
     def _existing_queue(self, vhost: str, name: str) -> Declarations:
         self._require_visible(vhost)
@@ -227,9 +212,9 @@ class Changes:
             arguments=body.arguments(),
         )
         known = self._sources.topology.topic(TopicName(vhost, name)) is not None
-        with _refusals():
+        with refusals():
             await declarations.declare_exchange(event)
-        return _NO_CONTENT if known else _CREATED
+        return created(new=not known)
 
     async def _delete_exchange(self, vhost: str, name: str, query: Query) -> Done:
         self._require_visible(vhost)
@@ -239,9 +224,9 @@ class Changes:
         event = events.ExchangeDeleteRequested(
             channel=0, exchange=name, if_unused=query.one("if-unused") == "true", nowait=False
         )
-        with _refusals():
+        with refusals():
             await declarations.delete_exchange(event)
-        return _NO_CONTENT
+        return NO_CONTENT
 
     # -- bindings
 
@@ -250,30 +235,9 @@ class Changes:
         declarations = self._declarations(vhost)
         body = Body(text)
         key, arguments = body.text("routing_key"), body.arguments()
-        with _refusals():
-            if to == "q":
-                await declarations.bind_queue(
-                    events.QueueBindRequested(
-                        channel=0,
-                        queue=target,
-                        exchange=source,
-                        routing_key=key,
-                        nowait=False,
-                        arguments=arguments,
-                    ),
-                    "",
-                )
-            else:
-                await declarations.bind_exchange(
-                    events.ExchangeBindRequested(
-                        channel=0,
-                        destination=_exchange(target),
-                        source=source,
-                        routing_key=key,
-                        nowait=False,
-                        arguments=arguments,
-                    )
-                )
+        ends = _Ends(source, to, target)
+        with refusals():
+            await _change_binding(declarations, ends, key, arguments, bound=True)
         shown = quote(properties_key(key, arguments), safe="~")
         return Done(201, location=f"{quote(target, safe='')}/{shown}")
 
@@ -285,31 +249,11 @@ class Changes:
             raise object_not_found()
         declarations = self._declarations(vhost)
         key, arguments = binding["routing_key"], binding["arguments"]
-        with _refusals():
-            if to == "q":
-                await declarations.unbind_queue(
-                    events.QueueUnbindRequested(
-                        channel=0,
-                        queue=target,
-                        exchange=source,
-                        routing_key=key,
-                        arguments=arguments,
-                    ),
-                    "",
-                )
-            else:
-                await declarations.unbind_exchange(
-                    events.ExchangeUnbindRequested(
-                        channel=0,
-                        destination=_exchange(target),
-                        source=source,
-                        routing_key=key,
-                        nowait=False,
-                        arguments=arguments,
-                    )
-                )
+        ends = _Ends(source, to, target)
+        with refusals():
+            await _change_binding(declarations, ends, key, arguments, bound=False)
             await self._unsubscribe(name, to, target, given)
-        return _NO_CONTENT
+        return NO_CONTENT
 
     async def _unsubscribe(self, source: TopicName, to: str, target: str, given: str) -> None:
         """End what is shown as a binding and is none of AMQP's: a subscription of SNS's."""
@@ -326,23 +270,43 @@ class Changes:
         if not (self._viewer.administrator or connection.user == self._viewer.user.name):
             raise AccessRefused("not_authorised", "User not authorised to access object")
         connection.dismiss(_reason_shown(reason))
-        return _NO_CONTENT
+        return NO_CONTENT
 
     def _close_all(self, user: str, reason: str | None) -> Done:
         if not (self._viewer.administrator or user == self._viewer.user.name):
             raise AccessRefused("not_authorised", "User not authorised to access object")
         for connection in Live(self._sources, self._viewer).connections_of(user):
             connection.dismiss(_reason_shown(reason))
-        return _NO_CONTENT
+        return NO_CONTENT
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What AMQP would close the channel for is refused."""
-    try:
-        yield
-    except (AmqpError, MessagingError) as error:
-        raise refused_declaration(error) from error
+class _Ends(NamedTuple):
+    """What a binding is between; `to` is "q" for a queue, "e" for an exchange."""
+
+    source: str
+    to: str
+    target: str
+
+
+async def _change_binding(
+    declarations: Declarations, ends: _Ends, key: str, arguments: dict[str, Any], *, bound: bool
+) -> None:
+    fields: dict[str, Any] = {"channel": 0, "routing_key": key, "arguments": arguments}
+    match ends.to, bound:
+        case "q", True:
+            fields |= {"queue": ends.target, "exchange": ends.source, "nowait": False}
+            await declarations.bind_queue(events.QueueBindRequested(**fields), "")
+        case "q", False:
+            fields |= {"queue": ends.target, "exchange": ends.source}
+            await declarations.unbind_queue(events.QueueUnbindRequested(**fields), "")
+        case _, True:
+            fields |= {"source": ends.source, "destination": _exchange(ends.target)}
+            await declarations.bind_exchange(events.ExchangeBindRequested(nowait=False, **fields))
+        case _, False:
+            fields |= {"source": ends.source, "destination": _exchange(ends.target)}
+            await declarations.unbind_exchange(
+                events.ExchangeUnbindRequested(nowait=False, **fields)
+            )
 
 
 def _exchange(name: str) -> str:

@@ -12,7 +12,12 @@ from urllib.parse import unquote
 
 import msgspec
 
-from bridge.admin.management.access import AccessRefused, Viewer, viewer_of
+from bridge.admin.management.access import (
+    AccessRefused,
+    Viewer,
+    credentials_from,
+    viewer_of,
+)
 from bridge.admin.management.changes import ChangeRequest, Changes
 from bridge.admin.management.listing import BadRequest, Query, listed, shaped
 from bridge.admin.management.overview import Rates
@@ -21,6 +26,7 @@ from bridge.admin.management.refusals import Refused, bad_request
 from bridge.admin.management.resources import Answer, Resources
 from bridge.admin.management.settings import is_set_elsewhere
 from bridge.admin.management.sources import PROTOCOL, Json, ManagementSources
+from bridge.admin.management.vhosts import VirtualHosts
 from bridge.auth import Accounts
 from bridge.net.http_messages import HttpRequest, HttpResponse
 
@@ -46,6 +52,10 @@ class ManagementHandler:
             return await self._handle(request, accounts, loopback=loopback)
 
         return handle
+
+    async def finish_deletions(self) -> None:
+        """Go on with the virtual hosts whose deletion a stop has interrupted."""
+        await VirtualHosts(self._sources).finish_deletions()
 
     async def _handle(
         self, request: HttpRequest, accounts: Accounts, *, loopback: bool
@@ -86,7 +96,7 @@ class ManagementHandler:
     async def _change(
         self, request: HttpRequest, segments: list[str], query: Query, viewer: Viewer
     ) -> HttpResponse:
-        if not request.headers.get("authorization"):
+        if credentials_from(request.headers.get("authorization", "")) is None:
             # As in RabbitMQ. Where anybody is let in this keeps out the pages of other sites,
             # which can have a browser send a POST, but not with this header.
             raise AccessRefused("not_authorized", None)

@@ -10,6 +10,8 @@ from bridge.admin.management.access import Viewer
 from bridge.admin.management.catalogue import Catalogue
 from bridge.admin.management.live import Live
 from bridge.admin.management.sources import PROTOCOL, RABBITMQ_VERSION, Json, ManagementSources
+from bridge.admin.management.vhosts import description_of
+from bridge.auth.stored import StoredNamespace, stored_namespace
 
 _EXCHANGE_TYPES: Final = [
     {"name": name, "description": f"AMQP {name} exchange", "enabled": True}
@@ -208,14 +210,14 @@ async def vhosts(sources: ManagementSources, catalogue: Catalogue) -> list[Json]
     shown = []
     for name in catalogue.namespaces:
         own = [queue for queue in queues if queue["vhost"] == name]
-        description = "Default virtual host" if name == "/" else ""
+        kept = stored_namespace(sources.services.state, name) or StoredNamespace()
+        described = {"description": description_of(name, kept), "tags": kept.tags}
         shown.append(
             {
                 "name": name,
-                "description": description,
-                "tags": [],
+                **described,
                 "default_queue_type": "classic",
-                "metadata": {"description": description, "tags": []},
+                "metadata": described,
                 "tracing": False,
                 "cluster_state": {sources.node.name: "running"},
                 **{

@@ -1,6 +1,6 @@
 """Which methods each path of the API has, as its `Allow` header says.
 
-What the configuration owns is only shown here, though RabbitMQ would change it.
+What is set elsewhere is only shown here, though RabbitMQ would change it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ _EMPTIED: Final[Methods] = ("DELETE", "OPTIONS")
 def methods_of(path: Sequence[str]) -> Methods:
     """The methods that a path below `/api/` answers to."""
     match path:
-        case ["queues" | "exchanges", _, _]:
+        case ["users", "bulk-delete"]:
+            return _DONE
+        case ["users", "without-permissions"]:
+            return SHOWN
+        case ["queues" | "exchanges" | "permissions", _, _] | ["vhosts" | "users", _]:
+            return _DECLARED
+        case ["topic-permissions", _, _] | ["topic-permissions", _, _, _]:
             return _DECLARED
         case ["queues", _, _, "contents"]:
             return _EMPTIED
@@ -34,3 +40,8 @@ def methods_of(path: Sequence[str]) -> Methods:
         case ["connections", "username", _]:
             return _ENDED
     return SHOWN
+
+
+def is_provisioning(path: Sequence[str]) -> bool:
+    """Whether it is a user, a permission or a virtual host."""
+    return path[0] in {"vhosts", "users", "permissions", "topic-permissions"}

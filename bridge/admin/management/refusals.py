@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from adapters.amqp091.errors import AmqpError, ReplyCode
@@ -9,6 +11,13 @@ from bridge.messaging.errors import MessagingError, StoreUnavailable
 from mappings.amqp091.errors import amqp_error_from
 
 _NOT_AUTHORISED: Final = "not_authorised"
+_FILE: Final = "in the configuration file, and changed there"
+_IN_FILE: Final = {
+    "users": f"this user is set under `users` {_FILE}",
+    "vhosts": f"this virtual host is the default one, or is named {_FILE}",
+    "permissions": f"this user's permissions are set under `users` {_FILE}",
+    "topic-permissions": f"this user's topic permissions are set under `users` {_FILE}",
+}
 _NO_ACCESS: Final = frozenset({ReplyCode.ACCESS_REFUSED, ReplyCode.NOT_ALLOWED})
 
 
@@ -70,6 +79,20 @@ def refused_publish(error: AmqpError | MessagingError) -> Refused:
         return _unavailable(error)
     refusal = amqp_error_from(error)
     return bad_request(f"{refusal.code.value} {refusal.reply_text}")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What AMQP would close the channel for is refused."""
+    try:
+        yield
+    except (AmqpError, MessagingError) as error:
+        raise refused_declaration(error) from error
+
+
+def set_in_file(kind: str) -> Refused:
+    """405, for what is the configuration file's."""
+    return Refused(405, "method_not_allowed", _IN_FILE[kind])
 
 
 def _unavailable(error: StoreUnavailable) -> Refused:

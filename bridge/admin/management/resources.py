@@ -94,9 +94,9 @@ class Resources:
             case [name]:
                 return named(await vhosts(self._sources, self._catalogue), name)
             case [name, "permissions"] if self._knows(name):
-                return [each for each in self._permissions() if each["vhost"] == name]
+                return _all_of(self._permissions(), {"vhost": name})
             case [name, "topic-permissions"] if self._knows(name):
-                return [each for each in self._topic_permissions() if each["vhost"] == name]
+                return _all_of(self._topic_permissions(), {"vhost": name})
             case [name, "connections"] if self._knows(name):
                 return self._live.connections(name)
             case [name, "channels"] if self._knows(name):
@@ -185,12 +185,10 @@ class Resources:
             case ["users", *rest]:
                 self._viewer.require_administrator()
                 return self._users(rest)
-            case ["permissions"]:
-                return self._permissions()
-            case ["permissions", vhost, user]:
-                return _only(self._permissions(), {"vhost": vhost, "user": user})
-            case ["topic-permissions"]:
-                return self._topic_permissions()
+            case ["permissions", *rest]:
+                return self._find_permissions(rest)
+            case ["topic-permissions", *rest]:
+                return self._find_topic_permissions(rest)
             case ["policies" | "operator-policies" as kind, *rest] if len(rest) <= 2:
                 return self._policies(rest, operator=kind.startswith("operator"))
             case ["parameters" | "global-parameters" | "vhost-limits" | "user-limits", *_]:
@@ -214,12 +212,32 @@ class Resources:
         match rest:
             case []:
                 return users
+            case ["without-permissions"]:
+                permitted = {each["user"] for each in self._permissions()}
+                return [each for each in users if each["name"] not in permitted]
             case [name]:
                 return named(users, name)
-            case [name, "permissions"]:
-                return [each for each in self._permissions() if each["user"] == name]
-            case [name, "topic-permissions"]:
-                return [each for each in self._topic_permissions() if each["user"] == name]
+            case [name, "permissions"] if named(users, name):
+                return _all_of(self._permissions(), {"user": name})
+            case [name, "topic-permissions"] if named(users, name):
+                return _all_of(self._topic_permissions(), {"user": name})
+        return None
+
+    def _find_permissions(self, rest: Sequence[str]) -> Answer:
+        match rest:
+            case []:
+                return self._permissions()
+            case [vhost, user]:
+                return _only(self._permissions(), {"vhost": vhost, "user": user})
+        return None
+
+    def _find_topic_permissions(self, rest: Sequence[str]) -> Answer:
+        match rest:
+            case []:
+                return self._topic_permissions()
+            case [vhost, user] | [vhost, user, _]:
+                # RabbitMQ shows all of them also where an exchange is named.
+                return _all_of(self._topic_permissions(), {"vhost": vhost, "user": user}) or None
         return None
 
     def _permissions(self) -> list[Json]:
@@ -257,3 +275,7 @@ def _topic(vhost: str, name: str) -> TopicName:
 
 def _only(items: list[Json], wanted: Json) -> Json | None:
     return next((each for each in items if wanted.items() <= each.items()), None)
+
+
+def _all_of(items: list[Json], wanted: Json) -> list[Json]:
+    return [each for each in items if wanted.items() <= each.items()]

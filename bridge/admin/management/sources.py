@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bridge.admin.metrics import MessageCounters
 from bridge.auth import Accounts
@@ -35,6 +35,15 @@ class NodeFacts:
     """Monotonic seconds."""
 
 
+class ConfiguredNames(NamedTuple):
+    """What is the configuration's, which this API does not change."""
+
+    users: frozenset[str]
+    namespaces: frozenset[str]
+    namespaces_used: frozenset[str]
+    """Those that its listeners and queues are in, whoever made them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ManagementSources:
     """Given by the composition root."""
@@ -45,6 +54,9 @@ class ManagementSources:
     listeners: Callable[[], Collection[Listener]]
     certificates: Callable[[], Collection[tuple[str, Path]]]
     """Listeners with TLS, and the files of their certificates."""
+    configured: Callable[[], ConfiguredNames]
+    tenants_changed: Callable[[], None]
+    """Have the stored users and namespaces gone by, as they are now."""
 
     @property
     def store(self) -> Store:

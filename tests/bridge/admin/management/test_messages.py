@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.admin.management import ManagementHandler, ManagementSources, NodeFacts
+from bridge.admin.management import ManagementHandler
 from bridge.admin.management import messages as limits_of_messages
-from bridge.admin.metrics import MessageCounters
 from bridge.messaging.errors import QueueFull, StoreUnavailable
 from bridge.messaging.model import Delivery, QueueName
 from bridge.messaging.ports import Queue
 from bridge.net.http_messages import HttpRequest, HttpResponse
 from bridge.routing.rules import Rule
 from tests.support.broker import MemoryBroker
+from tests.support.management_sources import management_sources
 from tests.support.memory_store import MemoryStore
 
 AUTHORIZED = {"authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="}
@@ -46,15 +45,9 @@ class Management:
     def __init__(self, *rules: Rule) -> None:
         self.store = HeldStore()
         self.broker = MemoryBroker(*rules, store=self.store)
-        sources = ManagementSources(
-            node=NodeFacts("landbridge@test", "0", Path(), 0.0),
-            services=self.broker.services,
-            counters=MessageCounters(),
-            listeners=list,
-            certificates=list,
-        )
         accounts = self.broker.services.accounts
-        self._handle = ManagementHandler(sources).at(accounts, loopback=True)
+        handler = ManagementHandler(management_sources(self.broker))
+        self._handle = handler.at(accounts, loopback=True)
 
     async def ask(self, method: str, path: str, body: object = None) -> HttpResponse:
         data = b"" if body is None else json.dumps(body).encode()
