@@ -3,7 +3,8 @@
 Runs are interleaved (the first of every peer, then the second of every peer), so that a disturbance
 of the machine hits all alike. Quote ratios and medians: rates on shared machines mean little. Where
 the generator used nearly a core of its own, it was the limit. `lost` counts what did not come, and
-what came out of its turn.
+what came out of its turn. A peer that fails (closes a connection, does not start) is left out of
+that case and started afresh for the next; the table says so, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import uvloop
 from tests.benchmarks import aws_backend, bystander, idle
 from tests.benchmarks.amqp import AmqpWire
 from tests.benchmarks.aws_backend import AWS_CASES
+from tests.benchmarks.link import PeerFailed
 from tests.benchmarks.load import Load, Options, Result, Wire
 from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import PEERS, Peer
@@ -38,6 +40,7 @@ IDLE = {"idle": 2_000, "idle-15k": 15_000}
 """Cases of idle connections, and how many."""
 HALF = "-half"
 """Behind the name of a case: at half of the rate that each peer reaches in the same run."""
+FAILURE_LENGTH_MAX = 200
 
 CASES: dict[str, Options] = {
     "stomp-1x1": Options("stomp", 0),
@@ -86,11 +89,18 @@ def run_once(peer: Peer, options: Options) -> Row:
         spent.append(peer.cpu_seconds())
 
     if options.protocol == "sqs":
-        result = uvloop.run(SqsLoad(options).run(note, note))
+        result = _run_sqs(options, note)
     else:
         result = Load(WIRES[options.protocol](options), options).run(note, note)
     messages = max(result.received_per_second * options.duration_seconds, 1)
     return Row(result, (spent[1] - spent[0]) / messages * 1e6, peer.memory_mib())
+
+
+def _run_sqs(options: Options, note: Callable[[], None]) -> Result:
+    try:
+        return uvloop.run(SqsLoad(options).run(note, note))
+    except* PeerFailed as failures:
+        raise PeerFailed(str(failures.exceptions[0])) from failures
 
 
 def run_at_half(peer: Peer, options: Options) -> Row:
@@ -147,30 +157,63 @@ def main() -> None:
     wanted_cases = arguments.cases.split(",")
     on_aws = [case for case in wanted_cases if case in AWS_CASES]
     on_peers = [case for case in wanted_cases if case not in AWS_CASES]
-    if on_peers:
-        _measure_peers(on_peers, arguments)
+    failures = _measure_peers(on_peers, arguments) if on_peers else []
     if on_aws:
         aws_backend.measure(on_aws, arguments.runs, arguments.seconds, uvloop.run)
+    for failure in failures:
+        print("left out:", failure, file=sys.stderr)
+    sys.exit(1 if failures else 0)
 
 
-def _measure_peers(cases: list[str], arguments: argparse.Namespace) -> None:
+class Contest:
+    """The peers that run; `failures` says who was left out of which case, and why."""
+
+    def __init__(self, peers: list[Peer]) -> None:
+        self.peers = peers
+        self.failures: list[str] = []
+
+    def start(self) -> None:
+        for peer in list(self.peers):
+            self._start(peer)
+
+    def stop(self) -> None:
+        for peer in self.peers:
+            peer.stop()
+
+    def leave_out(self, peer: Peer, case: str, reason: PeerFailed) -> None:
+        """Say so in the table, and start the peer afresh for the cases to come."""
+        text = " ".join(str(reason).split())[:FAILURE_LENGTH_MAX]
+        print(f"| {case} | {peer.name} | left out: {text} | | | | | | | |", flush=True)
+        self.failures.append(f"{peer.name}, {case}: {text}")
+        peer.stop()
+        self._start(peer)
+
+    def _start(self, peer: Peer) -> None:
+        try:
+            peer.start()
+        except PeerFailed as reason:
+            self.failures.append(f"{peer.name}: {reason}")
+            self.peers.remove(peer)
+
+
+def _measure_peers(cases: list[str], arguments: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="landbridge-bench-") as folder:
         wanted = [PEERS[name] for name in arguments.peers.split(",")]
         peers = [each(Path(folder)) for each in wanted if each.installed()]
         missing = [each.name for each in wanted if not each.installed()]
         if missing:
             print("not installed, left out:", ", ".join(missing), file=sys.stderr)
+        contest = Contest(peers)
         try:
-            for peer in peers:
-                peer.start()
-            measure(peers, cases, arguments.runs, arguments.seconds)
+            contest.start()
+            measure(contest, cases, arguments.runs, arguments.seconds)
         finally:
-            for peer in peers:
-                peer.stop()
+            contest.stop()
+    return contest.failures
 
 
-def _measure_bystander(peers: list[Peer], runs: int) -> None:
-    for peer in peers:
+def _measure_bystander(contest: Contest, runs: int) -> None:
+    for peer in contest.peers:
         if peer.name != "landbridge":
             continue
         for _ in range(runs):
@@ -186,42 +229,64 @@ def _measure_bystander(peers: list[Peer], runs: int) -> None:
                 )
 
 
-def _measure_idle(peers: list[Peer], case: str) -> None:
-    for peer in peers:
+def _measure_idle(contest: Contest, case: str) -> None:
+    for peer in list(contest.peers):
         for protocol in ("mqtt", "amqp", "stomp"):
-            if protocol in peer.ports:
+            if protocol not in peer.ports or peer not in contest.peers:
+                continue
+            try:
                 # Memory once used is not given back, so each protocol has a fresh process.
                 peer.stop()
                 peer.start()
                 cost = idle.measure(peer, protocol, IDLE[case])
-                print(
-                    f"| {case} {protocol} | {peer.name} | {cost.memory_kib:.1f} KiB a connection"
-                    f" | {cost.connect_microseconds:.0f} us CPU to connect | | | | | | |",
-                    flush=True,
-                )
+            except PeerFailed as reason:
+                contest.leave_out(peer, f"{case} {protocol}", reason)
+                continue
+            print(
+                f"| {case} {protocol} | {peer.name} | {cost.memory_kib:.1f} KiB a connection"
+                f" | {cost.connect_microseconds:.0f} us CPU to connect | | | | | | |",
+                flush=True,
+            )
 
 
-def measure(peers: list[Peer], cases: list[str], runs: int, seconds: float) -> None:
+def measure(contest: Contest, cases: list[str], runs: int, seconds: float) -> None:
     """Print the table, case by case."""
     print("| case | broker | msg/s | delivery p50 / p99 ms | confirm p50 / p99 ms", end="")
     print(" | CPU us/msg | MiB | generator's cores | lost | ratio |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in cases:
         if case == BYSTANDER:
-            _measure_bystander(peers, runs)
+            _measure_bystander(contest, runs)
             continue
         if case in IDLE:
-            _measure_idle(peers, case)
+            _measure_idle(contest, case)
             continue
         run = run_at_half if case.endswith(HALF) else run_once
         options = msgspec.structs.replace(CASES[case.removesuffix(HALF)], duration_seconds=seconds)
-        rows: dict[str, list[Row]] = {}
-        for _ in range(runs):
-            for peer in peers:
-                if options.protocol in peer.ports and options.qos <= peer.qos_max:
-                    here = msgspec.structs.replace(options, port=peer.ports[options.protocol])
-                    rows.setdefault(peer.name, []).append(run(peer, here))
+        rows = _rows(contest, case, options, runs, run)
         print("\n".join(table(case, rows)), flush=True)
+
+
+def _rows(
+    contest: Contest, case: str, options: Options, runs: int, run: Callable[[Peer, Options], Row]
+) -> dict[str, list[Row]]:
+    """What each peer that got through all runs measured."""
+    rows: dict[str, list[Row]] = {
+        peer.name: []
+        for peer in contest.peers
+        if options.protocol in peer.ports and options.qos <= peer.qos_max
+    }
+    for _ in range(runs):
+        for peer in list(contest.peers):
+            if peer.name not in rows:
+                continue
+            here = msgspec.structs.replace(options, port=peer.ports[options.protocol])
+            try:
+                rows[peer.name].append(run(peer, here))
+            except PeerFailed as reason:
+                del rows[peer.name]
+                contest.leave_out(peer, case, reason)
+    return rows
 
 
 if __name__ == "__main__":

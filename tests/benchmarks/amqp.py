@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from tests.benchmarks.frames import DIGITS, Batch, Numbers
-from tests.benchmarks.link import Link
+from tests.benchmarks.link import Link, PeerFailed
 from tests.benchmarks.load import Options, Reading, Taken
 
 PROTOCOL_HEADER = b"AMQP\0\0\x09\x01"
@@ -57,7 +57,7 @@ class AmqpWire:
     def _expect(self, link: Link, number: tuple[int, int]) -> bytes:
         reply = link.expect(_whole)
         if struct.unpack_from(">HH", reply, 7) != number:
-            raise SystemExit(f"{reply!r} where {number} was expected")
+            raise PeerFailed(f"{reply!r} where {number} was expected")
         return reply
 
     def open_idle(self, number: int, link: Link) -> None:
@@ -151,7 +151,7 @@ class Confirmations:
         before = self._up_to + len(self._single)
         for _, _, _, class_id, method, tag, multiple, _ in _ACK.iter_unpack(memoryview(data)[:end]):
             if (class_id, method) != ACK:
-                raise SystemExit(f"{bytes(data[:end])!r} where basic.ack was expected")
+                raise PeerFailed(f"{bytes(data[:end])!r} where basic.ack was expected")
             if not multiple:
                 self._single.add(tag)
             else:
@@ -184,7 +184,7 @@ class Deliveries:
             return Taken(0, 0)
         end = count * length
         if any(not data.startswith(head, at) for at in range(0, end, length)):
-            raise SystemExit("something else where a delivery was expected")
+            raise PeerFailed("something else where a delivery was expected")
         at = length - 1 - self._size
         if not self._numbers.note_frames(data, at, length, count):
             starts = range(at, end, length)
@@ -203,6 +203,6 @@ class Deliveries:
         if not self._length:
             return False
         if struct.unpack_from(">HH", data, 7) != DELIVER:
-            raise SystemExit(f"{bytes(data[:end])!r} where basic.deliver was expected")
+            raise PeerFailed(f"{bytes(data[:end])!r} where basic.deliver was expected")
         self._head = bytes(data[: 12 + data[11]])
         return True

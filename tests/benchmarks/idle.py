@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from tests.benchmarks.amqp import AmqpWire
-from tests.benchmarks.link import Link
+from tests.benchmarks.link import Link, PeerFailed
 from tests.benchmarks.load import Options
 from tests.benchmarks.mqtt import MqttWire
 from tests.benchmarks.peers import Peer
@@ -33,7 +33,10 @@ class Idle(msgspec.Struct):
 
 
 def measure(peer: Peer, protocol: str, count: int) -> Idle:
-    """Open `count` connections after a few that warm the server up, and look at it from outside."""
+    """Open `count` connections after a few that warm the server up, and look at it from outside.
+
+    Raises `PeerFailed`.
+    """
     _allow_descriptors(WARM_CONNECTIONS + count)
     options = Options(protocol, peer.ports[protocol], publishers=WARM_CONNECTIONS + count)
     wire = _WIRES[protocol](options)
@@ -42,18 +45,22 @@ def measure(peer: Peer, protocol: str, count: int) -> Idle:
     def open_some(first: int, count: int) -> None:
         for number in range(first, first + count):
             link = Link(options.port)
-            wire.open_idle(number, link)
             links.append(link)
+            wire.open_idle(number, link)
 
-    open_some(0, WARM_CONNECTIONS)
-    time.sleep(SETTLE_SECONDS)
-    memory, cpu = peer.memory_mib(), peer.cpu_seconds()
-    open_some(WARM_CONNECTIONS, count)
-    spent = peer.cpu_seconds() - cpu
-    time.sleep(SETTLE_SECONDS)
-    grown = peer.memory_mib() - memory
-    for link in links:
-        link.close()
+    try:
+        open_some(0, WARM_CONNECTIONS)
+        time.sleep(SETTLE_SECONDS)
+        memory, cpu = peer.memory_mib(), peer.cpu_seconds()
+        open_some(WARM_CONNECTIONS, count)
+        spent = peer.cpu_seconds() - cpu
+        time.sleep(SETTLE_SECONDS)
+        grown = peer.memory_mib() - memory
+    except OSError as error:
+        raise PeerFailed(f"a connection failed: {error}") from error
+    finally:
+        for link in links:
+            link.close()
     return Idle(grown * 1024 / count, spent / count * 1e6)
 
 

@@ -9,6 +9,11 @@ from collections.abc import Callable
 HANDSHAKE_SECONDS = 30.0
 BUFFER_BYTES = 512 * 1024
 
+
+class PeerFailed(Exception):
+    """The server did what ends the run: it closed a connection, or said what nobody had asked."""
+
+
 _buffer = bytearray(BUFFER_BYTES)
 _view = memoryview(_buffer)
 
@@ -28,7 +33,7 @@ class Link:
         while not (length := complete(self._rest)):
             data = self.socket.recv(BUFFER_BYTES)
             if not data:
-                raise SystemExit(f"the broker closed the connection behind {self._rest!r}")
+                raise PeerFailed(f"it closed a connection behind {self._rest!r}")
             self._rest += data
         reply, self._rest = self._rest[:length], self._rest[length:]
         return reply
@@ -76,7 +81,7 @@ class Link:
         except BlockingIOError:
             return
         if not received:
-            raise SystemExit("the broker closed a connection")
+            raise PeerFailed("it closed a connection")
         end = start + received
         done = take(_buffer, end)
         self._rest = bytes(_view[done:end])

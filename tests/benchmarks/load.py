@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from tests.benchmarks.frames import FRAMES_MAX, PACKET_IDS, Batch, Numbers
-from tests.benchmarks.link import Link
+from tests.benchmarks.link import Link, PeerFailed
 
 PACE_SECONDS_MIN = 0.0002
 """Between publishes at a rate: what is due in less is published together."""
@@ -275,20 +275,23 @@ class Load:
         self._publishers: list[Publisher] = []
         self._subscribers: list[Subscriber] = []
         self._epoll = select.epoll()
+        self._links: list[Link] = []
         self._sides: dict[int, Publisher | Subscriber] = {}
         self._paced = 0
         self._paced_since = 0.0
         self._paced_next = 0.0
 
     def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
-        """`started` and `ended` are called around the measured window."""
-        self._open()
+        """`started` and `ended` are called around the measured window. Raises `PeerFailed`."""
         try:
+            self._open()
             return self._measure(started, ended)
+        except OSError as error:
+            raise PeerFailed(f"a connection failed: {error}") from error
         finally:
             self._epoll.close()
-            for side in self._sides.values():
-                side.link.close()
+            for link in self._links:
+                link.close()
 
     def _measure(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
         options = self.options
@@ -311,16 +314,21 @@ class Load:
     def _open(self) -> None:
         options = self.options
         for number in range(options.subscribers):
-            link = Link(options.port)
+            link = self._link(options.port)
             side = Subscriber(self, number, link, number % options.destinations)
             self._subscribers.append(side)
             self._watch(side)
         for number in range(options.publishers):
-            publisher = Publisher(self, number, Link(options.publish_port or options.port))
+            publisher = Publisher(self, number, self._link(options.publish_port or options.port))
             self._publishers.append(publisher)
             self._watch(publisher)
         for number, subscriber in enumerate(self._subscribers):
             subscriber.attach(self._publishers[number % options.destinations])
+
+    def _link(self, port: int) -> Link:
+        link = Link(port)
+        self._links.append(link)
+        return link
 
     def _watch(self, side: Publisher | Subscriber) -> None:
         self._sides[side.link.start(self._epoll)] = side

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from tests.benchmarks.frames import Batch, Numbers
-from tests.benchmarks.link import Link
+from tests.benchmarks.link import Link, PeerFailed
 from tests.benchmarks.load import Options, Reading, Taken
 
 PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
@@ -66,14 +68,13 @@ class MqttWire:
         link.say(_packet(0x10, body))
         reply = link.expect(_whole)
         if reply[0] != 0x20 or reply[3] != 0:
-            raise SystemExit(f"{reply!r} where CONNACK was expected")
+            raise PeerFailed(f"{reply!r} where CONNACK was expected")
 
     def _forget(self, name: str) -> None:
         """Drop the session that an earlier run left, with what is queued in it."""
-        link = Link(self._options.port)
-        self._open(link, name, clean=True)
-        link.say(_packet(0xE0, b""))
-        link.close()
+        with closing(Link(self._options.port)) as link:
+            self._open(link, name, clean=True)
+            link.say(_packet(0xE0, b""))
 
     def open_idle(self, number: int, link: Link) -> None:
         """A clean session that subscribes to nothing."""
@@ -94,7 +95,7 @@ class MqttWire:
         link.say(_packet(0x82, body))
         reply = link.expect(_whole)
         if reply[0] != 0x90:
-            raise SystemExit(f"{reply!r} where SUBACK was expected")
+            raise PeerFailed(f"{reply!r} where SUBACK was expected")
         return Deliveries(self._publish_head(destination), self._options, numbers)
 
 
@@ -109,7 +110,7 @@ class Confirmations:
         replies = bytearray()
         if received:
             if kinds.count(PUBREC) != received:
-                raise SystemExit(f"{bytes(data[:end])!r} where acknowledgements were expected")
+                raise PeerFailed(f"{bytes(data[:end])!r} where acknowledgements were expected")
             for at, kind in enumerate(kinds):
                 if kind == PUBREC:
                     replies += data[4 * at : 4 * at + 4]
@@ -164,7 +165,7 @@ class Deliveries:
             stop += 4
         if stop == begin:
             if end - begin >= self._length:
-                raise SystemExit(f"{bytes(data[begin : begin + 40])!r} where PUBLISH was expected")
+                raise PeerFailed(f"{bytes(data[begin : begin + 40])!r} where PUBLISH was expected")
             return False
         replies = data[begin:stop]
         replies[::4] = bytes([PUBCOMP]) * len(replies[::4])

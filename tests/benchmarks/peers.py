@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from tests.benchmarks.link import PeerFailed
 from tests.support.ports import free_port
 
 
@@ -62,8 +63,13 @@ class Peer(ABC):
         for port in self.ports.values():
             while not _answers(port):
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{self.name} did not start: {self.directory}/output.log")
+                    self.stop()
+                    raise PeerFailed(f"it did not start: {self._last_words()}")
                 time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        lines = (self.directory / "output.log").read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -10,7 +10,9 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+from tests.benchmarks.link import PeerFailed
 from tests.benchmarks.load import Options, Result, quantile
 
 BATCH = 10
@@ -24,15 +26,20 @@ class SqsConnection:
         self._queue = f"bench-{number}"
         self._url = ""
 
+    async def connect(self) -> None:
+        try:
+            self._reader, self._writer = await asyncio.open_connection(
+                "127.0.0.1", self._options.port
+            )
+        except OSError as error:
+            raise PeerFailed(f"a connection failed: {error}") from error
+
     async def open(self) -> None:
-        await self._connect()
+        """Make the queue, once connected."""
         answer = await self._call("CreateQueue", {"QueueName": self._queue})
         self._url = answer["QueueUrl"]
         entry = {"MessageBody": "x" * self._options.size}
         self._entries = [{"Id": str(number), **entry} for number in range(BATCH)]
-
-    async def _connect(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._options.port)
 
     async def _call(self, action: str, body: dict[str, object]) -> dict[str, str]:
         data = json.dumps(body).encode()
@@ -44,15 +51,18 @@ class SqsConnection:
             % (self._options.port, action.encode(), len(data))
             + data
         )
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+            answer = await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise PeerFailed(f"it closed a connection: {error}") from error
         status = head.split(b" ", 2)[1]
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-        answer = await self._reader.readexactly(length)
         if b"\r\nconnection: close\r\n" in head.lower() or head.startswith(b"HTTP/1.0"):
             self._writer.close()
-            await self._connect()
+            await self.connect()
         if status != b"200":
-            raise SystemExit(f"{action}: {answer.decode(errors='replace')}")
+            raise PeerFailed(f"{action}: {answer.decode(errors='replace')}")
         decoded: dict[str, str] = json.loads(answer or b"{}")
         return decoded
 
@@ -78,8 +88,10 @@ class SqsConnection:
                 await self._call("DeleteMessageBatch", {"QueueUrl": self._url, "Entries": entries})
         return sent - begin, delivered - begin
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
 
 
 class SqsLoad:
@@ -93,9 +105,24 @@ class SqsLoad:
         self._stopping = False
 
     async def run(self, started: Callable[[], None], ended: Callable[[], None]) -> Result:
-        connections = [SqsConnection(self._options, n) for n in range(self._options.publishers)]
-        for connection in connections:
-            await connection.open()
+        connections: list[SqsConnection] = []
+        try:
+            for number in range(self._options.publishers):
+                connection = SqsConnection(self._options, number)
+                await connection.connect()
+                connections.append(connection)
+                await connection.open()
+            return await self._measure(connections, started, ended)
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    async def _measure(
+        self,
+        connections: list[SqsConnection],
+        started: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> Result:
         async with asyncio.TaskGroup() as tasks:
             for connection in connections:
                 tasks.create_task(self._work(connection))
@@ -130,4 +157,3 @@ class SqsLoad:
             if self._measuring:
                 self._sends.append((send, BATCH))
                 self._receives.append((receive, BATCH))
-        connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks.frames import DIGITS, Batch, Numbers
-from tests.benchmarks.link import Link
+from tests.benchmarks.link import Link, PeerFailed
 from tests.benchmarks.load import Options, Reading, Taken
 
 
@@ -39,7 +39,7 @@ class StompWire:
     def _expect(link: Link, command: bytes) -> None:
         reply = link.expect(_frame)
         if not reply.lstrip().startswith(command):
-            raise SystemExit(f"{reply!r} where {command.decode()} was expected")
+            raise PeerFailed(f"{reply!r} where {command.decode()} was expected")
 
     def open_idle(self, number: int, link: Link) -> None:
         """A connection that subscribes to nothing."""
@@ -71,7 +71,7 @@ class Confirmations:
     def take(self, data: bytearray, end: int) -> Taken:
         end = data.rfind(b"\0", 0, end) + 1
         if data.find(b"ERROR\n", 0, end) >= 0:
-            raise SystemExit(data[:end].decode(errors="replace"))
+            raise PeerFailed(data[:end].decode(errors="replace"))
         return Taken(end, data.count(b"RECEIPT\n", 0, end))
 
 
@@ -90,7 +90,7 @@ class Deliveries:
         for frame in bytes(data[: end - 1]).split(b"\0") if end else ():
             at = frame.find(b"\nack:") + 5
             if at < 5:
-                raise SystemExit(f"{frame!r} where MESSAGE was expected")
+                raise PeerFailed(f"{frame!r} where MESSAGE was expected")
             replies += (b"ACK\nid:", frame[at : frame.index(b"\n", at)], b"\n\n\0")
             numbers.append(frame[body:digits])
         self._numbers.note(numbers)

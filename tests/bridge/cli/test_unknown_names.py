@@ -59,8 +59,9 @@ def warnings_of(directory: Path, text: str) -> list[str]:
             "queues:\n  - {name: orders, dead_letter: faild}\n  - {name: failed}\n",
             (
                 "f.yaml:2: queues[0].dead_letter: there is no queue 'faild' in namespace '/' (did"
-                " you mean 'failed'?); until somebody makes it, what is rejected or returned too often"
-                " goes to queue 'landbridge-dead-letters', and what expires or does not fit is gone"
+                " you mean 'failed'?); until somebody makes it, what is rejected or returned too"
+                " often goes to queue 'landbridge-dead-letters', and what expires or does not fit is"
+                " gone"
             ),
         ),
         (
