@@ -60,8 +60,8 @@ def warnings_of(directory: Path, text: str) -> list[str]:
             (
                 "f.yaml:2: queues[0].dead_letter: there is no queue 'faild' in namespace '/' (did"
                 " you mean 'failed'?); until somebody makes it, what is rejected or returned too"
-                " often goes to queue 'landbridge-dead-letters', and what expires or does not fit is"
-                " gone"
+                " often goes to queue 'landbridge-dead-letters', and what expires or does not"
+                " fit is gone"
             ),
         ),
         (
