@@ -65,6 +65,9 @@ class WriteBatch:
     if nothing of it was written; `Unstorable` where a value of the batch is to blame, not the disk.
     What was written is `synced` afterwards, in the order of the commits, on some thread of the
     store: with None once it is as durable as it is to be, with the error where that is unknown.
+
+    `follows` says that an earlier batch had not been `written` when this one was submitted, and may
+    be what this one builds upon: if that one is refused, this one is refused with it.
     """
 
     __slots__ = (
@@ -73,6 +76,7 @@ class WriteBatch:
         "deduplications_ended_at",
         "deletes",
         "entries",
+        "follows",
         "forced",
         "forgotten_deduplications",
         "purges",
@@ -101,5 +105,6 @@ class WriteBatch:
         self.state: Sequence[tuple[str, str, bytes | None]] = ()
         self.forced = True
         """Whether somebody waits for the sync."""
+        self.follows = False
         self.written = written
         self.synced = synced

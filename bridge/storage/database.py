@@ -1,10 +1,10 @@
 """One SQLite file in WAL mode behind four threads, so that nothing blocks the event loop.
 
-The writer commits batches one after another, and leaves each to the syncer while it writes the
-next: one sync serves all that was written meanwhile. The reader answers queries on a connection of
-its own; the checkpointer moves the WAL into the file, so that a commit never pays for it. Callbacks
-come on these threads: callers hop back to their loop themselves. The small reads of `state` run on
-the caller's thread.
+The writer commits what is there as one, and leaves it to the syncer while it writes the next: one
+sync serves all that was written meanwhile. The reader answers queries on a connection of its own;
+the checkpointer moves the WAL into the file, so that a commit never pays for it. Callbacks come on
+these threads: callers hop back to their loop themselves. The small reads of `state` run on the
+caller's thread.
 
 SQLite itself syncs only around checkpoints (synchronous = NORMAL): the WAL before what it holds is
 moved, the file before the WAL is begun anew. After a sync that failed nobody knows what of the WAL
@@ -71,6 +71,10 @@ class Database:
         self._durability = durability
         self._lock: DirectoryLock | None = None
         self._batches: SimpleQueue[WriteBatch | None] = SimpleQueue()
+        self._ahead: list[WriteBatch | None] = []
+        """At most one, that the writer has taken out of the queue and not written yet."""
+        self._refusal: Exception | None = None
+        """What was wrong with the batch that was written last."""
         self._syncs: SimpleQueue[WriteBatch | None] = SimpleQueue()
         self._reads: SimpleQueue[_Read | None] = SimpleQueue()
         self._written = threading.Event()
@@ -204,34 +208,54 @@ class Database:
         purging = True
         while True:
             try:
-                batch = self._batches.get(block=not purging)
+                group = self._take_group(wait=not purging)
             except Empty:
                 purging = self._purge(connection)
                 continue
-            if batch is None:
+            if not group:
                 break
-            self._commit(connection, batch)
-            purging = purging or bool(batch.purges)
+            self._commit(connection, group)
+            purging = purging or any(batch.purges for batch in group)
         self._syncs.put(None)
         connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, batch: WriteBatch) -> None:
-        error: Exception | None = None
+    def _take_group(self, *, wait: bool) -> list[WriteBatch]:
+        """The next batch with those behind it that follow it; none at the end. Raises `Empty`."""
+        first = self._ahead.pop() if self._ahead else self._batches.get(block=wait)
+        if first is None:
+            return []
+        group = [first]
+        while not self._batches.empty():
+            batch = self._batches.get()
+            if batch is None or not batch.follows:
+                self._ahead.append(batch)
+                break
+            group.append(batch)
+        return group
+
+    def _commit(self, connection: sqlite3.Connection, group: list[WriteBatch]) -> None:
+        if self._refusal is None or not group[0].follows:
+            self._refusal = self._write(connection, group)
+        self.commits += 1
+        for batch in group:
+            batch.written(self._refusal)
+            if self._refusal is None:
+                self._syncs.put(batch)
+        self._tend_wal(connection)
+
+    def _write(self, connection: sqlite3.Connection, group: list[WriteBatch]) -> Exception | None:
+        """Write a group in one transaction; returns what is wrong with it."""
         try:
             if self._doubtful:
                 self._move_wal(connection)
             connection.execute("BEGIN IMMEDIATE")
-            write(connection, batch)
+            write(connection, group)
             connection.execute("COMMIT")
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the batch was not stored
-            storable = isinstance(failure, sqlite3.Error) and not isinstance(failure, _NOT_STORABLE)
-            error = failure if storable else Unstorable(str(failure))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nothing was stored
             _roll_back(connection)
-        self.commits += 1
-        batch.written(error)
-        if error is None:
-            self._syncs.put(batch)
-        self._tend_wal(connection)
+            storable = isinstance(failure, sqlite3.Error) and not isinstance(failure, _NOT_STORABLE)
+            return failure if storable else Unstorable(str(failure))
+        return None
 
     def _move_wal(self, connection: sqlite3.Connection) -> None:
         """Have all of the WAL in the file, synced. Raises `sqlite3.Error` where that fails."""

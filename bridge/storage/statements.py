@@ -32,20 +32,30 @@ Statement: TypeAlias = Callable[[int], str]
 """The text of a statement for a number of rows; their values are its parameters, row by row."""
 
 
-def write(connection: sqlite3.Connection, batch: WriteBatch) -> None:
-    """Run all of a batch inside the open transaction."""
-    _run(connection, _insert_entries, batch.entries, heavy=(7, 8))
-    if batch.contents:
-        _run(connection, _add_contents, batch.contents, heavy=(1,))
-    if batch.receives:
-        _run(connection, _update_receives, batch.receives)
-    if batch.deletes:
-        _run(connection, _delete_entries, ranges_of(batch.deletes))
-    if batch.released:
-        _release_contents(connection, batch.released)
-    if batch.state:
-        _change_state(connection, batch.state)
-    _write_rare(connection, batch)
+def write(connection: sqlite3.Connection, batches: Sequence[WriteBatch]) -> None:
+    """Run all of some batches inside the open transaction.
+
+    Each kind of change runs once for all of them: a batch may receive, delete or release what one
+    before it inserts, and never the other way round.
+    """
+    entries = chain.from_iterable(batch.entries for batch in batches)
+    _run(connection, _insert_entries, entries, heavy=(7, 8))
+    if contents := _each("contents", batches):
+        _run(connection, _add_contents, contents, heavy=(1,))
+    if receives := _each("receives", batches):
+        _run(connection, _update_receives, receives)
+    if deletes := _each("deletes", batches):
+        _run(connection, _delete_entries, ranges_of(deletes))
+    if released := _each("released", batches):
+        _release_contents(connection, released)
+    if state := _each("state", batches):
+        _change_state(connection, state)
+    for batch in batches:
+        _write_rare(connection, batch)
+
+
+def _each(part: str, batches: Sequence[WriteBatch]) -> list[Any]:
+    return [each for batch in batches for each in getattr(batch, part)]
 
 
 def _run(

@@ -130,6 +130,8 @@ class Arrivals:
         queue.visible += len(entries)
         if queue.receivers:
             self._owner.dirty[queue] = None
+        else:
+            self._committer.urgent = True
         unit.remaining += len(entries)
         self._committer.add_all(entries)
         return True
@@ -199,6 +201,8 @@ class Arrivals:
                 self._owner.expiry.tails = True
         if queue.receivers or queue.particular:
             self._owner.dirty[queue] = None
+        if not queue.receivers or entry.blocked:
+            self._committer.urgent = True
 
     def _share(self, entry: Entry, first: Entry) -> None:
         """Store the body of a fan-out once."""

@@ -1,12 +1,13 @@
 """What is written when: group commit with elision. On the hot path.
 
-One commit is being written at a time; meanwhile the next one collects, and those before it are
-synced. What a consumer has settled before its commit is handed over is never written, and its
-publisher is answered then. So a commit of which every message is already with a consumer waits up
-to `Limits.elision_delay_seconds`; any other one that somebody waits for leaves as soon as the
-writer is idle. Deletes and receive counts that nobody waits for ride along, or leave unforced after
-`Limits.lazy_commit_delay_seconds`. Receive counts and visibility timeouts join no commit before
-half of that has passed: most messages are settled by then, and nothing has to be written.
+What a consumer has settled before its commit is handed over is never written, and its publisher is
+answered then. So a commit of which every message is already with a consumer waits up to
+`Limits.elision_delay_seconds`; any other one that somebody waits for leaves as soon as the writer
+is idle, and while it is not where waiting could not spare the writing: what is with the writer when
+it has time is one transaction, and it never waits for the loop. Deletes and receive counts that
+nobody waits for ride along, or leave unforced after `Limits.lazy_commit_delay_seconds`. Receive
+counts and visibility timeouts join no commit before half of that has passed: most messages are
+settled by then, and nothing has to be written.
 
 A commit that fails refuses the units that wait for it, and what they settled is given back; what
 nobody waits for is kept for the next commit, which is tried after `RETRY_SECONDS`.
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("landbridge.store")
 
+COMMITS_HANDED_MAX = 2
+"""Commits that are with the writer at once: the one that it writes, and its next one."""
 RETRY_SECONDS = 1.0
 """Pause after a commit that failed, before the next one is tried."""
 NOTHING_TO_PURGE = (1, 0)
@@ -96,8 +99,12 @@ class Committer:
         self._live = 0
         self._next = Commit()
         self._uncommitted: dict[tuple[str, str], bytes | None] = {}
-        self._commit: Commit | None = None
-        """What is being written."""
+        self.urgent = False
+        """True if somebody waits for what has to be written anyway, or what nobody can settle."""
+        self._handed: deque[Commit] = deque()
+        """With the writer."""
+        self._refused: list[Commit] = []
+        """Back from the writer, while others that it refuses as well are not."""
         self._syncing: deque[Commit] = deque()
         self._doubtful: list[Commit] = []
         """Written, and not synced: refused, and on the disk or not. The next sync settles that."""
@@ -165,7 +172,7 @@ class Committer:
         if self._aging:
             self._rotate_later()
         self._join_receives(ripe)
-        if self._next.receives and self._commit is None and not self.failing:
+        if self._next.receives and not self._handed and not self.failing:
             self.hand_over()
         elif self.idle:
             # Who waits for a commit to read on waits for nothing: no receive had to be written.
@@ -222,15 +229,14 @@ class Committer:
 
     def writing(self) -> list[Entry]:
         """The entries of the commits that are under way."""
-        under_way = [*self._doubtful, *self._syncing]
-        if self._commit is not None:
-            under_way.append(self._commit)
+        under_way = [*self._doubtful, *self._syncing, *self._refused, *self._handed]
         return [entry for commit in under_way for entry in commit.entries]
 
     def wait(self, unit: UnitOfWork) -> None:
         """Answer `unit` not before everything collected so far is durable."""
         unit.remaining += 1
         self._next.units.append(unit)
+        self.urgent = True
 
     def ended(self, unit: UnitOfWork) -> None:
         """One of the things that `unit` waited for has come about."""
@@ -244,7 +250,7 @@ class Committer:
     @property
     def idle(self) -> bool:
         """True if nothing is collected or being written, so that queries see everything."""
-        return self._commit is None and not (
+        return not self._handed and not (
             self._fresh
             or self._aging
             or self._live
@@ -254,15 +260,20 @@ class Committer:
 
     @property
     def busy(self) -> bool:
-        """True while a commit is being written, at whose end the collected has its turn."""
-        return self._commit is not None
+        """True while the collected waits for the writer, at whose answer it has its turn."""
+        if not self._handed:
+            return False
+        may_follow = self.urgent and not self.failing and not self._refused
+        return not may_follow or len(self._handed) == COMMITS_HANDED_MAX
 
     def consider(self) -> None:
         """Hand the collected over now, later, or not yet. Called at the end of each turn."""
-        if self._commit is not None or (self.failing and self._timer is not None):
+        if self.busy or (self.failing and self._timer is not None):
             return
         if self._next.units or self.unheld > 0:
             self.hand_over()
+        elif self._handed:
+            return
         elif self._live:
             self._arm(self._limits.elision_delay_seconds)
         elif self._next.holds_anything():
@@ -281,7 +292,7 @@ class Committer:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        if self._commit is not None:
+        if self._handed:
             return
         if self.failing and not self._next.purges:
             # Without a write nobody would learn that the disk takes writes again.
@@ -314,23 +325,28 @@ class Committer:
         self.pending = []
         self._live = 0
         self.unheld = 0
-        self._commit = commit
+        self.urgent = False
         call = self._loop.call_soon_threadsafe
         batch = commit.batch(
-            lambda error: call(self._written, commit, error),
+            lambda error: call(self._written, error),
             lambda error: call(self._synced, error),
             self._clock.epoch_ms(),
         )
+        batch.follows = bool(self._handed)
+        self._handed.append(commit)
         self._database.submit(batch)
 
-    def _written(self, commit: Commit, error: Exception | None) -> None:
-        self._commit = None
+    def _written(self, error: Exception | None) -> None:
+        """The first of those that are with the writer is written or refused."""
+        commit = self._handed.popleft()
         self.answered += 1
         if error is None:
             self.failing = False
             self._syncing.append(commit)
         else:
-            self._failed(commit, error)
+            self._refused.append(commit)
+            if not self._handed:
+                self._failed(error)
         if self._live or self._next.holds_anything() or error is not None:
             self._owner.wake_up()
 
@@ -395,29 +411,37 @@ class Committer:
 
     # -- when the store refuses
 
-    def _failed(self, commit: Commit, cause: Exception) -> None:
-        """Nothing was stored: refuse whom it concerns, keep the rest for another try."""
-        unstorable = commit.unstorable() if isinstance(cause, Unstorable) else {}
+    def _failed(self, cause: Exception) -> None:
+        """Nothing of the refused was stored: tell whom it concerns, keep the rest to try again."""
+        commits, self._refused = self._refused, []
+        unstorable = isinstance(cause, Unstorable)
+        refused = [commit.unstorable() if unstorable else {} for commit in commits]
         error: MessagingError
-        if unstorable:
+        if any(refused):
             # One value spoilt the commit of all: without its unit the others can go at once.
-            refused = unstorable
             error = InvalidParameter(f"the message cannot be stored: {cause}")
         else:
-            refused = commit.waiting()
+            refused = [commit.waiting() for commit in commits]
             error = StoreUnavailable(f"the store cannot write: {cause}")
             self.failing = True
             self._outage.goes_on(cause)
             self._arm(RETRY_SECONDS)
+        # From the last one on: what is kept of each goes before what was collected behind it.
+        for commit, units in zip(reversed(commits), reversed(refused), strict=True):
+            self._refuse(commit, units, error)
+        live = [entry for entry in self.pending if entry.status == NEW]
+        self._live = len(live)
+        self.unheld = sum(not entry.held for entry in live)
+
+    def _refuse(
+        self, commit: Commit, refused: dict[int, UnitOfWork], error: MessagingError
+    ) -> None:
         for unit in refused.values():
             unit.error = error
         kept = self._keep_entries(commit, refused, error)
         self._keep_settles(commit, refused)
         self._keep_rest(commit, refused, kept)
         self.pending = kept + self.pending
-        live = [entry for entry in self.pending if entry.status == NEW]
-        self._live = len(live)
-        self.unheld = sum(not entry.held for entry in live)
 
     def _keep_entries(
         self, commit: Commit, refused: dict[int, UnitOfWork], error: MessagingError

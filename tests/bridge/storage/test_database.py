@@ -6,6 +6,7 @@ import errno
 import queue
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Never, cast
@@ -14,7 +15,7 @@ import pytest
 
 from bridge.storage import Database, Durability, EntryRow, WriteBatch, statements
 from bridge.storage import database as database_module
-from bridge.storage.batch import ABSENT, ContentRow, DeduplicationRow, QueueRow
+from bridge.storage.batch import ABSENT, ContentRow, DeduplicationRow, QueueRow, ReceiveRow
 from bridge.storage.errors import Unstorable
 
 
@@ -154,7 +155,7 @@ def test_no_statement_of_many_rows_keeps_many_bytes(database: Database, size_byt
     batch.entries = [entry(number, body) for number in range(150)]
     batch.contents = [ContentRow(number, body, 1) for number in range(70)]
     batch.state = [("kind", str(number), body) for number in range(70)]
-    statements.write(connection, batch)
+    statements.write(connection, [batch])
     assert connection.heaviest <= statements.BYTES_PER_STATEMENT_MAX
     for table, rows in (("entry", 150), ("content", 70), ("state", 70)):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (rows,)
@@ -241,3 +242,88 @@ def test_commits_are_synced_in_their_order(database: Database) -> None:
         assert [number for each, number in happened if each == stage] == list(range(count))
     for number in range(count):
         assert happened.index(("written", number)) < happened.index(("synced", number))
+
+
+class _Gate:
+    """Rows that keep the writer waiting until the gate is open."""
+
+    def __init__(self, *rows: EntryRow) -> None:
+        self._rows = rows
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def __iter__(self) -> Iterator[EntryRow]:
+        self._reached.set()
+        assert self._open.wait(60)
+        return iter(self._rows)
+
+    def wait(self) -> None:
+        """Return once the writer is there."""
+        assert self._reached.wait(60)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def submitted(
+    database: Database, *, follows: bool = True, **parts: Any
+) -> queue.SimpleQueue[Exception | None]:
+    """Where a batch of these parts is answered once it was written."""
+    answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    batch = WriteBatch(answers.put, lambda _: None)
+    batch.follows = follows
+    for part, value in parts.items():
+        setattr(batch, part, value)
+    database.submit(batch)
+    return answers
+
+
+def test_what_builds_upon_one_another_is_one_transaction(database: Database) -> None:
+    gate = _Gate(entry(1), entry(2))
+    first = submitted(database, entries=gate)
+    gate.wait()
+    later = [
+        submitted(database, entries=[entry(3, content=7)], contents=[ContentRow(7, b"x", 2)]),
+        submitted(database, deletes=[1, 3], released=[7], queues=[QueueRow(1, "/", "q", b"old")]),
+        submitted(database, receives=[ReceiveRow(5, 1, 0, 4, 2)], queue_deletes=[1]),
+        submitted(database, queues=[QueueRow(2, "/", "q", b"new")], state=[("k", "a", b"1")]),
+        submitted(database, state=[("k", "a", None), ("k", "b", b"2")]),
+    ]
+    commits = database.commits
+    gate.open()
+    for answers in (first, *later):
+        assert answers.get(timeout=60) is None
+    assert database.commits == commits + 2
+    assert database.query_now("SELECT id, visible_at, receive_count FROM entry") == [(2, 5, 1)]
+    assert database.query_now("SELECT id, copies FROM content") == [(7, 1)]
+    assert database.query_now("SELECT record FROM queue") == [(b"new",)]
+    assert database.query_now("SELECT key, value FROM state") == [("b", b"2")]
+
+
+def test_what_follows_a_refused_batch_is_refused_with_it(database: Database) -> None:
+    gate = _Gate(entry(2**63))
+    first = submitted(database, follows=False, entries=gate)
+    gate.wait()
+    second = submitted(database, entries=[entry(2)])
+    gate.open()
+    error = first.get(timeout=60)
+    assert isinstance(error, Unstorable)
+    assert second.get(timeout=60) is error
+    # Its owner may not have heard of the refusal yet.
+    assert submitted(database, entries=[entry(3)]).get(timeout=60) is error
+    assert submitted(database, follows=False, entries=[entry(4)]).get(timeout=60) is None
+    assert submitted(database, entries=[entry(5)]).get(timeout=60) is None
+    assert database.query_now("SELECT id FROM entry") == [(4,), (5,)]
+
+
+def test_what_does_not_follow_a_refused_batch_is_written(database: Database) -> None:
+    gate = _Gate(entry(1))
+    first = submitted(database, entries=gate)
+    gate.wait()
+    bad = submitted(database, entries=[entry(2**63)])
+    good = submitted(database, follows=False, entries=[entry(2)])
+    gate.open()
+    assert first.get(timeout=60) is None
+    assert isinstance(bad.get(timeout=60), Unstorable)
+    assert good.get(timeout=60) is None
+    assert database.query_now("SELECT id FROM entry") == [(1,), (2,)]

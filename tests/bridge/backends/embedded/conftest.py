@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def refusing(backend: EmbeddedBackend, event: str = "INSERT ON entry") -> Iterat
     ask(f"CREATE TRIGGER refuse BEFORE {event} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     yield
     ask("DROP TRIGGER refuse")
+
+
+@contextmanager
+def slow_to_write(backend: EmbeddedBackend) -> Iterator[None]:
+    """Let no commit be written before the end: somebody else has the file's write lock."""
+    with closing(sqlite3.connect(backend.database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 @pytest.fixture
