@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from bridge.auth import Account
-from bridge.auth.stored import KIND_NAMESPACE, KIND_USER
+from bridge.auth.stored import KIND_NAMESPACE, KIND_USER, decode_account
 from bridge.config import BackendSection, StoredNames
 from bridge.messaging.model import QueueName, TopicName
 from bridge.routing.catalogue import KIND_TOPIC, topic_key
@@ -25,7 +23,7 @@ def stored_names(backend: BackendSection) -> StoredNames:
 def stored_account(backend: BackendSection, name: str) -> Account | None:
     """A user of the data directory."""
     value = peek.state_value(backend.path, KIND_USER, name) if _keeps_a_store(backend) else None
-    return None if value is None else msgspec.msgpack.decode(value, type=Account)
+    return None if value is None else decode_account(value)
 
 
 def has_queue(backend: BackendSection, name: QueueName) -> bool:

@@ -31,15 +31,20 @@ def encode_account(account: Account) -> bytes:
     return msgspec.msgpack.encode(account, order="deterministic")
 
 
+def decode_account(value: bytes) -> Account:
+    """What `encode_account` wrote."""
+    return msgspec.msgpack.decode(value, type=Account)
+
+
 def stored_account(state: StateStore, name: str) -> Account | None:
     """One user of the state store."""
     value = state.get(KIND_USER, name)
-    return None if value is None else msgspec.msgpack.decode(value, type=Account)
+    return None if value is None else decode_account(value)
 
 
 def stored_accounts(state: StateStore) -> list[Account]:
     """All users of the state store."""
-    return [msgspec.msgpack.decode(value, type=Account) for _, value in state.scan(KIND_USER)]
+    return [decode_account(value) for _, value in state.scan(KIND_USER)]
 
 
 def encode_namespace(namespace: StoredNamespace) -> bytes:
