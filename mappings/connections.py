@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.messaging.model import QueueName
+
+if TYPE_CHECKING:
+    from mappings.gateway import Transport
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerDetails:
-    """What a client gets messages by."""
+    """What a client gets messages by. `prefetch` is what it has asked for; 0 is no limit."""
 
     tag: str
     queue: QueueName
@@ -48,6 +51,8 @@ class ConnectionDetails:
     heartbeat_seconds: float = 0
     frame_max: int | None = None
     channel_max: int | None = None
+    mechanism: str | None = None
+    """How the client proved who it is, where the protocol has a choice."""
 
 
 class LiveConnection(Protocol):
@@ -59,6 +64,11 @@ class LiveConnection(Protocol):
     @property
     def greeted(self) -> bool:
         """The client was let in."""
+        ...
+
+    @property
+    def transport(self) -> Transport:
+        """What it came by."""
         ...
 
     @property

@@ -51,6 +51,16 @@ class Transport(Protocol):
         ...
 
     @property
+    def local(self) -> str:
+        """`host:port` of this side of it, for management; asked while it is open."""
+        ...
+
+    @property
+    def secure(self) -> bool:
+        """Over TLS."""
+        ...
+
+    @property
     def certificate_user(self) -> str | None:
         """Common name of the verified client certificate, if there was one."""
         ...

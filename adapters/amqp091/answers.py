@@ -48,6 +48,8 @@ class ChannelAnswers(AmqpConnection):
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         super().__init__(limits, now)
         self.client_properties: Mapping[str, Any] = {}
+        self.mechanism = ""
+        """By which the client proves who it is."""
         self.channels: dict[int, Channel] = {}
         self._publishes = PublishDecoder(events.PublishReceived)
         self._contents = ContentAssembler(limits, self._publishes)

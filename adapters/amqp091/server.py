@@ -308,6 +308,7 @@ class ServerConnection(ChannelAnswers):
         # Clients need not wait for tune: what they send at once is read when it was sent.
         self._hold()
         self.client_properties = fields["client_properties"]
+        self.mechanism = fields["mechanism"]
         self._events.append(
             events.AuthenticationRequested(
                 fields["mechanism"],

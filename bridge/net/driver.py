@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from bridge.net.deadlines import SHARED_FROM_SECONDS, Slot
-from bridge.net.endpoint import Endpoint, Farewell, peer_of
+from bridge.net.endpoint import Endpoint, Farewell, peer_from_address, peer_of
 from bridge.net.tls import certificate_user_of
 from mappings.gateway import Gateway, StopReason, Transport
 
@@ -175,6 +175,14 @@ class Driver(asyncio.Protocol):
                 self._fail(error)
 
     # -- the gateway's side
+
+    @property
+    def local(self) -> str:
+        return peer_from_address(self._transport.get_extra_info("sockname"))
+
+    @property
+    def secure(self) -> bool:
+        return self.endpoint.secure
 
     @property
     def loopback(self) -> bool:

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
     """A consumer of `channel`, which holds what is unacknowledged."""
 
-    __slots__ = ("_counts_deliveries", "channel", "follows_channel", "protocol_consumer")
+    __slots__ = (
+        "_counts_deliveries",
+        "channel",
+        "follows_channel",
+        "prefetch_asked",
+        "protocol_consumer",
+    )
 
     def __init__(
         self,
@@ -46,6 +52,8 @@ class AmqpConsumer(GatewayConsumer["AmqpGateway"]):
         self.protocol_consumer = protocol_consumer
         self.follows_channel = False
         """Its prefetch is the channel's, and grows with it."""
+        self.prefetch_asked = channel.prefetch
+        """What the client has said of each of its consumers; 0 is no limit."""
         self._counts_deliveries = counts_deliveries(queue)
 
     @property

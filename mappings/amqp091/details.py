@@ -21,6 +21,7 @@ def connection_details(gateway: AmqpGateway) -> ConnectionDetails:
         heartbeat_seconds=connection.heartbeat_seconds,
         frame_max=connection.frame_size_max,
         channel_max=connection.channel_max,
+        mechanism=connection.mechanism,
     )
 
 
@@ -30,7 +31,10 @@ def _channel_details(gateway: AmqpGateway, channel: GatewayChannel) -> ChannelDe
         number=channel.number,
         consumers=[
             ConsumerDetails(
-                tag, consumer.queue.name, consumer.prefetch, not consumer.protocol_consumer.no_ack
+                tag,
+                consumer.queue.name,
+                consumer.prefetch_asked,
+                not consumer.protocol_consumer.no_ack,
             )
             for tag, consumer in channel.consumers.items()
         ],

@@ -259,11 +259,12 @@ class StompGateway(ConnectionGateway[Event]):
     # -- what the base class asks for
 
     def details(self) -> ConnectionDetails:
+        unlimited = self.services.limits.prefetch_max
         consumers = [
             ConsumerDetails(
                 subscription.id,
                 consumer.source.queue.name,
-                consumer.prefetch,
+                consumer.prefetch if consumer.prefetch < unlimited else 0,
                 subscription.ack_mode is not AckMode.AUTO,
             )
             for subscription, consumer in self.subscriptions.consumers.items()

@@ -191,6 +191,10 @@ def test_amqp_connections_channels_and_consumers(imported: Program, admin: Api) 
     assert connection["protocol"] == "AMQP 0-9-1"
     assert connection["user_provided_name"] == "the shop"
     assert connection["channels"] == 1
+    sides = f"{connection['peer_host']}:{connection['peer_port']}", f"127.0.0.1:{parameters.port}"
+    assert connection["name"] == " -> ".join(sides)
+    assert (connection["host"], connection["port"]) == ("127.0.0.1", parameters.port)
+    assert (connection["ssl"], connection["auth_mechanism"]) == (False, "PLAIN")
     assert (connection["timeout"], connection["frame_max"]) == (42, 65_536)
     assert admin.get(f"connections/{quote(connection['name'])}") == connection
     (shown,) = admin.get("channels")
@@ -199,7 +203,7 @@ def test_amqp_connections_channels_and_consumers(imported: Program, admin: Api) 
     assert shown["messages_unacknowledged"] == 1
     assert shown["connection_details"]["name"] == connection["name"]
     (consumer,) = admin.get("consumers/%2F")
-    assert consumer["consumer_tag"] == tag
+    assert (consumer["consumer_tag"], consumer["prefetch_count"]) == (tag, 7)
     assert consumer["queue"] == {"name": "dead", "vhost": "/"}
     queue = admin.get("queues/%2F/dead")
     assert (queue["messages"], queue["messages_unacknowledged"], queue["consumers"]) == (1, 1, 1)
@@ -208,6 +212,56 @@ def test_amqp_connections_channels_and_consumers(imported: Program, admin: Api) 
     assert Api(imported, "orders", "orders-secret").get("connections") == [connection]
     client.close()
     assert admin.get("connections") == []
+
+
+def test_a_prefetch_is_what_the_client_has_asked_for(imported: Program, admin: Api) -> None:
+    """Recorded at RabbitMQ."""
+    client = pika.BlockingConnection(
+        pika.ConnectionParameters(
+            "127.0.0.1",
+            imported.port("amqp"),
+            credentials=pika.PlainCredentials("orders", "orders-secret"),
+        )
+    )
+    for tag, count, whole_channel, automatic in (
+        ("none", 0, False, False),
+        ("each", 7, False, False),
+        ("each, automatic", 7, False, True),
+        ("all", 9, True, False),
+        ("all, automatic", 9, True, True),
+        ("most", 65_535, False, False),
+    ):
+        channel = client.channel()
+        channel.basic_qos(prefetch_count=count, global_qos=whole_channel)
+        channel.basic_consume("dead", lambda *_: None, auto_ack=automatic, consumer_tag=tag)
+    shown = {each["consumer_tag"]: each["prefetch_count"] for each in admin.get("consumers")}
+    assert shown == {
+        "none": 0,
+        "each": 7,
+        "each, automatic": 7,
+        "all": 0,
+        "all, automatic": 0,
+        "most": 65_535,
+    }
+    client.close()
+
+
+def test_connections_over_tls_and_without_a_name(tmp_path: Path) -> None:
+    authority = Authority("authority", tmp_path)
+    issued = authority.issue("localhost", file="server")
+    tls = f"{{certificate: {issued.certificate}, key: {issued.key}}}"
+    with running("--set", f"listeners.amqp.tls={tls}", directory=tmp_path) as program:
+        port = program.port("amqp")
+        options = pika.SSLOptions(authority.client_context(), "localhost")
+        client = pika.BlockingConnection(
+            pika.ConnectionParameters("127.0.0.1", port, ssl_options=options)
+        )
+        (connection,) = Api(program).get("connections")
+        assert (connection["ssl"], connection["port"]) == (True, port)
+        assert connection["name"].endswith(f" -> 127.0.0.1:{port}")
+        # A product is no name of a connection.
+        assert "user_provided_name" not in connection
+        client.close()
 
 
 async def test_stomp_connections(imported: Program, admin: Api) -> None:

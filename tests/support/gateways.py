@@ -80,6 +80,8 @@ class Line:
 
     def __init__(self) -> None:
         self.peer = "127.0.0.1:1"
+        self.local = "127.0.0.1:2"
+        self.secure = False
         self.certificate_user: str | None = None
         self.loopback = True
         self.closed = False

@@ -53,22 +53,25 @@ class Live:
                 yield each
 
     def _connection(self, connection: LiveConnection) -> Json:
-        details = connection.details()
-        host, port = _host_and_port(connection.peer)
+        details, transport = connection.details(), connection.transport
+        host, port = _host_and_port(transport.local)
+        provided = _provided_name(connection, details)
         return {
-            "name": _name(connection),
+            **_connection_details(connection),
+            "host": host,
+            "port": port,
+            "ssl": transport.secure,
+            "auth_mechanism": details.mechanism,
             "node": self._sources.node.name,
             "type": "network",
             "state": "flow" if connection.reading_paused else "running",
             "protocol": _protocol(connection, details),
             "vhost": connection.namespace,
             "user": connection.user,
-            "user_provided_name": _provided_name(connection, details),
+            **({} if provided is None else {"user_provided_name": provided}),
             "user_who_performed_action": connection.user,
             "client_properties": dict(details.client_properties),
             "connected_at": connection.opened_at,
-            "peer_host": host,
-            "peer_port": port,
             "channels": len(details.channels),
             "channel_max": details.channel_max or 0,
             **({} if details.frame_max is None else {"frame_max": details.frame_max}),
@@ -126,7 +129,7 @@ def named(items: Iterable[Json], name: str) -> Json | None:
 
 
 def _name(connection: LiveConnection) -> str:
-    return f"{connection.peer} -> {connection.protocol}"
+    return f"{connection.peer} -> {connection.transport.local}"
 
 
 def _protocol(connection: LiveConnection, details: ConnectionDetails) -> str:
@@ -134,7 +137,9 @@ def _protocol(connection: LiveConnection, details: ConnectionDetails) -> str:
 
 
 def _provided_name(connection: LiveConnection, details: ConnectionDetails) -> str | None:
-    name = details.client_properties.get("connection_name", connection.client)
+    """What the client calls itself; where the protocol has names of programs too, they are none."""
+    properties = details.client_properties
+    name = properties.get("connection_name", None if "product" in properties else connection.client)
     return name if isinstance(name, str) else None
 
 
