@@ -55,6 +55,10 @@ class ReceiptHandleInvalid(MessagingError):
     """The receipt handle was not made by this store."""
 
 
+class ReceiptHandleOfAnotherQueue(ReceiptHandleInvalid):
+    """The receipt handle is one of this store's, and its message in another queue."""
+
+
 class ReceiptHandleExpired(ReceiptHandleInvalid):
     """The visibility timeout of a first-in-first-out message has ended, and its handle with it."""
 

@@ -295,11 +295,28 @@ def test_receiving(sqs: Any, queue_url: str) -> None:
     assert receive(VisibilityTimeout=43201).code == "InvalidParameterValue"
 
 
+def test_handles_of_another_queue(sqs: Any, queue_url: str) -> None:
+    other = sqs.create_queue(QueueName=name())["QueueUrl"]
+    sqs.send_message(QueueUrl=other, MessageBody="x")
+    handle = sqs.receive_message(QueueUrl=other)["Messages"][0]["ReceiptHandle"]
+    message = f'The receipt handle "{handle}" is not valid for this queue.'
+    expected = Refusal("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404, message)
+    foreign = {"QueueUrl": queue_url, "ReceiptHandle": handle}
+    assert refusal(sqs.delete_message, **foreign) == expected
+    assert refusal(sqs.change_message_visibility, **foreign, VisibilityTimeout=0) == expected
+    entries = [{"Id": "1", "ReceiptHandle": handle}]
+    answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+    assert answer["Failed"] == [
+        {"Id": "1", "SenderFault": True, "Code": "ReceiptHandleIsInvalid", "Message": message}
+    ]
+    sqs.delete_message(QueueUrl=other, ReceiptHandle=handle)
+
+
 def test_handles(sqs: Any, queue_url: str) -> None:
     expected = Refusal(
         "ReceiptHandleIsInvalid",
         "ReceiptHandleIsInvalid",
-        400,
+        404,
         'The input receipt handle "garbage" is not a valid receipt handle.',
     )
     garbage = {"QueueUrl": queue_url, "ReceiptHandle": "garbage"}

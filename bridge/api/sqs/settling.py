@@ -33,6 +33,7 @@ from bridge.messaging.errors import (
     MessagingError,
     ReceiptHandleExpired,
     ReceiptHandleInvalid,
+    ReceiptHandleOfAnotherQueue,
 )
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
@@ -137,6 +138,10 @@ def _delivery_of(service: SqsService, queue: Queue, handle: str) -> Delivery | N
 def _refusal_of(handle: str, error: ReceiptHandleInvalid) -> ApiError:
     if isinstance(error, ReceiptHandleExpired):
         return _invalid_handle(handle, "The receipt handle has expired.")
+    if isinstance(error, ReceiptHandleOfAnotherQueue):
+        return RECEIPT_HANDLE_IS_INVALID(
+            f'The receipt handle "{handle}" is not valid for this queue.'
+        )
     return RECEIPT_HANDLE_IS_INVALID(
         f'The input receipt handle "{handle}" is not a valid receipt handle.'
     )

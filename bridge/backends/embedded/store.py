@@ -22,7 +22,7 @@ from bridge.messaging.errors import (
     OverLimit,
     QueueDoesNotExist,
     ReceiptHandleExpired,
-    ReceiptHandleInvalid,
+    ReceiptHandleOfAnotherQueue,
     ResourceLocked,
 )
 from bridge.messaging.model import (
@@ -210,7 +210,7 @@ class EmbeddedStore:
         entry_id, message_id = parse_handle(handle)
         first, last = queue.id_range()
         if not first <= entry_id <= last:
-            raise ReceiptHandleInvalid(f'"{handle}" is not a receipt handle of this queue')
+            raise ReceiptHandleOfAnotherQueue(f'"{handle}" is not a receipt handle of this queue')
         entry = self._engine.loader.lookup(queue, entry_id)
         if entry is None or entry.message.message_id != message_id:
             return None
