@@ -88,7 +88,7 @@ class AwsStore:
         )
         self._dead_letterer: DeadLetterer | None = None
         self._puller = Puller(node, self._holder)
-        self._steps: set[asyncio.Task[None]] = set()
+        self._steps: dict[asyncio.Task[None], UnitOfWork] = {}
         self._footing = Footing()
         self.fenced: Callable[[], bool] = lambda: False
         """Whether another node may have taken over, so that nothing may be accepted here."""
@@ -124,17 +124,29 @@ class AwsStore:
         return queue
 
     async def close(self) -> None:
-        """Finish what was submitted, and give back what is held."""
+        """Give back what is held, and finish what was submitted."""
         for queue in self.directory.all():
             queue.intake.stop()
             if queue.care is not None:
                 queue.care.stop()
+        # At once: however long the steps of units take, others can have it.
+        self._give_back()
         while self._steps:
             await asyncio.wait(self._steps)
-        for delivery in self._holder.close():
-            delivery.queue.release(delivery, None)
+        self._give_back()
         while busy := [each for queue in self.directory.all() for each in queue.batchers_busy]:
             await asyncio.gather(*[each.drain() for each in busy])
+
+    def _give_back(self) -> None:
+        """Release what is held, but for what units of several steps are about to settle."""
+        settling = {
+            id(each)
+            for unit in self._steps.values()
+            for each in (*unit.deletes, *unit.releases, *unit.returns)
+        }
+        for delivery in self._holder.close():
+            if id(delivery) not in settling:
+                delivery.queue.release(delivery, None)
 
     def use_dead_letterer(self, dead_letterer: DeadLetterer) -> None:
         self._dead_letterer = dead_letterer
@@ -156,8 +168,8 @@ class AwsStore:
             changes = self._state.submit(unit.state, agreed=unit.agreed)
             stand = self._footing.take(unit)
             steps = self._node.tasks.spawn(self._in_steps(unit, changes, stand))
-            self._steps.add(steps)
-            steps.add_done_callback(self._steps.discard)
+            self._steps[steps] = unit
+            steps.add_done_callback(self._steps.pop)
             return
         if unit.sends:
             self._send(unit)

@@ -18,7 +18,7 @@ from bridge.messaging.errors import (
 from bridge.messaging.model import StateChange, UnitOfWork
 from tests.bridge.backends.aws.conftest import Opened, quiet, received
 from tests.support.aws_stub import Answer, AwsStub, aws_error
-from tests.support.stores import commit, make_queue, message, send
+from tests.support.stores import commit, consume, make_queue, message, send
 
 
 def bodies(stub: AwsStub) -> list[list[str]]:
@@ -315,6 +315,37 @@ async def test_closing_finishes_units_of_several_steps(opened: Opened) -> None:
     assert answered == [unit]
     assert unit.error is None
     assert [r["Item"]["kind"]["S"] for r in stub.requests("PutItem")][-1] == "#log"
+
+
+async def test_closing_gives_back_before_slow_units_are_done(opened: Opened) -> None:
+    """But not what those settle."""
+    answering = asyncio.Event()
+    given = [received("settled", "held")]
+
+    async def answer(action: str, request: dict[str, Any]) -> Answer:
+        if action == "ReceiveMessage":
+            return given.pop() if given else (200, {})
+        if action == "SendMessageBatch":
+            await answering.wait()
+        return quiet(action, request)
+
+    def of(action: str) -> list[str]:
+        return [e["ReceiptHandle"] for each in stub.requests(action) for e in each["Entries"]]
+
+    backend, stub = await opened(answer)
+    queue = await make_queue(backend.store)
+    settled, _ = await (await consume(backend.store, queue, credit=2)).expect(2)
+    unit = UnitOfWork(answered=True)
+    unit.sends.append((queue, message("x")))
+    unit.deletes.append(settled)
+    backend.store.submit(unit)
+    closing = asyncio.create_task(backend.close())
+    await _until(lambda: of("ChangeMessageVisibilityBatch"))
+    assert not of("DeleteMessageBatch")
+    answering.set()
+    await closing
+    assert of("DeleteMessageBatch") == ["handle-settled"]
+    assert of("ChangeMessageVisibilityBatch") == ["handle-held"]
 
 
 async def test_who_is_answered_learns_the_ids_that_sqs_gave(opened: Opened) -> None:
