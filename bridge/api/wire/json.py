@@ -1,8 +1,8 @@
 """AWS JSON 1.0: bodies to typed requests and results to bodies.
 
 Decoding is msgspec's, straight into the operation's request type, since Send, Receive and Delete
-spend most of their time here. Its complaints are turned into AWS's: a missing member is
-MissingParameter, anything else that does not fit is a SerializationException.
+spend most of their time here. Its complaints are turned into AWS's: a missing member, or
+a null for one, is MissingParameter, anything else that does not fit is a SerializationException.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bridge.api import errors
 T = TypeVar("T")
 
 _MISSING = re.compile(r"missing required field `(?P<field>\w+)`(?: - at `\$\.?(?P<path>.*)`)?")
+_NULL = re.compile(r"Expected `\w+`, got `null` - at `\$\.(?:(?P<path>.*)\.)?(?P<field>\w+)`$")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _NOT_ALLOWED_IN_MESSAGES = "\uffff"
 
@@ -61,7 +62,7 @@ def request_error(
 ) -> errors.ApiError:
     """AWS's error for what msgspec did not accept; `missing` makes it for a path that is absent."""
     text = str(error)
-    if found := _MISSING.search(text):
+    if found := _MISSING.search(text) or _NULL.search(text):
         name = found["field"]
         if path := found["path"]:
             name = f"{_wire_path(path)}.{name}"

@@ -271,6 +271,18 @@ def test_a_bare_name_stands_for_its_queue(queue_url: str) -> None:
         ),
         (
             "AmazonSQS.SendMessage",
+            b'{"QueueUrl": "x", "MessageBody": null}',
+            "com.amazon.coral.service#MissingRequiredParameterException",
+            "MissingParameter;Sender",
+        ),
+        (
+            "AmazonSQS.SendMessageBatch",
+            b'{"QueueUrl": "x", "Entries": [{"Id": "1", "MessageBody": null}]}',
+            "com.amazon.coral.service#MissingRequiredParameterException",
+            "MissingParameter;Sender",
+        ),
+        (
+            "AmazonSQS.SendMessage",
             b"\xff" * 10,
             "com.amazon.coral.service#SerializationException",
             None,
