@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pika
 import pytest
-from pika.exceptions import ProbableAuthenticationError
+from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 
 from tests.support.management_api import Api
 from tests.support.program import FREE_PORTS, Program, running, start
@@ -78,13 +78,30 @@ def test_scripts_that_put_what_holds_for_anybody_leave_the_door_open(tmp_path: P
         ):
             assert api.ask(f"/api/{path}", "PUT", body)[0] == 204
         log_in(program, "anybody", "anything")
-        for path, body in (
-            ("permissions/%2F/guest", dict.fromkeys(EVERYTHING, "")),
-            ("topic-permissions/%2F/guest", {"exchange": "x", "write": "", "read": ""}),
-        ):
-            status, _, answer = api.ask(f"/api/{path}", "PUT", body)
-            assert (status, answer["error"]) == (400, "bad_request")
-            assert answer["reason"].startswith("there are no users")
+        # Of others nothing can be said while they are nobody.
+        for kind in ("permissions", "topic-permissions"):
+            body = {"exchange": "x", **dict.fromkeys(EVERYTHING, "")}
+            status, _, answer = api.ask(f"/api/{kind}/%2F/anybody", "PUT", body)
+            assert (status, answer["reason"]) == (400, "vhost_or_user_not_found")
+            for path in ("%2F/anybody", "none/guest"):
+                assert api.ask(f"/api/{kind}/{path}", "DELETE")[0] == 404
+        log_in(program, "anybody", "anything")
+
+
+def test_who_is_permitted_less_becomes_a_user(tmp_path: Path) -> None:
+    with running(directory=tmp_path) as program:
+        api = Api(program, "guest", "guest")
+        api.put("vhosts/shop")
+        log_in(program, "guest", "guest", "shop")
+        api.delete("permissions/shop/guest")
+        assert api.get("users/guest/permissions") == [{"user": "guest", "vhost": "/", **EVERYTHING}]
+        log_in(program, "guest", "guest")
+        with pytest.raises(ProbableAccessDeniedError):
+            log_in(program, "guest", "guest", "shop")
+        with pytest.raises(ProbableAuthenticationError):
+            log_in(program, "anybody", "anything")
+        assert api.ask("/api/permissions/shop/guest", "DELETE")[0] == 404
+        api.delete("vhosts/shop")
 
 
 def test_what_was_made_outlasts_restarts_and_reloads(tmp_path: Path) -> None:

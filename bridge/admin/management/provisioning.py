@@ -20,7 +20,7 @@ class Provisioning:
     def __init__(self, sources: ManagementSources, viewer: Viewer) -> None:
         self._viewer = viewer
         self._users = Users(sources, viewer)
-        self._permissions = UserPermissions(sources)
+        self._permissions = UserPermissions(sources, viewer)
         self._vhosts = VirtualHosts(sources)
 
     async def make(self, method: str, path: Sequence[str], text: bytes) -> Done:

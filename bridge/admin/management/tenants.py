@@ -1,15 +1,26 @@
 """The users and virtual hosts that the API can change: those of the state store.
 
-What the configuration has of the same name is the configuration's: it is shown, and refused.
+What the configuration has of the same name is the configuration's: it is shown, and refused. Where
+there are no users the first one closes the door that stands open: whoever made it is kept as an
+administrator, with the password that was given, so that the same script can go on.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
+from bridge.admin.management.access import ADMINISTRATOR, Viewer
+from bridge.admin.management.refusals import bad_request
 from bridge.admin.management.sources import ManagementSources
-from bridge.auth import Account, NamespacePermission, SubjectPermission
+from bridge.auth import (
+    Account,
+    Grants,
+    NamespacePermission,
+    SubjectPermission,
+    make_password_hash,
+)
 from bridge.auth.stored import KIND_USER, encode_account, stored_account, stored_accounts
 from bridge.messaging.commits import committed
 from bridge.messaging.model import StateChange, UnitOfWork
@@ -55,6 +66,34 @@ class Tenants:
             permissions=[each for each in permissions if each.namespace != namespace],
             subjects=[each for each in subjects if each.namespace != namespace],
         )
+
+    # -- where there are no users
+
+    def is_asking(self, name: str, viewer: Viewer) -> bool:
+        """Whether it is who asks, let in as everybody is."""
+        return not self._sources.accounts.configured and name == viewer.user.name
+
+    async def keep(self, viewer: Viewer) -> None:
+        """Make a user of who asks, where everybody is let in."""
+        given, name = viewer.unchecked, viewer.user.name
+        if given is None or self._sources.accounts.configured:
+            return
+        if not given.password:
+            raise bad_request(
+                f"log in with a password: from the first user on everybody must, and '{name}' is"
+                " kept as an administrator with the one that is given"
+            )
+        account = Account(
+            name,
+            await asyncio.to_thread(make_password_hash, given.password),
+            Grants(permissions=self.full_permissions()),
+            ADMINISTRATOR,
+            # As far as it could reach without being a user.
+            loopback_only=given.loopback,
+        )
+        await self.put([account])
+
+    # -- in the store
 
     async def put(self, accounts: Iterable[Account]) -> None:
         """Store users, all or none."""

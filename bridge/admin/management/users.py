@@ -1,8 +1,4 @@
-"""What PUT and DELETE do to users.
-
-With the first one the door closes that stands open where there are none. Whoever made it is kept as
-an administrator, with the password that was given, so that the same script can go on.
-"""
+"""What PUT and DELETE do to users."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from bridge.admin.management.bodies import Body, octets_from, require_short, tag
 from bridge.admin.management.permissions import permission_in
 from bridge.admin.management.refusals import bad_request, object_not_found, set_in_file
 from bridge.admin.management.sources import ManagementSources
-from bridge.admin.management.tenants import Tenants, account_stored, with_grants
+from bridge.admin.management.tenants import Tenants, with_grants
 from bridge.auth import (
     Account,
     Grants,
@@ -54,8 +50,8 @@ class Users:
             raise set_in_file("users")
         permissions = self._permissions_in(body)
         password_hash = await _hash_in(body)
-        kept = await self._kept()
-        return await self._store(name, tags, password_hash, permissions, kept)
+        await self._tenants.keep(self._viewer)
+        return created(new=await self._store(name, tags, password_hash, permissions))
 
     async def delete(self, names: Sequence[str]) -> Done:
         """Delete users, all or none."""
@@ -67,7 +63,7 @@ class Users:
 
     def require_known(self, name: str) -> None:
         """Raise where there is nobody of that name."""
-        if self._tenants.account(name) is None and not self._is_unchecked(name):
+        if self._tenants.account(name) is None and not self._tenants.is_asking(name, self._viewer):
             raise object_not_found()
 
     # -- in the store
@@ -79,24 +75,20 @@ class Users:
         tags: frozenset[str],
         password_hash: str | None,
         permissions: Sequence[NamespacePermission],
-        kept: Account | None,
-    ) -> Done:
+    ) -> bool:
         old = self._tenants.stored(name)
-        if old is None and kept is not None and kept.name == name:
-            old = kept
         grants = Grants(permissions=()) if old is None else old.grants
         guest = name == GUEST if old is None else old.loopback_only
         account = Account(name, password_hash, grants, tags, loopback_only=guest)
         if old is None:
             account = with_grants(account, permissions=permissions)
-        stored = {each.name: each for each in (kept, account) if each is not None}
-        await self._tenants.commit(account_stored(each) for each in stored.values())
-        return created(new=old is None)
+        await self._tenants.put([account])
+        return old is None
 
     @again_after_conflict
     async def _remove(self, names: Sequence[str]) -> None:
         for name in names:
-            if self._tenants.stored(name) is None and not self._is_unchecked(name):
+            if not (self._tenants.stored(name) or self._tenants.is_asking(name, self._viewer)):
                 raise bad_request(["no_such_user", name])
         if {each.name for each in self._sources.accounts.accounts} <= set(names):
             raise bad_request(
@@ -104,38 +96,12 @@ class Users:
             )
         await self._tenants.commit(StateChange(KIND_USER, name, None) for name in names)
 
-    # -- where there are no users
-
-    def _is_unchecked(self, name: str) -> bool:
-        """Whether it is who asks, let in as everybody is."""
-        return self._viewer.unchecked is not None and name == self._viewer.user.name
-
-    async def _kept(self) -> Account | None:
-        """Who asks, as the user that it is from now on; None where it is one already."""
-        given = self._viewer.unchecked
-        if given is None or self._sources.accounts.configured:
-            return None
-        name = self._viewer.user.name
-        if not given.password:
-            raise bad_request(
-                f"log in with a password: from the first user on everybody must, and '{name}' is"
-                " kept as an administrator with the one that is given"
-            )
-        return Account(
-            name,
-            await asyncio.to_thread(make_password_hash, given.password),
-            Grants(permissions=self._tenants.full_permissions()),
-            ADMINISTRATOR,
-            # As far as it could reach without being a user.
-            loopback_only=given.loopback,
-        )
-
     # -- what is there already
 
     async def _is_as_wanted(self, name: str, tags: frozenset[str], body: Body) -> bool:
         """Whether a user that is none of the store's is as it is wanted."""
         password = body.get("password")
-        if self._is_unchecked(name) and not self._sources.accounts.configured:
+        if self._tenants.is_asking(name, self._viewer):
             given = self._viewer.unchecked
             same = given is not None and password == given.password.decode(errors="replace")
             return same and tags == ADMINISTRATOR
