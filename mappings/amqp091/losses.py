@@ -133,7 +133,8 @@ LOSSES: Final = (
         Emulated("sixteen bands", "priorities above 15 are one"),
         Emulated(
             "up to four bands, each a queue in SQS",
-            "fixed when the queue is made; FIFO, pinned and found queues have one",
+            "fixed when the queue is made; a lower one is asked when the higher ones have been silent"
+            " for 50 ms; FIFO, pinned and found queues have one",
         ),
         "tests/bridge/backends/aws/test_bands.py::test_the_higher_comes_first_to_a_consumer",
         "queues.priority_max",
@@ -144,7 +145,7 @@ LOSSES: Final = (
         Emulated(
             "a lease for each such queue",
             "within 15 s after a node has died; an exclusive consumer is answered once all nodes"
-            " have seen it",
+            " have seen it, and who finds one at another node is refused after half a second",
         ),
         key="queues.single_active_consumer",
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -118,6 +119,15 @@ class AwsLeases:
                 self._node.tasks.spawn(self._clear(name))
                 raise
         self._wake(name)
+
+    async def wait_until_free(self, name: str, seconds: float) -> None:
+        """Return when no other node has a lease as far as this one knows, or after so many seconds.
+        Nobody is told that somebody waits.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.holder(name) not in {None, self._members.id}:
+                    await self._changed.setdefault(name, asyncio.Event()).wait()
 
     def grudge(self, name: str) -> None:
         """From now on, tell who gets a lease that it is wanted here."""

@@ -44,6 +44,10 @@ class AwsLimits:
     """Age at which a held message costs its consumer the subscription (SQS ends it at 12 h)."""
     band_patience_seconds: float = 0.05
     """How long a band of a queue with priorities is given to answer before the next lower one."""
+    exclusive_wait_seconds: float = 0.5
+    """How long a consumer that finds its queue in exclusive use at another node waits for the end
+    of that before it is refused: longer than this node takes to hear of it (`follow_seconds`).
+    """
     surplus_seconds_max: float = 5.0
     """How long messages that came for a consumer without credit wait for some."""
     connect_seconds_max: float = 5.0

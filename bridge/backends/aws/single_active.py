@@ -126,7 +126,12 @@ class ExclusiveUse:
 
     async def elsewhere(self) -> bool:
         """Whether another node has it. Raises `MessagingError`."""
-        if self._leases.holder(self._name) in {None, self._leases.node_id}:
+        free = {None, self._leases.node_id}
+        if self._leases.holder(self._name) in free:
+            return False
+        # Its consumer may have left, and this node has not heard of it yet.
+        await self._leases.wait_until_free(self._name, self._node.limits.exclusive_wait_seconds)
+        if self._leases.holder(self._name) in free:
             return False
         # What a dead node had can be had.
         lease = await self._leases.acquire(self._name, on_lost=_nobody)

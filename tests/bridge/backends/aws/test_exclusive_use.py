@@ -56,6 +56,21 @@ async def test_consumers_of_another_node_keep_an_exclusive_one_out(node: OpenNod
     await consume(first.store, here)
 
 
+async def test_an_exclusive_consumer_moves_from_node_to_node(node: OpenNode) -> None:
+    """It is not refused because the other node has not heard yet that it left the first one."""
+    # What is heard of is what is looked for: not in between, by other means.
+    seldom = replace(AT_MOTO, follow_seconds=0.5, exclusive_wait_seconds=60.0)
+    nodes = [await node(seldom), await node(seldom)]
+    await make_queue(nodes[0].store)
+    for turn in range(4):
+        backend = nodes[turn % 2]
+        assert isinstance(backend.state, AwsState)
+        await backend.state.refresh("queue")
+        queue = found(backend.store)
+        alone = await consume(backend.store, queue, exclusive=True)
+        leave(alone)
+
+
 async def test_a_node_objects_before_it_says_that_it_has_seen_the_lease(
     node: OpenNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
