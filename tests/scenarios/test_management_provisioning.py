@@ -9,21 +9,36 @@ from pathlib import Path
 
 import pika
 import pytest
-from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
+from pika.exceptions import (
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
 from tests.support.management_api import Api
-from tests.support.program import FREE_PORTS, Program, running, start
+from tests.support.moto_server import moto_server
+from tests.support.program import FREE_PORTS, Program, node_on_aws, running, start
 
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 USER = {"password": "sells", "tags": "management"}
 
 
-def log_in(program: Program, user: str, password: str, vhost: str = "/") -> None:
+def opened(program: Program, user: str, password: str, vhost: str = "/") -> pika.BlockingConnection:
     credentials = pika.PlainCredentials(user, password)
     parameters = pika.ConnectionParameters(
         "127.0.0.1", program.port("amqp"), vhost, credentials=credentials
     )
-    pika.BlockingConnection(parameters).close()
+    return pika.BlockingConnection(parameters)
+
+
+def wait_for_the_end(connection: pika.BlockingConnection) -> None:
+    """Raises what the client makes of it."""
+    while True:
+        connection.process_data_events(1)
+
+
+def log_in(program: Program, user: str, password: str, vhost: str = "/") -> None:
+    opened(program, user, password, vhost).close()
 
 
 def test_the_first_user_closes_the_door_and_keeps_its_maker(tmp_path: Path) -> None:
@@ -185,3 +200,31 @@ def test_the_configuration_wins_and_is_not_changed(tmp_path: Path) -> None:
     with running(directory=tmp_path) as program:
         # What the file does not say any more is as it was made.
         assert Api(program, "shop", "sells").get("whoami")["tags"] == ["management"]
+
+
+def test_users_and_virtual_hosts_are_of_all_nodes(tmp_path: Path) -> None:
+    with (
+        moto_server() as url,
+        node_on_aws(url, tmp_path / "one", "tenants") as one,
+        node_on_aws(url, tmp_path / "two", "tenants") as two,
+    ):
+        api, other = Api(one, "guest", "guest"), Api(two, "guest", "guest")
+        api.put("users/shop", USER)
+        api.put("vhosts/shop")
+        other.put("permissions/shop/shop", EVERYTHING)
+        # What is answered holds at every node.
+        log_in(two, "shop", "sells", "shop")
+        log_in(one, "shop", "sells", "shop")
+        with pytest.raises(ProbableAuthenticationError):
+            log_in(two, "anybody", "anything")
+        other.put("queues/shop/lasting", {"durable": True})
+        connection = opened(two, "shop", "sells", "shop")
+        connection.channel().queue_declare("mine", exclusive=True)
+        api.delete("vhosts/shop")
+        with pytest.raises(ConnectionClosedByBroker, match="vhost 'shop' is deleted"):
+            wait_for_the_end(connection)
+        assert {each["name"] for each in other.get("vhosts")} == {"/"}
+        assert [each for each in other.get("queues") if each["vhost"] == "shop"] == []
+        other.delete("users/shop")
+        with pytest.raises(ProbableAuthenticationError):
+            log_in(one, "shop", "sells")
