@@ -135,6 +135,7 @@ class ConnectionGateway(Submitter, Generic[Event]):
         if self._waiting:
             self._backlog_bytes += len(data)
         self._advance()
+        self.transport.deadline_changed()
 
     def eof_received(self) -> bool | None:
         """Nothing more comes; the connection is told once all that came is done and answered.

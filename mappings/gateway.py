@@ -83,7 +83,7 @@ class Transport(Protocol):
     def resume_reading(self) -> None: ...
 
     def deadline_changed(self) -> None:
-        """Ask for `Gateway.next_deadline` again: it moved without data coming in."""
+        """Ask for `Gateway.next_deadline` again: it may be nearer than it was."""
         ...
 
 
@@ -122,7 +122,11 @@ class Gateway(Protocol):
     def resume_writing(self) -> None: ...
 
     def next_deadline(self) -> float | None:
-        """Monotonic seconds at which `handle_deadline` is due; None for never."""
+        """Monotonic seconds at which `handle_deadline` is due; None for never.
+
+        The driver asks when it has opened the gateway, at the deadline it knows of, and where the
+        gateway says `Transport.deadline_changed`.
+        """
         ...
 
     def handle_deadline(self, now: float) -> None: ...

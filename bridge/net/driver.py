@@ -110,9 +110,6 @@ class Driver(asyncio.Protocol):
                 self.flush()
             else:
                 self._flush_due = False
-            deadline = gateway.next_deadline()
-            if deadline is not None and deadline < self._armed_at and not self._closing:
-                self._arm(deadline)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 
@@ -311,7 +308,8 @@ class Driver(asyncio.Protocol):
     def deadline_passed(self) -> None:
         """The timer fired: see whether the gateway's deadline is still where it was."""
         self._timer = None
-        self._armed_at = NEVER
+        # Whatever the gateway says of its deadline until it is asked below.
+        self._armed_at = -NEVER
         gateway = self._gateway
         if gateway is None or self._closing:
             return
@@ -323,7 +321,8 @@ class Driver(asyncio.Protocol):
                 deadline = gateway.next_deadline()
                 if deadline is not None:
                     deadline = max(deadline, now + DEADLINE_GAP_SECONDS)
-            if deadline is not None and deadline < self._armed_at and not self._closing:
+            self._armed_at = NEVER
+            if deadline is not None and not self._closing:
                 self._arm(deadline)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)

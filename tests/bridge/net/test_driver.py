@@ -10,7 +10,7 @@ import uvloop
 
 from bridge.messaging.clock import SystemClock
 from bridge.messaging.limits import Limits
-from bridge.net.driver import Driver
+from bridge.net.driver import DEADLINE_GAP_SECONDS, Driver
 from bridge.net.endpoint import Endpoint, Network
 from bridge.net.tasks import TaskOwner
 from tests.bridge.net.recording import (
@@ -336,10 +336,28 @@ async def test_deadline_that_comes_nearer_is_noticed() -> None:
         gateway.deadline = SystemClock().monotonic()
         gateway.transport.deadline_changed()
         await gateway.due.wait()
-        gateway.due.clear()
-        gateway.deadline = SystemClock().monotonic()
-        writer.write(b"x")
-        await gateway.due.wait()
+        await closed(writer)
+
+
+class OverdueGateway(DeadlineGateway):
+    """One whose deadline stays where it was, and who says so each time."""
+
+    def handle_deadline(self, now: float) -> None:
+        self.calls.append(f"{now}")
+        self.transport.deadline_changed()
+        self.due.set()
+
+
+async def test_deadline_that_does_not_move_is_not_called_at_once() -> None:
+    made = Made(OverdueGateway)
+    async with listening(legacy(made)) as running:
+        _, writer = await running.connect()
+        gateway = await made.gateway()
+        while len(gateway.calls) < 3:
+            gateway.due.clear()
+            await gateway.due.wait()
+        first, second, third = map(float, gateway.calls)
+        assert second - first >= DEADLINE_GAP_SECONDS <= third - second
         await closed(writer)
 
 
