@@ -6,6 +6,8 @@ The vector was recorded at RabbitMQ: every request there is answered here as it 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from tests.support.program import Place, Program
 from tests.support.stomp_client import StompClient
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "rabbitmq" / "management_provisioning_3_10.json"
+ADMIN = shutil.which("rabbitmqadmin")
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
@@ -190,3 +193,33 @@ def test_a_password_changes_for_logins_and_a_deleted_user_goes(program: Program,
     assert wait_for_the_end(connection) == "CONNECTION_FORCED - user 'shop' is deleted"
     with pytest.raises(ProbableAuthenticationError):
         opened(program, password="new")
+
+
+@pytest.mark.skipif(ADMIN is None, reason="rabbitmqadmin is not installed: rabbitmq-server has it")
+def test_rabbitmqadmin(program: Program, api: Api) -> None:
+    def run(*arguments: str, fails: bool = False) -> str:
+        assert ADMIN is not None
+        done = subprocess.run(
+            [ADMIN, "-P", str(api.port), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert bool(done.returncode) is fails, done.stderr
+        return done.stdout + done.stderr
+
+    run("declare", "vhost", "name=shop")
+    run("declare", "user", "name=shop", "password=sells", "tags=management")
+    run(
+        *("declare", "permission", "vhost=shop", "user=shop"),
+        *("configure=.*", "write=.*", "read=.*"),
+    )
+    assert "management" in run("list", "users")
+    assert "shop" in run("list", "permissions")
+    opened(program).close()
+    run("-V", "shop", "declare", "queue", "name=lasting", "durable=true")
+    run("delete", "permission", "vhost=shop", "user=shop")
+    run("delete", "user", "name=shop")
+    run("delete", "vhost", "name=shop")
+    assert "Not found" in run("delete", "vhost", "name=shop", fails=True)
