@@ -30,9 +30,11 @@ def doubles(config: Config) -> Iterator[Finding]:
         places: dict[str, int] = {}
         for index, name in enumerate(names):
             first = places.setdefault(name, index)
-            if first < index or (section, name) == ("namespaces", repr(DEFAULT_NAMESPACE)):
+            if first < index:
                 namespaces = tuple((section, each, "namespace") for each in (first, index))
                 yield Finding((section, index), f"{name} is given twice", namespaces)
+            elif (section, name) == ("namespaces", repr(DEFAULT_NAMESPACE)):
+                yield Finding((section, index), f"{name} is there without being named")
 
 
 def certificates(listeners: Sequence[ListenerOptions]) -> Iterator[Finding]:

@@ -15,13 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from bridge.config.mistakes import ConfigInvalid, Mistake, Path, shown
+from bridge.config.syntax import complaint_of
 
 _TAG: Final = "tag:yaml.org,2002:"
-_VARIABLE: Final = re.compile(r"(\$?)\$\{([^{}\n]*)\}")
+_VARIABLE: Final = re.compile(r"(\$?)\$\{([^{}\n\"':]*(?::[^{}\n]*)?)\}")
+_UNCLOSED: Final = re.compile(r"(\$?)\$\{")
+_WITHOUT_BRACES: Final = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 _REFERENCE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 _START: Final = "\ue000"
 _FILL: Final = "\ue001"
@@ -60,9 +64,8 @@ def parse_document(text: str, source: str, environment: Mapping[str, str]) -> Do
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise ConfigInvalid(
-            [Mistake(f"{source}:1", (), f"must be a mapping of options, not {shown(data)}")]
-        )
+        message = f"must be a mapping of options (`log: {{level: info}}`), not {shown(data)}"
+        raise ConfigInvalid([Mistake(f"{source}:1", (), message)])
     document.data = data
     return document
 
@@ -100,9 +103,10 @@ class _Reader:
             raise ConfigInvalid([self._syntax_mistake(error)]) from None
         except RecursionError:
             raise ConfigInvalid([Mistake(self._source, (), "is nested too deeply")]) from None
-        except YAMLError as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigInvalid([Mistake(self._source, (), f"is not YAML: {reason}")]) from None
+        except ReaderError as error:
+            place = self._numbered(text.count("\n", 0, error.position) + 1)
+            reason = f"the character {error.character:#06x} is not allowed in it"
+            raise ConfigInvalid([Mistake(place, (), f"is not YAML: {reason}")]) from None
         return None if node is None else self._value(node, ())
 
     # -- environment variables
@@ -113,6 +117,11 @@ class _Reader:
         return _START + chr(_INDEX_BASE + len(self._references) - 1) + _FILL * (length - 2)
 
     def _substituted(self, text: str, place: str, path: Path) -> str:
+        if self._environment is not None and "${" in text:
+            if any(not found[1] for found in _UNCLOSED.finditer(text)):
+                message = "a ${ without its } (write $${ for a plain ${)"
+                self._mistakes.append(Mistake(place, path, message))
+            text = text.replace("$${", "${")
         return _HIDDEN.sub(lambda match: self._variable(match[1], place, path), text)
 
     def _variable(self, mark: str, place: str, path: Path) -> str:
@@ -121,7 +130,10 @@ class _Reader:
             return f"${{{inside}}}"
         reference = _REFERENCE.fullmatch(inside)
         if reference is None:
+            name, colon, default = inside.partition(":")
             message = f"${{{inside}}} does not name a variable (write $${{ for a plain ${{)"
+            if colon:
+                message = f"a default stands behind :- as in ${{{name}:-{default.lstrip('-=?')}}}"
             self._mistakes.append(Mistake(place, path, message))
             return ""
         name, default = reference.groups()
@@ -163,6 +175,7 @@ class _Reader:
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
+        lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             place = self._place(key_node)
             if key_node.tag == f"{_TAG}merge":
@@ -173,7 +186,9 @@ class _Reader:
                 continue
             key = self._substituted(_key_text(node, key_node, value_node), place, path)
             if key in own:
-                self._mistakes.append(Mistake(place, (*path, key), "is given twice"))
+                message = f"is given twice, first in line {lines[key]}"
+                self._mistakes.append(Mistake(place, (*path, key), message))
+            lines.setdefault(key, key_node.start_mark.line + 1)
             self._document.places[*path, key] = place
             own[key] = self._value(value_node, (*path, key))
         return merged | own
@@ -195,6 +210,10 @@ class _Reader:
         place = self._place(node)
         text = self._substituted(node.value, place, path)
         tag = str(node.tag)
+        bare = _WITHOUT_BRACES.fullmatch(text)
+        if bare and self._environment and bare[1] in self._environment and text == node.value:
+            message = f"stands for itself; the variable is ${{{bare[1]}}}"
+            self._mistakes.append(Mistake(place, path, f"${bare[1]} {message}"))
         if text != node.value and node.style is None:
             tag = str(self._yaml.resolver.resolve(ScalarNode, text, (True, False)))
         return self._typed(tag.removeprefix(_TAG), text, place, path)
@@ -218,18 +237,17 @@ class _Reader:
     # -- places
 
     def _place(self, node: Node) -> str:
-        if self._environment is None:
+        return self._numbered(node.start_mark.line + 1)
+
+    def _numbered(self, line: int | None) -> str:
+        """A value of the command line has no lines."""
+        if line is None or self._environment is None:
             return self._source
-        return f"{self._source}:{node.start_mark.line + 1}"
+        return f"{self._source}:{line}"
 
     def _syntax_mistake(self, error: MarkedYAMLError) -> Mistake:
-        mark = error.problem_mark or error.context_mark
-        lines = self._environment is not None
-        place = f"{self._source}:{mark.line + 1}" if mark and lines else self._source
-        problem = error.problem or "unreadable"
-        if problem.startswith("but ") and error.context:
-            problem = f"{error.context}, {problem}"
-        return Mistake(place, (), f"is not YAML: {_HIDDEN.sub('${...}', problem)}")
+        line, text = complaint_of(error)
+        return Mistake(self._numbered(line), (), f"is not YAML: {_HIDDEN.sub('${...}', text)}")
 
 
 def _key_text(mapping: MappingNode, key: ScalarNode, value: Node) -> str:

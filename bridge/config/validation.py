@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,12 +21,21 @@ _KINDS: Final = {
     "bool_type": "must be true or false",
     "string_type": "must be text (in quotes where YAML sees something else)",
     "path_type": "must be the path of a file or directory",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
+    "list_type": "must be a list (`[a, b]`, or lines that begin with `- `)",
+    "dict_type": "must be a mapping (`{name: value}`, or lines of `name: value`)",
+    "model_type": "must be a mapping of options",
+    "model_attributes_type": "must be a mapping of options",
     "missing": "is missing",
 }
+_OF_SECTIONS: Final = frozenset({"model_type", "model_attributes_type"})
+_OPTIONS_SHOWN_MAX: Final = 5
+_NEVER: Final = re.compile(r"(?!)")
+_QUOTED: Final = {
+    "int_type": re.compile(r"-?\d+"),
+    "float_type": re.compile(r"-?\d+(\.\d+)?"),
+    "bool_type": re.compile("true|false"),
+}
+"""Text that would be right if it were not in quotes."""
 _BOUNDS: Final = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -37,37 +47,58 @@ _BOUNDS: Final = {
 }
 
 
+class _Found(NamedTuple):
+    """What a finding is about. `section` is the one that has the option, `wanted` what the value
+    should be, where that is a section itself.
+    """
+
+    path: Path
+    section: type[BaseModel] | None
+    option: FieldInfo | None
+    wanted: type[BaseModel] | None
+
+
 def mistakes_from(error: ValidationError, document: Document) -> list[Mistake]:
     """One mistake for each value, at its place; what `document` knows to be wrong is left out."""
     known = {mistake.path for mistake in document.mistakes}
     mistakes: dict[Path, Mistake] = {}
-    for found in error.errors(include_url=False):
-        path, model, option = _resolve(found["loc"])
+    for details in error.errors(include_url=False):
+        found = _resolve(details["loc"])
+        path = found.path
         if path in known or path in mistakes:
             continue
-        message = _message(found, path, model, option)
-        mistakes[path] = Mistake(document.place(path), path, message)
+        mistakes[path] = Mistake(document.place(path), path, _message(details, found))
     return list(mistakes.values())
 
 
-def _message(
-    found: ErrorDetails, path: Path, model: type[BaseModel] | None, option: FieldInfo | None
-) -> str:
-    kind, context, value = found["type"], found.get("ctx", {}), found["input"]
-    if kind == "extra_forbidden" and model is not None:
-        return f"is no option; {suggestion(str(path[-1]), list(options_of(model)))}"
+def _message(details: ErrorDetails, found: _Found) -> str:
+    kind, value, option = details["type"], details["input"], found.option
+    if kind == "extra_forbidden" and found.section is not None:
+        return f"is no option; {suggestion(str(found.path[-1]), list(options_of(found.section)))}"
     if kind == "missing":
         return f"is missing: {_help(option)}"
     if kind == "refused":
-        return found["msg"]
-    if value is None and kind in _KINDS:
-        return f"has no value; it {_KINDS[kind]}"
-    text = _KINDS.get(kind) or _BOUNDS.get(kind, found["msg"].lower()).format(**context)
+        return details["msg"]
+    text = _KINDS.get(kind)
+    if kind in _OF_SECTIONS and found.wanted is not None:
+        text = f"must be a mapping of options ({_first_options(found.wanted)})"
+    if value is None and text is not None:
+        return f"has no value; it {text}"
+    if text is None:
+        text = _BOUNDS.get(kind, details["msg"].lower()).format(**details.get("ctx", {}))
+    elif isinstance(value, str) and _QUOTED.get(kind, _NEVER).fullmatch(value):
+        text += ", without quotes"
     if kind in {"greater_than_equal", "less_than_equal"} and option is not None:
         text = f"must be {_range(option)}"
     if option is not None and is_secret(option):
         return text
     return f"{text}, not {shown(value)}"
+
+
+def _first_options(section: type[BaseModel]) -> str:
+    names = list(options_of(section))
+    more = ", ..." if len(names) > _OPTIONS_SHOWN_MAX else ""
+    return ", ".join(names[:_OPTIONS_SHOWN_MAX]) + more
 
 
 def options_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -99,14 +130,14 @@ def _help(option: FieldInfo | None) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
-def _resolve(location: Path) -> tuple[Path, type[BaseModel] | None, FieldInfo | None]:
-    """The path of a finding without pydantic's own marks, the section it is in, and its option."""
+def _resolve(location: Path) -> _Found:
+    """The path of a finding without pydantic's own marks, and what it leads to."""
     path: list[str | int] = []
     section: type[BaseModel] | None = Config
     option: FieldInfo | None = None
     kinds: list[Any] = [Config]
     for part in location:
-        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        models = _sections(kinds)
         inside = [argument for kind in kinds for argument in _items(kind)]
         if models:
             section = models[0]
@@ -115,7 +146,11 @@ def _resolve(location: Path) -> tuple[Path, type[BaseModel] | None, FieldInfo | 
         elif inside:
             kinds = [kind for argument in inside for kind in _alternatives(argument)]
         path.append(part)
-    return tuple(path), section, option
+    return _Found(tuple(path), section, option, next(iter(_sections(kinds)), None))
+
+
+def _sections(kinds: list[Any]) -> list[type[BaseModel]]:
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 def _alternatives(annotation: Any) -> list[Any]:

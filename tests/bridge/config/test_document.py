@@ -75,6 +75,26 @@ def test_missing_variables_are_mistakes_with_places_and_the_rest_is_still_read()
     assert document.data["b"] == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a: {b: "${HASH"}', "a.b: a ${ without its } (write $${ for a plain ${)"),
+        ("a: ${PORT:1883}", "a: a default stands behind :- as in ${PORT:-1883}"),
+        ("a: ${PORT:=1883}", "a: a default stands behind :- as in ${PORT:-1883}"),
+        ("a: $HOST", "a: $HOST stands for itself; the variable is ${HOST}"),
+    ],
+)
+def test_variables_that_are_not_written_as_such(text: str, said: str) -> None:
+    (mistake,) = parse(text, HOST="h").mistakes
+    assert str(mistake) == f"f.yaml:1: {said}"
+
+
+def test_dollars_that_name_no_variable_stay() -> None:
+    document = parse("a: $OTHER\nb: x-$HOST\nc: $${\nd: \"it's ${HOST:-'x'}\"\n", HOST="h")
+    assert not document.mistakes
+    assert document.data == {"a": "$OTHER", "b": "x-$HOST", "c": "${", "d": "it's h"}
+
+
 def test_substituted_text_is_never_structure() -> None:
     assert parse("a: ${X}", X="{b: 1}\nc: 2").data == {"a": "{b: 1}\nc: 2"}
 
@@ -89,7 +109,7 @@ def test_aliases_and_merges() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\na: 2\n", "f.yaml:2: a: is given twice"),
+        ("a: 1\na: 2\n", "f.yaml:2: a: is given twice, first in line 1"),
         ("a: &x [*x]", "f.yaml:1: a[0]: an alias that contains itself"),
         ("a: &x {<<: *x}", "f.yaml:1: a: << takes mappings that are not around it"),
         ("a: {<<: 3}", "f.yaml:1: a: << takes mappings that are not around it"),
@@ -169,4 +189,4 @@ def test_a_message_shows_no_value_at_length() -> None:
     for text, shown_as in ((fits, f"'{fits}'"), (fits + "a", f"'{fits[:-2]}...")):
         with pytest.raises(ConfigInvalid) as refused:
             parse(text)
-        assert str(refused.value) == f"f.yaml:1: must be a mapping of options, not {shown_as}"
+        assert str(refused.value).endswith(f"(`log: {{level: info}}`), not {shown_as}")

@@ -170,6 +170,38 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
     ("text", "message"),
     [
         ("routes: [{from: foo, to: sqs:b}]", "f.yaml:1: routes[0].from: "),
+        (
+            "listeners: {stomp: {port: '61613'}}",
+            "f.yaml:1: listeners.stomp.port: must be a whole number, without quotes, not '61613'",
+        ),
+        (
+            "listeners: {stomp: {websocket: 'true'}}",
+            "f.yaml:1: listeners.stomp.websocket: must be true or false, without quotes, not",
+        ),
+        (
+            "listeners: {stomp: 61613}",
+            (
+                "f.yaml:1: listeners.stomp: must be a mapping of options (protocol, bind, port, tls,"
+                " websocket, ...), not 61613"
+            ),
+        ),
+        (
+            "backend: aws",
+            "f.yaml:1: backend: must be a mapping of options (kind, path, durability, region,",
+        ),
+        ("backend:", "f.yaml:1: backend: has no value; it must be a mapping of options (kind,"),
+        (
+            "queues: [orders]",
+            "f.yaml:1: queues[0]: must be a mapping of options (name, namespace, dead_letter,",
+        ),
+        (
+            "users: {orders: {}}",
+            "f.yaml:1: users: must be a list (`[a, b]`, or lines that begin with `- `), not the",
+        ),
+        (
+            "routes: [{from: 'mqtt:a', to: 'sqs:b', filter: unit = kWh}]",
+            "f.yaml:1: routes[0].filter: must be a mapping (`{name: value}`, or lines of `name:",
+        ),
         ("routes: [{from: stomp:/queue/a, to: [sqs:b, x]}]", "f.yaml:1: routes[0].to[1]: "),
         (
             "routes: [{from: stomp:/queue/a, to: []}]",
@@ -201,7 +233,8 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "aws_api: {external_url: 'https://sqs.example.com/api'}",
             "f.yaml:1: aws_api.external_url: must be https://host or http://host:port, no more",
         ),
-        ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is given twice"),
+        ("namespaces: [/]", "f.yaml:1: namespaces[0]: '/' is there without being named"),
+        ("namespaces: [a, a]", "f.yaml:1: namespaces[1]: 'a' is given twice"),
         (
             "listeners: {stomps: {port: 1}}",
             "f.yaml:1: listeners.stomps: 'stomps' is no protocol; did you mean 'stomp'? (a list",
