@@ -176,8 +176,34 @@ class Log(Protocol):
         ...
 
 
+class MessageCounts:
+    """What went through one protocol's gateways since the start; they add to it, once per batch."""
+
+    __slots__ = (
+        "delivered",
+        "delivered_bytes",
+        "dropped",
+        "published",
+        "published_bytes",
+        "settled",
+    )
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.published_bytes = 0
+        self.delivered = 0
+        self.delivered_bytes = 0
+        self.settled = 0
+        self.dropped = 0
+        """Messages for clients that did not read, or for whom too many waited."""
+
+
 class Counters(Protocol):
     """What gateways count, once per batch, by protocol."""
+
+    def of(self, protocol: str) -> MessageCounts:
+        """Where the messages of a protocol are counted, for who does it often."""
+        ...
 
     def published(self, protocol: str, count: int, size_bytes: int) -> None: ...
 

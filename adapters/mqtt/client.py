@@ -75,7 +75,7 @@ class ClientConnection(MqttConnection):
 
     def next_deadline(self) -> float | None:
         """When the next PINGREQ is due."""
-        if self._closed or not self._open or not self._keep_alive_seconds:
+        if self.closed or not self._open or not self._keep_alive_seconds:
             return None
         return self._last_sent + self._keep_alive_seconds
 
@@ -156,7 +156,7 @@ class ClientConnection(MqttConnection):
             self._peer_packet_size_max = theirs.maximum_packet_size or PACKET_SIZE_MAX
             if self._version_5:
                 quota = theirs.receive_maximum or 0xFFFF
-                self._send_quota = self._send_quota_max = min(quota, self._limits.send_maximum)
+                self.send_quota = self._send_quota_max = min(quota, self._limits.send_maximum)
                 aliases = min(theirs.topic_alias_maximum or 0, self._limits.topic_aliases_out_max)
                 self._aliases_out = OutboundAliases(aliases) if aliases else None
             for packet_id in self.session.awaiting_pubcomp:

@@ -15,7 +15,7 @@ from adapters.connection import ConnectionFailed
 from adapters.mqtt.codec import decode_packet
 from adapters.mqtt.connect import check_response_topic
 from adapters.mqtt.errors import MqttError, malformed, protocol_error
-from adapters.mqtt.events import DeliveriesAcknowledged, Event, PublishesReceived, Token
+from adapters.mqtt.events import DeliveriesAcknowledged, PublishesReceived, Token
 from adapters.mqtt.handshakes import MISSING, Handshakes
 from adapters.mqtt.limits import PACKET_ID_MAX, ConnectionLimits
 from adapters.mqtt.packets import (
@@ -78,7 +78,7 @@ class MqttConnection(Handshakes, ABC):
         """The last one."""
 
     def receive_data(self, data: bytes, now: float) -> None:
-        if self._closed:
+        if self.closed:
             return
         partial = self._partial
         if partial is None:
@@ -99,16 +99,19 @@ class MqttConnection(Handshakes, ABC):
         self._partial = None
         self._read(bytes(partial))
 
-    def take_one(self, data: bytes, now: float) -> Event | None:
-        """Take in a chunk that is one packet of the kind that comes again and again: a publish like
-        the last one, or a PUBACK. Returns its event, past `next_events`.
+    def take_one(
+        self, data: bytes, now: float
+    ) -> PublishesReceived | DeliveriesAcknowledged | None:
+        """Take in a chunk that is one packet of the kind that comes again and again: a publish of
+        QoS 1 like the last one, without properties, or a PUBACK. Returns its event, past
+        `next_events`.
 
         None, with nothing done, where it is anything else, or where anything is to be said about
         it: it is for `receive_data` then. Events may not be waiting.
         """
-        if self._partial is not None or self._closed or not self._open:
+        if self._partial is not None or self.closed or not self._open:
             return None
-        event: Event
+        event: PublishesReceived | DeliveriesAcknowledged
         size = len(data)
         if size == 4:
             if not data.startswith(_PUBACK_HEAD):
@@ -132,7 +135,7 @@ class MqttConnection(Handshakes, ABC):
 
     def receive_eof(self, now: float) -> None:
         self._partial = None
-        self._closed = True
+        self.closed = True
 
     def _read(self, data: bytes) -> None:
         """Decode what is complete and keep the rest."""
@@ -141,7 +144,7 @@ class MqttConnection(Handshakes, ABC):
         except MqttError as error:
             self._fail(error)
             return
-        if position < len(data) and not self._closed:
+        if position < len(data) and not self.closed:
             self._partial = bytearray(data[position:])
 
     def _check_held(self, size: int) -> None:
@@ -260,7 +263,7 @@ class MqttConnection(Handshakes, ABC):
                 if position < end:
                     position = end
                     self._packet(first, data[start:end])
-                if self._closed or not self._open:
+                if self.closed or not self._open:
                     break
                 if not is_open:
                     is_open, version_5 = True, self._version_5
@@ -381,5 +384,5 @@ class MqttConnection(Handshakes, ABC):
         """Tell the peer, in the words of the role."""
 
     def _stop(self) -> None:
-        self._closed = True
+        self.closed = True
         self._partial = None

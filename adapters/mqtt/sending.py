@@ -61,16 +61,16 @@ class Sender:
     __slots__ = (
         "_aliases_out",
         "_answers_only",
-        "_closed",
         "_exactly_once_open",
         "_limits",
         "_out",
         "_peer_packet_size_max",
         "_problem_information",
-        "_send_quota",
         "_send_quota_max",
         "_unacknowledged",
         "_version_5",
+        "closed",
+        "send_quota",
         "session",
         "version",
     )
@@ -81,13 +81,15 @@ class Sender:
         self._version_5 = False
         self._limits = limits
         self._out: list[bytes] = []
-        self._closed = False
+        self.closed = False
+        """Nothing more is read or sent; what is queued still leaves. For others to read."""
         self._answers_only = False
         """The peer took its leave: it is still answered what it asked for before."""
         self._aliases_out: OutboundAliases | None = None
         self._peer_packet_size_max = PACKET_SIZE_MAX
         self._problem_information = True
-        self._send_quota = self._send_quota_max = limits.send_maximum
+        self.send_quota = self._send_quota_max = limits.send_maximum
+        """How many QoS 1 and 2 publishes may be sent now (MQTT 5, 4.9). For others to read."""
         self._unacknowledged = 0
         """Received QoS 1 publishes that were not answered."""
         self._exactly_once_open: set[int] | None = None
@@ -97,16 +99,6 @@ class Sender:
         out = self._out
         self._out = []
         return out
-
-    @property
-    def closed(self) -> bool:
-        """Nothing more is read or sent; what is queued still leaves."""
-        return self._closed
-
-    @property
-    def send_quota(self) -> int:
-        """How many QoS 1 and 2 publishes may be sent now (MQTT 5, 4.9)."""
-        return self._send_quota
 
     @property
     def shares_encodings(self) -> bool:
@@ -131,21 +123,11 @@ class Sender:
 
         At most `send_quota`, and only while `sends_alike`.
         """
-        if self._closed:
+        if self.closed:
             return
         first = 0x33 if retain else 0x32
         # In MQTT 5 a property length of zero stands behind the packet id.
         shift, id_size = (8, 3) if self._version_5 else (0, 2)
-        if len(payloads) == 1 and self._send_quota > 0:
-            # As below, in one piece.
-            session = self.session
-            packet_id = session.next_packet_id()
-            session.awaiting_puback[packet_id] = tokens[0]
-            self._send_quota -= 1
-            payload = payloads[0]
-            head = publish_head(topic, first, id_size + len(payload))
-            self._out.append(head + (packet_id << shift).to_bytes(id_size, "big") + payload)
-            return
         packet_ids = self._give_ids(tokens, self.session.awaiting_puback)
         out = self._out
         size = -1
@@ -156,15 +138,32 @@ class Sender:
                 head = publish_head(topic, first, id_size + size)
             out += (head, (packet_id << shift).to_bytes(id_size, "big"), payload)
 
+    def send_alone(self, topic: str, payload: bytes, token: Token, retain: bool) -> None:
+        """The same for a single one, in one piece."""
+        if self.closed:
+            return
+        if self.send_quota < 1:
+            raise self._quota_exceeded()
+        session = self.session
+        packet_id = session.next_packet_id()
+        session.awaiting_puback[packet_id] = token
+        self.send_quota -= 1
+        shift, id_size = (8, 3) if self._version_5 else (0, 2)
+        head = publish_head(topic, 0x33 if retain else 0x32, id_size + len(payload))
+        self._out.append(head + (packet_id << shift).to_bytes(id_size, "big") + payload)
+
     def _give_ids(self, tokens: Sequence[Token], awaiting: dict[int, Token]) -> Sequence[int]:
         """Give packet ids to deliveries within the quota, and put them into `awaiting`."""
         count = len(tokens)
-        if count > self._send_quota:
-            raise LocalProtocolError(f"the send quota is {self._send_quota}")
-        self._send_quota -= count
+        if count > self.send_quota:
+            raise self._quota_exceeded()
+        self.send_quota -= count
         packet_ids = self.session.next_packet_ids(count)
         awaiting.update(zip(packet_ids, tokens, strict=True))
         return packet_ids
+
+    def _quota_exceeded(self) -> LocalProtocolError:
+        return LocalProtocolError(f"the send quota is {self.send_quota}")
 
     def send(self, publishes: Sequence[Publish], tokens: Sequence[Token]) -> list[Token]:
         """Send publishes of QoS 0 and 1; returns the tokens of those too large for the peer.
@@ -189,7 +188,7 @@ class Sender:
         self, encoded: Sequence[EncodedPublish], tokens: Sequence[Token], qos: int
     ) -> list[Token]:
         """Like `send`, for publishes of one QoS that `encode_publish` made for this version."""
-        if self._closed:
+        if self.closed:
             return []
         too_large: list[Token] = []
         if self._peer_packet_size_max < PACKET_SIZE_MAX:
@@ -234,15 +233,6 @@ class Sender:
                 fitting_tokens.append(token)
         return fitting, fitting_tokens, too_large
 
-    def send_bytes(self, data: bytes) -> None:
-        """Queue packets that were encoded elsewhere: QoS 0 publishes that a fan-out shares as one
-        piece.
-
-        The caller has checked `shares_encodings` and `fits`.
-        """
-        if not self._closed:
-            self._out.append(data)
-
     def fits(self, size: int) -> bool:
         """Whether the peer takes a packet of `size` bytes."""
         return size <= self._peer_packet_size_max
@@ -257,7 +247,7 @@ class Sender:
         Returns the ids of those too large for the peer; they are free again.
         """
         if self.sends_alike:
-            if not self._closed:
+            if not self.closed:
                 encoded = encode_publishes(publishes, version_5=self._version_5)
                 self._queue_with_ids(encoded, packet_ids)
             return []
@@ -276,12 +266,12 @@ class Sender:
         At most `send_quota`. Returns the ids of those too large for the peer; they are free again.
         (PUBRELs of a resumed session are sent when it is accepted.)
         """
-        if len(publishes) > self._send_quota:
-            raise LocalProtocolError(f"the send quota is {self._send_quota}")
+        if len(publishes) > self.send_quota:
+            raise self._quota_exceeded()
         too_large = []
         for publish, packet_id in zip(publishes, packet_ids, strict=True):
             if self._send_again(publish, packet_id):
-                self._send_quota -= 1
+                self.send_quota -= 1
                 continue
             self.session.awaiting_puback.pop(packet_id, None)
             self.session.awaiting_pubrec.pop(packet_id, None)
@@ -298,7 +288,7 @@ class Sender:
         head, tail = encoded
         if len(head) + 2 + len(tail) > self._peer_packet_size_max:
             return False
-        if not self._closed:
+        if not self.closed:
             self._out += (head, packet_id.to_bytes(2, "big"), tail)
             if new_alias and self._aliases_out is not None:
                 self._aliases_out.told(publish.topic, new_alias)
@@ -341,7 +331,7 @@ class Sender:
 
     def acknowledgements(self, publishes: Sequence[Publish]) -> list[bytes]:
         """Positive answers like those of `acknowledge`, which are not queued here but returned."""
-        if len(publishes) == 1 and publishes[0].qos == 1 and not self._closed:
+        if len(publishes) == 1 and publishes[0].qos == 1 and not self.closed:
             # As below, without the calls.
             self._unacknowledged -= 1
             return [(_PUBACK | publishes[0].packet_id).to_bytes(4, "big")]
@@ -410,13 +400,13 @@ class Sender:
 
     def _restore_quota(self, count: int) -> None:
         # MQTT 5, 4.9: an acknowledgement of something older never raises it beyond the start.
-        self._send_quota = min(self._send_quota + count, self._send_quota_max)
+        self.send_quota = min(self.send_quota + count, self._send_quota_max)
 
     # -- packets
 
     def _packed(self, words: list[int]) -> list[bytes]:
         """Acknowledgements that are four bytes each, in one piece; none where nobody hears them."""
-        if not words or (self._closed and not self._answers_only):
+        if not words or (self.closed and not self._answers_only):
             return []
         if len(words) == 1:
             return [words[0].to_bytes(4, "big")]
@@ -426,7 +416,7 @@ class Sender:
         return [packed.tobytes()]
 
     def _send_packet(self, packet: Packet) -> None:
-        if self._answers_only or not self._closed:
+        if self._answers_only or not self.closed:
             self._out.append(encode_packet(packet, self.version))
 
     def _send_explained(self, packet: Connack | Suback | Unsuback | Disconnect) -> bool:
@@ -435,7 +425,7 @@ class Sender:
         Reason strings and user properties are the first to go (MQTT 5, 3.1.2.11.7 [MQTT-3.1.2-29]
         and 3.2.2.3.9); what is too large even then is not sent (3.1.2.11.4), which is False.
         """
-        if self._closed and not self._answers_only:
+        if self.closed and not self._answers_only:
             return False
         keep = self._problem_information or isinstance(packet, Connack | Disconnect)
         if keep:

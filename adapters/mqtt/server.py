@@ -72,7 +72,7 @@ class ServerConnection(MqttConnection):
     # -- time
 
     def next_deadline(self) -> float | None:
-        if self._closed:
+        if self.closed:
             return None
         if self._open:
             if not self._keep_alive_seconds:
@@ -109,8 +109,8 @@ class ServerConnection(MqttConnection):
         afterwards.
         """
         connect = self._connect
-        if connect is None or self._open or self._closed:
-            if self._closed:
+        if connect is None or self._open or self.closed:
+            if self.closed:
                 return
             raise LocalProtocolError("there is no CONNECT to accept")
         if session is not None:
@@ -134,8 +134,8 @@ class ServerConnection(MqttConnection):
     def _negotiate(self, theirs: Properties, ours: Properties) -> Properties:
         """Set what each side allows the other; returns the properties of CONNACK."""
         limits = self._limits
-        self._send_quota = min(theirs.receive_maximum or 0xFFFF, limits.send_maximum)
-        self._send_quota_max = self._send_quota
+        self.send_quota = min(theirs.receive_maximum or 0xFFFF, limits.send_maximum)
+        self._send_quota_max = self.send_quota
         aliases_out_max = min(theirs.topic_alias_maximum or 0, limits.topic_aliases_out_max)
         if aliases_out_max:
             self._aliases_out = OutboundAliases(aliases_out_max)
@@ -281,7 +281,7 @@ class ServerConnection(MqttConnection):
 
         3.x has no word for it (MQTT 3.1.1, 3.14), nor has anybody before CONNACK (MQTT 5, 3.14).
         """
-        if self._version_5 and self._open and not self._closed:
+        if self._version_5 and self._open and not self.closed:
             self._send_explained(Disconnect(reason, _explained(reason_string, server_reference)))
         self._stop()
 

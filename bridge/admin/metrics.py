@@ -21,32 +21,12 @@ from bridge.messaging.limits import Limits
 from bridge.messaging.model import QueueCounts
 from bridge.messaging.ports import Queue, Store
 from bridge.net.listener import Listener
+from mappings.gateway import MessageCounts
 
 QUEUES_AT_ONCE = 200
 OTHER_QUEUES = "(others)"
 _WITHOUT_LOGINS: Final = frozenset({"metrics"})
 _WITH_CHANNELS: Final = frozenset({"amqp"})
-
-
-class ProtocolCounts:
-    """What went through one protocol's gateways since the start."""
-
-    __slots__ = (
-        "delivered",
-        "delivered_bytes",
-        "dropped",
-        "published",
-        "published_bytes",
-        "settled",
-    )
-
-    def __init__(self) -> None:
-        self.published = 0
-        self.published_bytes = 0
-        self.delivered = 0
-        self.delivered_bytes = 0
-        self.settled = 0
-        self.dropped = 0
 
 
 class MessageCounters:
@@ -55,37 +35,37 @@ class MessageCounters:
     __slots__ = ("channel_errors", "logins_failed", "protocols")
 
     def __init__(self) -> None:
-        self.protocols: dict[str, ProtocolCounts] = {}
+        self.protocols: dict[str, MessageCounts] = {}
         self.logins_failed: Counter[str] = Counter()
         self.channel_errors: Counter[str] = Counter()
 
+    def of(self, protocol: str) -> MessageCounts:
+        counts = self.protocols.get(protocol)
+        if counts is None:
+            counts = self.protocols[protocol] = MessageCounts()
+        return counts
+
     def published(self, protocol: str, count: int, size_bytes: int) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
+        counts = self.of(protocol)
         counts.published += count
         counts.published_bytes += size_bytes
 
     def delivered(self, protocol: str, count: int, size_bytes: int) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
+        counts = self.of(protocol)
         counts.delivered += count
         counts.delivered_bytes += size_bytes
 
     def settled(self, protocol: str, count: int) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
-        counts.settled += count
+        self.of(protocol).settled += count
 
     def dropped(self, protocol: str, count: int) -> None:
-        counts = self.protocols.get(protocol) or self._first(protocol)
-        counts.dropped += count
+        self.of(protocol).dropped += count
 
     def login_failed(self, protocol: str) -> None:
         self.logins_failed[protocol] += 1
 
     def channel_error(self, protocol: str) -> None:
         self.channel_errors[protocol] += 1
-
-    def _first(self, protocol: str) -> ProtocolCounts:
-        counts = self.protocols[protocol] = ProtocolCounts()
-        return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def deliver_one(gateway: MqttGateway, delivery: Delivery) -> bool:
     if match is None or not connection.send_quota:
         return False
     body = message.body
-    connection.send_alike(match.topic, (body,), (delivery,), _retained(match, message))
+    connection.send_alone(match.topic, body, delivery, _retained(match, message))
     gateway.count_sent(1, len(body))
     gateway.flush()
     return True

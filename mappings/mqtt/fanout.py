@@ -68,6 +68,8 @@ class Fanout:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._topology = sessions.services.topology
+        self._router = sessions.services.router
         self._targets: dict[str, dict[str, Target]] = {}
         self._topology_version = -1
         self._rules: Rules | None = None
@@ -88,8 +90,7 @@ class Fanout:
 
     def targets(self, namespace: str) -> dict[str, Target]:
         """What is known of topics, as long as the caller does not yield to the loop."""
-        services = self._sessions.services
-        version, rules = services.topology.version, services.router.rules
+        version, rules = self._topology.version, self._router.rules
         if version != self._topology_version or rules is not self._rules:
             self._topology_version, self._rules = version, rules
             self._targets.clear()

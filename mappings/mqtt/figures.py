@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.mqtt.packets import Publish
 from mappings.mqtt.addresses import SYS_PREFIX, subject_from_topic
 from mappings.mqtt.filters import Filter, covers
+from mappings.mqtt.messages import PROTOCOL
 
 if TYPE_CHECKING:
     from mappings.mqtt.gateway import MqttGateway
@@ -30,11 +31,9 @@ class Figures:
         self._sessions = sessions
         self._started_at = sessions.services.clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
+        self.counts = sessions.services.counters.of(PROTOCOL)
+        """What the gateways count for everybody's figures."""
         self.bytes_received = 0
-        self.publishes_received = 0
-        self.publishes_sent = 0
-        self.publish_bytes_received = 0
-        self.publish_bytes_sent = 0
         self.connections = 0
         self.connected_max = 0
         self.expired = 0
@@ -92,12 +91,12 @@ class Figures:
     def _counts(self) -> dict[str, int]:
         """What Mosquitto shows loads of."""
         return {
-            "messages/received": self.publishes_received,
-            "messages/sent": self.publishes_sent,
+            "messages/received": self.counts.published,
+            "messages/sent": self.counts.delivered,
             "bytes/received": self.bytes_received,
-            "bytes/sent": self.publish_bytes_sent,
-            "publish/received": self.publishes_received,
-            "publish/sent": self.publishes_sent,
+            "bytes/sent": self.counts.delivered_bytes,
+            "publish/received": self.counts.published,
+            "publish/sent": self.counts.delivered,
             "publish/dropped": self._sessions.fanout.dropped,
             "connections": self.connections,
         }
@@ -138,18 +137,18 @@ class Figures:
             "clients/inactive": total - connected,
             "clients/maximum": max(self.connected_max, connected),
             "clients/expired": self.expired,
-            "messages/received": self.publishes_received,
-            "messages/sent": self.publishes_sent,
+            "messages/received": self.counts.published,
+            "messages/sent": self.counts.delivered,
             "messages/inflight": waiting,
             "messages/stored": sessions.retained.count,
             "store/messages/count": sessions.retained.count,
             "bytes/received": self.bytes_received,
-            "bytes/sent": self.publish_bytes_sent,
-            "publish/messages/received": self.publishes_received,
-            "publish/messages/sent": self.publishes_sent,
+            "bytes/sent": self.counts.delivered_bytes,
+            "publish/messages/received": self.counts.published,
+            "publish/messages/sent": self.counts.delivered,
             "publish/messages/dropped": sessions.fanout.dropped,
-            "publish/bytes/received": self.publish_bytes_received,
-            "publish/bytes/sent": self.publish_bytes_sent,
+            "publish/bytes/received": self.counts.published_bytes,
+            "publish/bytes/sent": self.counts.delivered_bytes,
             "subscriptions/count": subscriptions,
             "shared_subscriptions/count": shared,
             "retained messages/count": sessions.retained.count,

@@ -75,6 +75,7 @@ class MqttGateway(ConnectionGateway[Event]):
         "_will_stands",
         "account",
         "connection",
+        "counts",
         "is_bridge",
         "outbound",
         "session",
@@ -92,6 +93,7 @@ class MqttGateway(ConnectionGateway[Event]):
         self.namespace = options.namespace
         self.sessions = sessions_of(services)
         self._figures = self.sessions.figures
+        self.counts = self._figures.counts
         self.version_5 = False
         self.is_bridge = False
         self.account: User | None = None
@@ -114,12 +116,22 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def data_received(self, data: bytes) -> None:
         self._figures.bytes_received += len(data)
-        if not (self._waiting or self._finishing or self._stopping):
+        if self._waiting or self._finishing or self._stopping:
+            event = None
+        else:
             event = self.connection.take_one(data, self._monotonic())
-            if event is not None:
-                self._handle_one(event)
-                return
-        super().data_received(data)
+        if event is None:
+            super().data_received(data)
+            return
+        # Nearly all that comes from a client that waits for each answer.
+        try:
+            if isinstance(event, DeliveriesAcknowledged):
+                self.settle(event.tokens)
+            elif not self._publishing.take_one(event.publishes):
+                self.handle_events([event])
+                self._flush_unless_held()
+        except Exception as error:  # noqa: BLE001 - as in the base class
+            self._fail(error)
 
     def handle_events(self, events: list[Event]) -> None:
         publishing = self._publishing
@@ -149,21 +161,6 @@ class MqttGateway(ConnectionGateway[Event]):
         barrier = publishing.submit()
         if barrier is not None:
             self.wait_for(barrier, ())
-
-    def _handle_one(self, event: Event) -> None:
-        """Handle what is nearly all that comes from a client that waits for each answer; nothing is
-        queued in the connection by it.
-        """
-        try:
-            if type(event) is DeliveriesAcknowledged:
-                self.settle(event.tokens)
-            elif not (
-                type(event) is PublishesReceived and self._publishing.take_one(event.publishes)
-            ):
-                self.handle_events([event])
-                self._flush_unless_held()
-        except Exception as error:  # noqa: BLE001 - as in the base class
-            self._fail(error)
 
     def _control(self, event: Event) -> Barrier | None:
         match event:
@@ -241,24 +238,16 @@ class MqttGateway(ConnectionGateway[Event]):
         unit.deletes = tokens
         if packet_ids and self.session.outlives_process:
             unit.state += self.session.completed(packet_ids)
-        services = self.services
-        services.store.submit(unit)
-        services.counters.settled(PROTOCOL, len(tokens))
+        self.services.store.submit(unit)
+        self.counts.settled += len(tokens)
         self.outbound.done(tokens)
 
     # -- what the other parts use
 
-    def count_received(self, count: int, size_bytes: int) -> None:
-        figures = self._figures
-        figures.publishes_received += count
-        figures.publish_bytes_received += size_bytes
-        self.services.counters.published(PROTOCOL, count, size_bytes)
-
     def count_sent(self, count: int, size_bytes: int) -> None:
-        figures = self._figures
-        figures.publishes_sent += count
-        figures.publish_bytes_sent += size_bytes
-        self.services.counters.delivered(PROTOCOL, count, size_bytes)
+        counts = self.counts
+        counts.delivered += count
+        counts.delivered_bytes += size_bytes
 
     async def committed(self, unit: UnitOfWork) -> None:
         """Submit a unit and wait for the store. Raises its error."""
@@ -287,7 +276,7 @@ class MqttGateway(ConnectionGateway[Event]):
         self._publishing.start()
         self.greeted = True
         self._backlog += events
-        self.sessions.figures.connections += 1
+        self._figures.connections += 1
         self.services.log.connected(
             PROTOCOL, self.transport.peer, user=self.user, client=self.client
         )

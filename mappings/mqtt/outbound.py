@@ -370,7 +370,7 @@ class Outbound(LiveWriter):
 
         unit.done = stored
         self.gateway.services.store.submit(unit)
-        self.gateway.services.counters.settled("mqtt", len(unit.deletes))
+        self.gateway.counts.settled += len(unit.deletes)
 
     def completed(self, packet_ids: list[int], tokens: list[Delivery | None]) -> None:
         """PUBCOMPs: the ids are free."""

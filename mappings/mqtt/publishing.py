@@ -61,25 +61,21 @@ class Publishing:
     # -- in
 
     def take_one(self, publishes: list[MqttPublish]) -> bool:
-        """Submit a single publish that is stored in one queue and goes nowhere else; False for all
-        others, with which nothing is done. Nothing may have been collected.
+        """Submit what `MqttConnection.take_one` has taken in, where it is stored in one queue and
+        goes nowhere else; False otherwise, with nothing done. Nothing may have been collected.
         """
-        if len(publishes) > 1:
-            return False
         (publish,) = publishes
         gateway, topic = self._gateway, publish.topic
-        if publish.qos != 1 or publish.retain or publish.properties is not NO_PROPERTIES:
-            return False
-        sessions = gateway.sessions
-        target = sessions.fanout.targets(gateway.namespace).get(topic)
+        target = gateway.sessions.fanout.targets(gateway.namespace).get(topic)
         if target is None or (queue := target.always) is None or queue.deleted:
             return False
-        if self._rate_left or gateway.session.filters.has_no_local:
+        if publish.retain or self._rate_left or gateway.session.filters.has_no_local:
             return False
         if topic not in self._known_origins():
             return False
         services, size_bytes = gateway.services, len(publish.payload)
-        gateway.count_received(1, size_bytes)
+        gateway.counts.published += 1
+        gateway.counts.published_bytes += size_bytes
         message_id, now_ms = services.message_ids.next(), services.clock.epoch_ms()
         message = message_from_publish(publish, target.subject, message_id, now_ms, gateway.user)
         unit = UnitOfWork()
@@ -93,7 +89,8 @@ class Publishing:
         gateway = self._gateway
         sessions = gateway.sessions
         size_bytes = _size_of(publishes)
-        gateway.count_received(len(publishes), size_bytes)
+        gateway.counts.published += len(publishes)
+        gateway.counts.published_bytes += size_bytes
         if self._rate_left and not self._within_rate(len(publishes)):
             return False
         targets = sessions.fanout.targets(gateway.namespace)

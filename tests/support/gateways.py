@@ -11,7 +11,7 @@ from bridge.auth import Accounts
 from bridge.messaging.clock import MessageIds
 from bridge.messaging.limits import Limits
 from bridge.routing.dead_letters import DeadLetters
-from mappings.gateway import Services
+from mappings.gateway import MessageCounts, Services
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Recorder:
 
     lines: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    messages: MessageCounts = field(default_factory=MessageCounts)
 
     def connected(self, protocol: str, peer: str, *, user: str | None, client: str | None) -> None:
         self.lines.append(f"connected {user} {client}")
@@ -52,6 +53,9 @@ class Recorder:
 
     def failed(self, protocol: str, peer: str, error: BaseException) -> None:
         raise error
+
+    def of(self, protocol: str) -> MessageCounts:
+        return self.messages
 
     def published(self, protocol: str, count: int, size_bytes: int) -> None:
         self._count("published", count)

@@ -59,9 +59,16 @@ def test_publishes_that_are_alike(version: ProtocolVersion, retain: bool) -> Non
     one, other = connected(version), connected(version)
     one.connection.send([Publish("a", each, 1, retain) for each in payloads], tokens)
     other.connection.send_alike("a", payloads, tokens, retain)
-    assert other.answers() == one.answers()
+    other_answers = other.answers()
+    assert other_answers == one.answers()
     assert other.connection.session.awaiting_puback == dict(enumerate(tokens, 1))
     assert other.connection.send_quota == one.connection.send_quota
+    another = connected(version)
+    for payload, token in zip(payloads, tokens, strict=True):
+        another.connection.send_alone("a", payload, token, retain)
+    assert another.answers() == other_answers
+    assert another.connection.session.awaiting_puback == dict(enumerate(tokens, 1))
+    assert another.connection.send_quota == one.connection.send_quota
 
 
 def test_alike_is_what_has_neither_aliases_nor_a_largest_size() -> None:
@@ -77,6 +84,8 @@ def test_no_more_that_are_alike_than_the_quota() -> None:
         transcript.connection.send_alike("a", [b"", b"", b""], ["x", "y", "z"], False)
     transcript.connection.send_alike("a", [b"", b""], ["x", "y"], False)
     assert transcript.connection.send_quota == 0
+    with pytest.raises(LocalProtocolError, match="quota is 0"):
+        transcript.connection.send_alone("a", b"", "z", False)
 
 
 def test_packet_ids_in_use_are_passed_over() -> None:
@@ -85,14 +94,6 @@ def test_packet_ids_in_use_are_passed_over() -> None:
     session.awaiting_puback[2] = session.awaiting_pubcomp[3] = "old"
     transcript.connection.send([Publish("a", b"", 1)] * 3, ["x", "y", "z"])
     assert session.awaiting_puback == {2: "old", 1: "x", 4: "y", 5: "z"}
-
-
-def test_bytes_that_were_encoded_elsewhere() -> None:
-    transcript = connected()
-    assert transcript.connection.shares_encodings
-    assert transcript.connection.fits(10)
-    transcript.connection.send_bytes(bytes.fromhex("3003000161"))
-    assert transcript.answers() == "30 03 00 01 61"
 
 
 # -- the client's Receive Maximum
@@ -251,7 +252,8 @@ def test_nothing_is_sent_after_the_end() -> None:
     connection.receive_eof(0.0)
     connection.send([Publish("a", b"")], [None])
     connection.send_encoded([(b"30", b"")], [None], 0)
-    connection.send_bytes(b"0")
+    connection.send_alike("a", [b""], ["x"], False)
+    connection.send_alone("a", b"", "x", False)
     connection.send_reserved([Publish("a", b"", 2)], packet_ids)
     connection.answer_subscribe(1, [0])
     assert transcript.answers() == ""

@@ -331,6 +331,8 @@ async def test_figures_come_at_once_and_again(broker: Broker) -> None:
     assert figures["clients/connected"] == b"1"
     assert figures["retained messages/count"] == b"1"
     assert figures["subscriptions/count"] == b"1"
+    assert figures["publish/messages/received"] == b"1"
+    assert figures["publish/bytes/received"] == b"1"
     assert figures["version"].startswith(b"landbridge version ")
     assert figures["uptime"].endswith(b" seconds")
     client.inbox.clear()
