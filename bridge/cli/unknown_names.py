@@ -116,7 +116,7 @@ class _Queues:
         return missing and f"{missing}; until somebody makes it, messages stay where they are"
 
     def _find_no_queue(self, name: QueueName) -> str | None:
-        pinned = name.name in self._backend.queues
+        pinned = name.namespace == DEFAULT_NAMESPACE and name.name in self._backend.queues
         if name in self._queues or pinned or has_queue(self._backend, name):
             return None
         meant = _meant(name.name, [each.name for each in self._queues])

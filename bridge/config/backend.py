@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from bridge.config.section import FilePath, Name, Section
+from bridge.config.section import FilePath, Form, Name, Section
 from bridge.messaging.limits import ServiceLimits
+from bridge.messaging.names import FIFO_SUFFIX, is_legal_queue_name, is_legal_topic_name
 from bridge.messaging.prices import Prices
 
 
@@ -29,10 +30,34 @@ def _base(value: str) -> str:
     return base
 
 
+def _sqs_queue(value: str) -> str:
+    if not is_legal_queue_name(value, fifo=value.endswith(FIFO_SUFFIX)):
+        message = "must be the name of a queue in SQS (not its ARN or URL)"
+        raise PydanticCustomError("refused", message)
+    return value
+
+
+def _sns_topic(value: str) -> str:
+    name = _TOPIC_ARN.sub("", value)
+    if not is_legal_topic_name(name, fifo=name.endswith(FIFO_SUFFIX)):
+        raise PydanticCustomError("refused", "must be the name of a topic in SNS, or its ARN")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if ("/" in value or ":" in value) and not value.startswith("arn:"):
+        raise PydanticCustomError("refused", "must be the name of a bucket, without s3:// and path")
+    return value
+
+
 TopicMode = Literal["auto", "always", "never"]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 BaseUrl = Annotated[str, AfterValidator(_base)]
 """An address that paths are put behind."""
+SqsQueue = Annotated[Name, AfterValidator(_sqs_queue)]
+SnsTopic = Annotated[Name, AfterValidator(_sns_topic)]
+Bucket = Annotated[Name, AfterValidator(_bucket)]
+_TOPIC_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:")
 _BASE: Final = re.compile(r"https?://[^/?#@\s]+")
 
 SERVICE: Final = ServiceLimits()
@@ -73,7 +98,7 @@ class Ordering(Section):
     """Queues that keep an order in SQS, which then are first-in-first-out queues there."""
 
     queues: Name = Field(description="Their names; `*` and `?` stand for any characters.")
-    group: str = Field(
+    group: Annotated[str, Form("strict, subject, topic, header:NAME or property:NAME")] = Field(
         "strict",
         pattern="^(strict|subject|topic|(header|property):.+)$",
         description="`strict` keeps one order for all messages of a queue (300 calls a second)."
@@ -133,7 +158,7 @@ class Backend(Section):
     region: Name | None = Field(
         None, description="AWS region; by default the environment's. `aws` only, as all below."
     )
-    prefix: str = Field(
+    prefix: Annotated[str, Form("up to 40 letters, digits, `-` and `_`")] = Field(
         "",
         pattern="^[A-Za-z0-9_-]{0,40}$",
         description="In front of the names of all queues in SQS and topics in SNS; queues without"
@@ -150,17 +175,17 @@ class Backend(Section):
         description="Whether queues, topics and the table are made on demand; `never` takes what"
         " there is and refuses the rest.",
     )
-    state_table: str = Field(
+    state_table: Annotated[str, Form("3 to 255 letters, digits, `.`, `-` and `_`")] = Field(
         "landbridge",
         pattern="^[A-Za-z0-9_.-]{3,255}$",
         description="DynamoDB table of catalogue and state: partition key `kind`, sort key `key`.",
     )
-    queues: dict[Name, Name] = Field(
+    queues: dict[Name, SqsQueue] = Field(
         {},
         description="Names of legacy clients' queues, each with the SQS queue that it stands for,"
         " prefix and all.",
     )
-    topics: dict[Name, Name] = Field(
+    topics: dict[Name, SnsTopic] = Field(
         {},
         description="Names of topics and exchanges, each with the SNS topic that it is, by name,"
         " prefix and all, or ARN.",
@@ -194,16 +219,18 @@ class Backend(Section):
         " keeps what it was made with. All others give messages out in about the order of sending.",
     )
 
-    payload_bucket: Name | None = Field(
+    payload_bucket: Bucket | None = Field(
         None,
         description="S3 bucket for the bodies of messages that are too large for SQS, in the form"
         " of AWS's extended clients. Without one, such messages are refused. A lifecycle rule"
         " should end what is older than 15 days.",
     )
-    payload_prefix: str = Field(
-        "",
-        pattern="^[A-Za-z0-9./_-]{0,500}$",
-        description="In front of the keys of all objects in the bucket.",
+    payload_prefix: Annotated[str, Form("up to 500 letters, digits, `/`, `.`, `-` and `_`")] = (
+        Field(
+            "",
+            pattern="^[A-Za-z0-9./_-]{0,500}$",
+            description="In front of the keys of all objects in the bucket.",
+        )
     )
     payload_bytes_max: int = Field(
         SERVICE.message_size_max,

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.config.backend import Backend, BaseUrl
 from bridge.config.mistakes import suggestion
-from bridge.config.section import SECRET, FilePath, Name, Namespace, Section
+from bridge.config.section import SECRET, FilePath, Form, Name, Namespace, Section
 from bridge.config.simulation import Simulation
 from bridge.config.users import User
 from bridge.messaging.limits import Limits
@@ -250,8 +250,9 @@ class DeadLetters(Section):
 class AccessKey(Section):
     """A key pair with which programs sign their calls."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{3,128}$")] = Field(
-        description="Access key id (AWS_ACCESS_KEY_ID of the program)."
+    id: Annotated[str, Form("3 to 128 letters, digits and `_`")] = Field(
+        pattern="^[A-Za-z0-9_]{3,128}$",
+        description="Access key id (AWS_ACCESS_KEY_ID of the program).",
     )
     secret: Annotated[str, Field(min_length=8, max_length=256)] = Field(
         description="Secret access key, of 8 to 256 characters.", json_schema_extra=SECRET

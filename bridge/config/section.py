@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -25,6 +26,13 @@ def _path(value: Path) -> Path:
     if "\0" in str(value):
         raise PydanticCustomError("refused", "must not contain a null character")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the pattern of an option asks for, in words that follow on "must be"."""
+
+    words: str
 
 
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]

@@ -34,8 +34,8 @@ _PROBLEMS: Final = (
     (
         r"mapping values are not allowed here",
         (
-            "a `:` where no key can be: the line is indented too far, one above lacks its `:`, or text"
-            " with `: ` in it is not in quotes"
+            "a `:` where no key can be: the line is indented too far, one above lacks its `:`, or"
+            " text with `: ` in it is not in quotes"
         ),
     ),
     (

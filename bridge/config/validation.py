@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from bridge.config.document import Document
 from bridge.config.mistakes import Mistake, Path, shown, suggestion
 from bridge.config.schema import Config
+from bridge.config.section import Form
 
 _KINDS: Final = {
     "int_type": "must be a whole number",
@@ -43,7 +44,6 @@ _BOUNDS: Final = {
     "too_short": "must have at least {min_length} item",
     "string_too_long": "must have at most {max_length} characters",
     "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "must look like {pattern}",
 }
 
 
@@ -79,20 +79,28 @@ def _message(details: ErrorDetails, found: _Found) -> str:
         return f"is missing: {_help(option)}"
     if kind == "refused":
         return details["msg"]
-    text = _KINDS.get(kind)
-    if kind in _OF_SECTIONS and found.wanted is not None:
-        text = f"must be a mapping of options ({_first_options(found.wanted)})"
-    if value is None and text is not None:
-        return f"has no value; it {text}"
-    if text is None:
-        text = _BOUNDS.get(kind, details["msg"].lower()).format(**details.get("ctx", {}))
-    elif isinstance(value, str) and _QUOTED.get(kind, _NEVER).fullmatch(value):
+    if value is None and kind in _KINDS:
+        return f"has no value; it {_demand(details, found)}"
+    text = _demand(details, found)
+    if isinstance(value, str) and _QUOTED.get(kind, _NEVER).fullmatch(value):
         text += ", without quotes"
-    if kind in {"greater_than_equal", "less_than_equal"} and option is not None:
-        text = f"must be {_range(option)}"
     if option is not None and is_secret(option):
         return text
     return f"{text}, not {shown(value)}"
+
+
+def _demand(details: ErrorDetails, found: _Found) -> str:
+    """What the value must be."""
+    kind, option = details["type"], found.option
+    if kind in _OF_SECTIONS and found.wanted is not None:
+        return f"must be a mapping of options ({_first_options(found.wanted)})"
+    if kind in {"greater_than_equal", "less_than_equal"} and option is not None:
+        return f"must be {_range(option)}"
+    if kind == "string_pattern_mismatch" and option is not None:
+        return f"must be {next(each.words for each in option.metadata if isinstance(each, Form))}"
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**details.get("ctx", {}))
+    return _KINDS.get(kind) or details["msg"].lower()
 
 
 def _first_options(section: type[BaseModel]) -> str:

@@ -36,6 +36,7 @@ _POSIX: Final = {
 }
 _POSIX_CLASS: Final = re.compile(r"\[:(\w+):\]")
 _END_OF_TEXT: Final = re.compile(r"((?:\\\\)*)\\z")
+_CALLED: Final = {"groupref": "back reference", "groupref exists": "condition"}
 
 # The parser of `re` has been the same private module since 3.11; there is no public one.
 _parser: Any = import_module("re._parser")
@@ -75,7 +76,8 @@ def _compiled(text: str) -> list[_Step]:
             warnings.simplefilter("ignore", FutureWarning)
             tree = _parser.parse(source)
     except (re.error, RecursionError, OverflowError) as error:
-        raise PatternInvalid(f"is no regular expression: {error}") from None
+        more = "; `.*` stands for anything" if "nothing to repeat" in str(error) else ""
+        raise PatternInvalid(f"is no regular expression: {error}{more}") from None
     compiler = _Compiler(tree.state.flags)
     try:
         compiler.sequence(tree)
@@ -195,7 +197,7 @@ class _Compiler:
             self._look(operation is _code.ASSERT_NOT, *argument)
         else:
             name = str(operation).lower().replace("_", " ")
-            raise PatternInvalid(f"uses what is not offered: {name}")
+            raise PatternInvalid(f"uses what is not offered: {_CALLED.get(name, name)}")
 
     def _branch(self, alternatives: list[Any]) -> None:
         starts: list[int] = []

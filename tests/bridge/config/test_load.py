@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from bridge.config import (
     load,
 )
 from bridge.config.reference import HIDDEN, effective_yaml, json_schema, reference_page
+from bridge.config.section import Form, Section
 from bridge.messaging.limits import Limits
 from bridge.protocols import PROTOCOLS
 
@@ -181,13 +182,37 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         (
             "listeners: {stomp: 61613}",
             (
-                "f.yaml:1: listeners.stomp: must be a mapping of options (protocol, bind, port, tls,"
-                " websocket, ...), not 61613"
+                "f.yaml:1: listeners.stomp: must be a mapping of options (protocol, bind, port,"
+                " tls, websocket, ...), not 61613"
             ),
         ),
         (
             "backend: aws",
             "f.yaml:1: backend: must be a mapping of options (kind, path, durability, region,",
+        ),
+        (
+            "backend: {kind: aws, queues: {a: 'arn:aws:sqs:eu-west-1:123456789012:a'}}",
+            "f.yaml:1: backend.queues.a: must be the name of a queue in SQS (not its ARN or URL)",
+        ),
+        (
+            "backend: {kind: aws, topics: {a: 'arn:aws:sqs:eu-west-1:123456789012:a'}}",
+            "f.yaml:1: backend.topics.a: must be the name of a topic in SNS, or its ARN",
+        ),
+        (
+            "backend: {kind: aws, payload_bucket: 's3://bucket'}",
+            "f.yaml:1: backend.payload_bucket: must be the name of a bucket, without s3:// and",
+        ),
+        (
+            "backend: {kind: aws, ordering: [{queues: a, group: customer}]}",
+            "f.yaml:1: backend.ordering[0].group: must be strict, subject, topic, header:NAME or",
+        ),
+        (
+            "backend: {kind: aws, state_table: a b}",
+            "f.yaml:1: backend.state_table: must be 3 to 255 letters, digits, `.`, `-` and `_`,",
+        ),
+        (
+            "aws_api: {access_keys: [{id: a-b, secret: ${NONE:-12345678}}]}",
+            "f.yaml:1: aws_api.access_keys[0].id: must be 3 to 128 letters, digits and `_`, not",
         ),
         ("backend:", "f.yaml:1: backend: has no value; it must be a mapping of options (kind,"),
         (
@@ -447,3 +472,24 @@ class TestShown:
     def test_the_environment_is_only_what_was_given(self, loaded: Load) -> None:
         assert "HOME" in os.environ
         assert mistakes_of(loaded, "backend: {path: '${HOME}'}")
+
+
+def test_every_pattern_has_words() -> None:
+    options = [
+        (f"{section.__name__}.{name}", option.metadata)
+        for section in sections_in(Section)
+        for name, option in section.model_fields.items()
+    ]
+    patterned = [
+        (name, any(isinstance(each, Form) for each in metadata))
+        for name, metadata in options
+        if any(getattr(each, "pattern", None) for each in metadata)
+    ]
+    assert len(patterned) >= 5
+    assert not [name for name, worded in patterned if not worded]
+
+
+def sections_in(section: type[Section]) -> Iterator[type[Section]]:
+    for each in section.__subclasses__():
+        yield each
+        yield from sections_in(each)

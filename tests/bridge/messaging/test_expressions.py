@@ -83,7 +83,9 @@ def test_what_only_erlang_writes_is_understood() -> None:
     [
         ("(", "no regular expression"),
         ("*", "no regular expression"),
-        (r"(a)\1", "not offered: groupref"),
+        (r"(a)\1", "not offered: back reference"),
+        (r"(a)?(?(1)b|c)", "not offered: condition"),
+        ("*.orders", "nothing to repeat at position 0; `[.][*]` stands for anything"),
         ("(?>a)", "not offered: atomic group"),
         ("a*+", "not offered: possessive repeat"),
         ("[[:nonsense:]]", "unknown class"),
