@@ -121,13 +121,16 @@ def _list_of(numbered: dict[str, Any], names: Names) -> list[Any]:
 def _entries_of(numbered: dict[str, Any], names: Names) -> dict[str, Any]:
     """SNS writes `key` and `value` in most maps, `Name` and `Value` in message attributes."""
     first = next(iter(numbered.values()), None)
-    if isinstance(first, dict) and "Name" in first:
+    if "Name" in numbered or (isinstance(first, dict) and "Name" in first):
         return _map_of(numbered, "Name", "Value", names)
     return _map_of(numbered, "key", "value", names)
 
 
 def _map_of(numbered: dict[str, Any], key: str, value: str, names: Names) -> dict[str, Any]:
     mapped: dict[str, Any] = {}
+    if isinstance(numbered.get(key), str):
+        # One entry need not have a number either: `Attribute.Name` in AWS's own examples.
+        numbered = {"1": numbered}
     for number in _numbers(numbered):
         entry = numbered[number]
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str):

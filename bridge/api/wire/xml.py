@@ -63,8 +63,8 @@ def json_result_body(action: str, result: Any, request_id: str, rendering: Rende
 
 
 def _as_json(value: Any, rendering: Rendering) -> Any:
-    """A result's value where XML would be rendered as JSON: maps are lists of names and values, and
-    what is not there is null.
+    """A result's value where XML would be rendered as JSON: flat maps are lists of names and
+    values, and what is not there is null.
     """
     if isinstance(value, list):
         return [_as_json(each, rendering) for each in value]
@@ -73,8 +73,8 @@ def _as_json(value: Any, rendering: Rendering) -> Any:
     members: dict[str, Any] = {}
     for each in msgspec.structs.fields(value):
         held, name = getattr(value, each.name), each.encode_name
-        if isinstance(held, dict):
-            _, key, below = rendering.maps.get(name, ("", "Name", "Value"))
+        if isinstance(held, dict) and (flat := rendering.maps.get(name)):
+            _, key, below = flat
             held = [{key: k, below: _as_json(v, rendering)} for k, v in held.items()] or None
         elif name in rendering.json_names:
             name, held = rendering.json_names[name], held or None

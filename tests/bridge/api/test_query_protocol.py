@@ -345,6 +345,35 @@ def test_a_list_of_one_needs_no_number(queue_url: str) -> None:
     assert received.find("ReceiveMessageResult/Message/Attribute/Name") == "SenderId"
 
 
+def test_a_map_of_one_needs_no_number(queue_url: str) -> None:
+    changed = query(
+        queue_url,
+        Action="SetQueueAttributes",
+        Attribute__Name="VisibilityTimeout",
+        Attribute__Value="35",
+    )
+    assert changed.status == 200
+    answer = query(queue_url, Action="GetQueueAttributes", AttributeName="VisibilityTimeout")
+    assert answer.find("GetQueueAttributesResult/Attribute/Value") == "35"
+
+
+def test_topics_as_json_for_old_clients(api: RunningApi) -> None:
+    def ask(action: str, **parameters: str) -> dict[str, Any]:
+        parameters |= {"Version": "2010-03-31", "ContentType": "JSON"}
+        answer = query(api.url, "POST", None, Action=action, **parameters)
+        shown = json.loads(answer.text)
+        assert isinstance(shown, dict)
+        return shown
+
+    created = ask("CreateTopic", Name=name("topic"))
+    arn = created["CreateTopicResponse"]["CreateTopicResult"]["TopicArn"]
+    found = ask("GetTopicAttributes", TopicArn=arn)
+    shown = found["GetTopicAttributesResponse"]["GetTopicAttributesResult"]["Attributes"]
+    assert shown["TopicArn"] == arn
+    refused = ask("GetTopicAttributes", TopicArn=f"{arn}-not-there")
+    assert refused["Error"]["Code"] == "NotFound"
+
+
 def test_a_target_beside_a_form_does_not_count(api: RunningApi) -> None:
     target = {"X-Amz-Target": "AmazonSQSv20121105.CreateQueue"}
     created = query(api.url, "POST", target, Action="CreateQueue", QueueName=name())
