@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import quote_plus, unquote_plus
-
-import msgspec
+from urllib.parse import unquote_plus
 
 from bridge.admin.management.access import Viewer
+from bridge.admin.management.binding_keys import properties_key
 from bridge.admin.management.sources import Json, ManagementSources
 from bridge.messaging.errors import QueueDoesNotExist
 from bridge.messaging.model import QueueCounts, QueueName, TopicName
@@ -257,13 +254,3 @@ def _binding(
         "arguments": arguments,
         "properties_key": properties_key(key, arguments),
     }
-
-
-def properties_key(key: str, arguments: Mapping[str, Any]) -> str:
-    """How RabbitMQ tells bindings of the same two ends apart."""
-    quoted = quote_plus(key).replace("~", "%7E")
-    if not arguments:
-        return quoted or "~"
-    text = json.dumps(msgspec.to_builtins(arguments), sort_keys=True)
-    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    return f"{quoted}~{digest}"

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from adapters.amqp091 import events
 from bridge.admin.management.access import AccessRefused, Viewer
 from bridge.admin.management.answers import NO_CONTENT, Done, created
+from bridge.admin.management.binding_keys import properties_key
 from bridge.admin.management.bodies import Body, require_short
-from bridge.admin.management.catalogue import Catalogue, properties_key
+from bridge.admin.management.catalogue import Catalogue
 from bridge.admin.management.listing import Query
 from bridge.admin.management.live import Live
 from bridge.admin.management.messages import Messages
