@@ -148,6 +148,7 @@ class Sessions:
                 if self.ownership is None or lease is not None:
                     break
                 lease = await self.ownership.claim(*key)
+                self._make_up_for_death(key)
                 continue
             if session.gateway is not None:
                 session.gateway.taken_over()
@@ -165,6 +166,16 @@ class Sessions:
         if self.ownership is not None and lease is not None:
             self.ownership.belongs(session, lease)
         return session, False
+
+    def _make_up_for_death(self, key: tuple[str, str]) -> None:
+        """Publish the will of a client that comes back, where the node that owed it has died."""
+        session = self.by_client.get(key)
+        if session is None or session.gateway is not None:
+            return
+        now = self.services.clock.epoch_ms()
+        session.lost_at(now)
+        if session.will_at and session.will_at <= now:
+            publish_will(self, session)
 
     def left(self, session: Session, *, will: bool) -> None:
         """A connection has gone: the session waits for the next one, or ends."""

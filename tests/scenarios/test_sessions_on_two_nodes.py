@@ -45,7 +45,9 @@ def nodes(
 class Client:
     """An MQTT 5 client of a session that lasts; what comes is in `received`."""
 
-    def __init__(self, program: Program, client_id: str, **will: Any) -> None:
+    def __init__(
+        self, program: Program, client_id: str, delay_seconds: int = 1, **will: Any
+    ) -> None:
         self.received: queue.Queue[tuple[bytes, int]] = queue.Queue()
         self._answers: queue.Queue[Any] = queue.Queue()
         self.ends: queue.Queue[int] = queue.Queue()
@@ -61,7 +63,7 @@ class Client:
         self.client.on_disconnect = lambda _c, _u, _f, reason, _p: self.ends.put(reason.value)
         if will:
             delay = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-            delay.WillDelayInterval = 1
+            delay.WillDelayInterval = delay_seconds
             self.client.will_set(**will, properties=delay)
         lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         lasting.SessionExpiryInterval = 3_600
@@ -140,4 +142,23 @@ def test_a_killed_node_s_sessions(nodes: tuple[Program, Program]) -> None:
     second.expect(b"after")
     assert watcher.next() == (b"gone", 1)
     for each in (first, left_behind, second, watcher):
+        each.close()
+
+
+def test_wills_of_clients_that_come_back_from_a_killed_node(nodes: tuple[Program, Program]) -> None:
+    one, two = nodes
+    watcher = Client(two, "watcher")
+    watcher.subscribe("will/#", 1)
+    clients = [
+        Client(one, "soon", 0, topic="will/soon", payload=b"due at once", qos=1),
+        Client(one, "late", 600, topic="will/late", payload=b"was back in time", qos=1),
+    ]
+    one.kill()
+    for name in ("soon", "late"):
+        clients.append(Client(two, name))
+        assert clients[-1].present
+    assert watcher.next() == (b"due at once", 1)
+    watcher.publish("will/end", "the end", 1)
+    assert watcher.next() == (b"the end", 1)
+    for each in (*clients, watcher):
         each.close()
