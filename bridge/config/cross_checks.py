@@ -37,6 +37,14 @@ def doubles(config: Config) -> Iterator[Finding]:
                 yield Finding((section, index), f"{name} is there without being named")
 
 
+def data_directories(config: Config) -> Iterator[Finding]:
+    """A path of the store that is something else already."""
+    path = config.backend.path
+    if path.exists() and not path.is_dir():
+        place = ("backend", "path")
+        yield Finding(place, f"{path} is not a directory", (place,))
+
+
 def certificates(listeners: Sequence[ListenerOptions]) -> Iterator[Finding]:
     """Files of TLS that cannot be used."""
     for options in listeners:

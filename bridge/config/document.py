@@ -40,7 +40,7 @@ class Document:
     """Plain data, the places of its values, and what was wrong with single ones of them.
 
     `places` has the path of every value. A value with a mistake is null in the data, and so are
-    those of `empty`, which were not written at all.
+    those of `empty`, which were not written at all (`null`, and what a variable leaves empty, are).
     """
 
     source: str
@@ -210,6 +210,8 @@ class _Reader:
         place = self._place(node)
         text = self._substituted(node.value, place, path)
         tag = str(node.tag)
+        if not node.value and node.style is None:
+            self._document.empty.append(path)
         bare = _WITHOUT_BRACES.fullmatch(text)
         if bare and self._environment and bare[1] in self._environment and text == node.value:
             message = f"stands for itself; the variable is ${{{bare[1]}}}"
@@ -221,8 +223,6 @@ class _Reader:
     def _typed(self, kind: str, text: str, place: str, path: Path) -> Any:
         match kind:
             case "null":
-                if not text:
-                    self._document.empty.append(path)
                 return None
             case "bool":
                 return text.lower() == "true"

@@ -15,7 +15,13 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 
 from bridge.config.backend import Backend
-from bridge.config.cross_checks import certificates, doubles, open_doors, unknown_namespaces
+from bridge.config.cross_checks import (
+    certificates,
+    data_directories,
+    doubles,
+    open_doors,
+    unknown_namespaces,
+)
 from bridge.config.document import Document, parse_document
 from bridge.config.listeners import (
     ListenerOptions,
@@ -134,9 +140,11 @@ def _fill_listeners(document: Document) -> None:
     """`listeners: {amqp:}` asks for a listener, and only leaves out to say more about it."""
     listeners = document.data.get("listeners")
     if isinstance(listeners, dict):
-        for path in document.empty:
-            if len(path) == 2 and path[0] == "listeners" and listeners.get(path[1]) is None:
-                listeners[path[1]] = {}
+        named = [path for path in document.empty if len(path) == 2 and path[0] == "listeners"]
+        for path in named:
+            document.empty.remove(path)
+            # What `<<` brings in may have been said more about.
+            listeners[path[1]] = listeners[path[1]] or {}
 
 
 def _seed_listeners(document: Document, override: str, sources: Sources) -> None:
@@ -153,6 +161,11 @@ def _validated(document: Document, sources: Sources, file: Path | None) -> Loade
     except ValidationError as error:
         mistakes += mistakes_from(error, document)
         wrong += [found["loc"] for found in error.errors(include_input=False)]
+    for path in document.empty:
+        if path not in wrong:
+            message = "has no value: write one, or leave the option out"
+            mistakes.append(Mistake(document.place(path), path, message))
+            wrong.append(path)
     mended = Mended(document.data, wrong)
     config = mended.config
     stored = sources.stored(config.backend)
@@ -160,6 +173,7 @@ def _validated(document: Document, sources: Sources, file: Path | None) -> Loade
     listeners, found = complete_listeners(config, sources.protocols, sources.port_offset)
     findings += found
     findings += doubles(config)
+    findings += data_directories(config)
     findings += certificates(listeners)
     findings += open_doors(config, listeners, sources.protocols, stored.users)
     findings += unknown_namespaces(config, listeners, stored.namespaces)

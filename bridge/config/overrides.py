@@ -28,6 +28,11 @@ def apply_override(document: Document, override: str) -> None:
     stale = [known for known in document.places if known[: len(path)] == path]
     for known in stale:
         del document.places[known]
+    document.empty = [
+        known
+        for known in document.empty
+        if known != path[: len(known)] and path != known[: len(path)]
+    ]
     document.places[path] = place
     for length in range(1, len(path)):
         document.places.setdefault(path[:length], place)

@@ -35,7 +35,8 @@ One YAML file. It is the first of: `-c FILE`, `$LANDBRIDGE_CONFIG`, `./landbridg
 - `landbridge check` says everything that is wrong with a file, each thing with its place.
 - `landbridge config` prints the file that is in effect, with every default; `landbridge config
   --schema` a JSON schema for editors.
-- Unknown keys are mistakes. Relative paths are relative to the working directory.
+- Unknown keys are mistakes, and so are keys with nothing behind them, except names of listeners.
+  Relative paths are relative to the working directory.
 - `${NAME}` is replaced by an environment variable, `${NAME:-default}` has a default, `$${` writes
   `${`.
 - `--set path=value` overrides, as often as needed: `--set listeners.stomp.port=7000`,

@@ -74,7 +74,7 @@ def mistakes_from(error: ValidationError, document: Document) -> list[Mistake]:
 def _message(details: ErrorDetails, found: _Found) -> str:
     kind, value, option = details["type"], details["input"], found.option
     if kind == "extra_forbidden" and found.section is not None:
-        return f"is no option; {suggestion(str(found.path[-1]), list(options_of(found.section)))}"
+        return f"is no option{_instead(str(found.path[-1]), found.section)}"
     if kind == "missing":
         return f"is missing: {_help(option)}"
     if kind == "refused":
@@ -87,6 +87,15 @@ def _message(details: ErrorDetails, found: _Found) -> str:
     if option is not None and is_secret(option):
         return text
     return f"{text}, not {shown(value)}"
+
+
+def _instead(name: str, section: type[BaseModel]) -> str:
+    """Where an option belongs that the section has not, or what else may be meant."""
+    for around, option in options_of(section).items():
+        for inner in _sections(_alternatives(option.annotation)):
+            if name in options_of(inner):
+                return f" here; it belongs under {around}"
+    return f"; {suggestion(name, list(options_of(section)))}"
 
 
 def _demand(details: ErrorDetails, found: _Found) -> str:

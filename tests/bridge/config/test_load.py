@@ -214,6 +214,20 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "aws_api: {access_keys: [{id: a-b, secret: ${NONE:-12345678}}]}",
             "f.yaml:1: aws_api.access_keys[0].id: must be 3 to 128 letters, digits and `_`, not",
         ),
+        (
+            "users: [{name: a, permissions: }]",
+            "f.yaml:1: users[0].permissions: has no value: write one, or leave the option out",
+        ),
+        (
+            "listeners: {stomp: {tls: , certificate: a}}",
+            "f.yaml:1: listeners.stomp.certificate: is no option here; it belongs under tls",
+        ),
+        (
+            "listeners: {stomp: {tls: , certificate: a}}",
+            "f.yaml:1: listeners.stomp.tls: has no value: write one, or leave the option out",
+        ),
+        ("listeners:", "f.yaml:1: listeners: has no value: write one, or leave the option out"),
+        ("backend: {path: f.yaml}", "f.yaml:1: backend.path: f.yaml is not a directory"),
         ("backend:", "f.yaml:1: backend: has no value; it must be a mapping of options (kind,"),
         (
             "queues: [orders]",
@@ -284,6 +298,14 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
 def test_a_mistake(loaded: Load, text: str, message: str) -> None:
     found = mistakes_of(loaded, text)
     assert any(line.startswith(message) for line in found), found
+
+
+def test_what_a_variable_leaves_empty_is_not_given(loaded: Load) -> None:
+    text = "backend: {kind: aws, region: ${REGION:-}, prefix: }\nlog: null\n"
+    assert mistakes_of(loaded, text)[0].startswith("f.yaml:1: backend.prefix: has no value")
+    region = "backend: {kind: aws, region: ${REGION:-}, endpoint_url: null}\n"
+    assert loaded(region).config.backend.region is None
+    assert loaded(region, REGION="eu-west-1").config.backend.region == "eu-west-1"
 
 
 def test_no_mistake_hides_another_one(loaded: Load) -> None:
