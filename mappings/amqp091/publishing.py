@@ -115,24 +115,7 @@ class Publishing:
                     return position
                 run = event, known, *target
             first, translation, origin, topic, subject = run
-            expiration_ms = translation.expiration_ms
-            message = Message(
-                next_id(),
-                event.body,
-                now_ms,
-                translation.properties,
-                translation.headers,
-                topic,
-                subject,
-                user,
-                translation.priority,
-                None if expiration_ms is None else now_ms + expiration_ms,
-                None,
-                None,
-                None,
-                None,
-                translation.original,
-            )
+            message = _message(next_id(), event.body, now_ms, translation, topic, subject, user)
             queue = None if topic else first.routing_key
             publishes.append(Publish(origin, message, namespace, queue))
             received.append(event)
@@ -163,26 +146,11 @@ class Publishing:
             target = self._target(exchange, key)
         origin, topic, subject = target
         now_ms = services.clock.epoch_ms()
-        expiration_ms = translation.expiration_ms
         if topic is None and translation.particular and has_copies(event):
             # The queues of the copies show the key that it was published with.
             subject = subject_from_dotted(key)
-        message = Message(
-            services.message_ids.next(),
-            event.body,
-            now_ms,
-            translation.properties,
-            translation.headers,
-            topic,
-            subject,
-            self._user,
-            translation.priority,
-            None if expiration_ms is None else now_ms + expiration_ms,
-            None,
-            None,
-            None,
-            None,
-            translation.original,
+        message = _message(
+            services.message_ids.next(), event.body, now_ms, translation, topic, subject, self._user
         )
         return Publish(origin, message, self._namespace, None if topic else key)
 
@@ -258,6 +226,31 @@ class Publishing:
         topic = TopicName(self._namespace, exchange)
         subjects = [subject_from_dotted(key) for key in keys]
         return [queue for queue, _ in services.router.sends_to_topic(topic, message, subjects)]
+
+
+def _message(
+    message_id: str,
+    body: bytes,
+    now_ms: int,
+    translation: Translation,
+    topic: str | None,
+    subject: str | None,
+    user: str | None,
+) -> Message:
+    expiration_ms = translation.expiration_ms
+    return Message(
+        message_id,
+        body,
+        now_ms,
+        translation.properties,
+        translation.headers,
+        topic,
+        subject,
+        user,
+        translation.priority,
+        None if expiration_ms is None else now_ms + expiration_ms,
+        original=translation.original,
+    )
 
 
 def has_copies(event: PublishReceived) -> bool:
