@@ -24,9 +24,10 @@ from bridge.api.sns.paging import page_of
 from bridge.api.sns.pending import Pending
 from bridge.api.sns.service import ARN_PARTS_MIN, SnsService, invalid, topic_name
 from bridge.api.sns.topics import (
-    LARGE_MESSAGE_SIZE,
     LIMITED_SUBSCRIPTIONS_MAX,
+    large_messages_refusal,
     takes_large_messages,
+    too_many_for_large_messages,
 )
 from bridge.messaging.errors import InvalidParameter
 from bridge.messaging.filters import FilterPolicy, FilterScope
@@ -377,6 +378,9 @@ def _check_redrive(text: str, within: str, *, fifo: bool) -> None:
         arn = policy["deadLetterTargetArn"]
     except (ValueError, RecursionError, TypeError, KeyError):
         raise invalid(f"{within}RedrivePolicy: failed to parse JSON.") from None
+    for name in policy:
+        if name != "deadLetterTargetArn":
+            raise invalid(f"{within}RedrivePolicy: invalid JSON. Attribute {name} is unknown.")
     parts = arn.split(":") if isinstance(arn, str) else []
     if len(parts) != 6 or parts[2] != "sqs":
         raise invalid(f"{within}RedrivePolicy: deadLetterTargetArn is an invalid arn")
@@ -404,11 +408,7 @@ def _check_subscription_count(service: SnsService, topic: Topic, protocol: str) 
     """Topics of two kinds take few subscriptions: FIFO ones, and those for large messages."""
     large = takes_large_messages(topic)
     if large and protocol != "sqs":
-        raise invalid(
-            "Protocol",
-            f"Topics with a MaximumMessageSize above {LARGE_MESSAGE_SIZE} take no subscriptions of"
-            f" the protocol {protocol}",
-        )
+        raise large_messages_refusal([protocol])
     count = len(service.topology.subscriptions_of(topic.name))
     if count < LIMITED_SUBSCRIPTIONS_MAX:
         return
@@ -418,11 +418,7 @@ def _check_subscription_count(service: SnsService, topic: Topic, protocol: str) 
             " reached."
         )
     if large:
-        raise invalid(
-            "TopicArn",
-            f"Topics with a MaximumMessageSize above {LARGE_MESSAGE_SIZE} take at most"
-            f" {LIMITED_SUBSCRIPTIONS_MAX} subscriptions",
-        )
+        raise too_many_for_large_messages()
 
 
 def _same_endpoint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.api.call import Call
@@ -24,6 +24,7 @@ from bridge.messaging.names import is_legal_topic_name, topic_from_sns_name
 from bridge.routing.catalogue import Topic
 
 TAGS_MAX = 50
+DISPLAY_NAME_LENGTH_MAX = 100
 SETTABLE = frozenset(
     {
         "ArchivePolicy",
@@ -286,10 +287,10 @@ def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
         raise invalid(name, "message archiving is not supported")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise invalid(name)
-    if name == "MaximumMessageSize" and value:
-        low, high = MESSAGE_SIZE_RANGE
-        if not value.isdigit() or not low <= int(value[:9]) <= high:
-            raise invalid(name, f"Must be between {low} and {high}")
+    reason = _fault_in_text(name, value)
+    if reason is not None:
+        # What creates a topic has them in a map, and SNS names the map first.
+        raise invalid(reason) if within == "AttributeName" else invalid(within, reason)
     if name in _JSON and value:
         try:
             parsed = json.loads(value)
@@ -299,22 +300,47 @@ def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
             raise invalid(name, "must be a JSON object")
 
 
+def _fault_in_text(name: str, value: str) -> str | None:
+    if name == "DisplayName" and len(value) > DISPLAY_NAME_LENGTH_MAX:
+        return name
+    if name == "MaximumMessageSize":
+        low, high = MESSAGE_SIZE_RANGE
+        if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
+            return f"{name}: {value} is not an integer between {low} and {high} bytes"
+    return None
+
+
 def takes_large_messages(topic: Topic) -> bool:
     return int(topic.attributes.get("MaximumMessageSize") or 0) > LARGE_MESSAGE_SIZE
 
 
+def large_messages_refusal(protocols: Sequence[str]) -> ApiError:
+    """Why a topic for large messages has no subscriptions of these protocols."""
+    return invalid(
+        f"MaximumMessageSize greater than {LARGE_MESSAGE_SIZE} bytes is not supported for the"
+        f" following protocol: [{', '.join(protocols)}]"
+    )
+
+
+def too_many_for_large_messages() -> ApiError:
+    """Why a topic for large messages has no more subscriptions."""
+    return invalid(
+        f"A topic with MaximumMessageSize greater than {LARGE_MESSAGE_SIZE} bytes supports a"
+        f" maximum of {LIMITED_SUBSCRIPTIONS_MAX} subscriptions"
+    )
+
+
 def _check_subscriptions(service: SnsService, topic: Topic, value: str) -> None:
-    """Whether the subscriptions that are there go with a larger limit."""
+    """Whether the subscriptions that are there, confirmed or not, go with a larger limit."""
+    if int(value) <= LARGE_MESSAGE_SIZE:
+        return
     subscriptions = service.topology.subscriptions_of(topic.name)
-    few = len(subscriptions) <= LIMITED_SUBSCRIPTIONS_MAX
-    if int(value or 0) > LARGE_MESSAGE_SIZE and not (
-        few and all(each.protocol == "sqs" for each in subscriptions)
-    ):
-        raise invalid(
-            "MaximumMessageSize",
-            f"Above {LARGE_MESSAGE_SIZE} a topic takes SQS subscriptions only, and at most"
-            f" {LIMITED_SUBSCRIPTIONS_MAX}",
-        )
+    protocols = {each.protocol for each in subscriptions}
+    protocols.update(each.subscription.protocol for each in service.pending.of_topic(topic.name))
+    if others := sorted(protocols - {"sqs"}):
+        raise large_messages_refusal(others)
+    if len(subscriptions) > LIMITED_SUBSCRIPTIONS_MAX:
+        raise too_many_for_large_messages()
 
 
 def _compare(topic: Topic, attributes: Mapping[str, str], tags: Mapping[str, str] | None) -> None:

@@ -30,7 +30,7 @@ from bridge.api.sqs.shapes import (
 )
 from bridge.api.sqs.tags import check_tags
 from bridge.messaging.identifiers import ACCOUNT
-from bridge.messaging.names import FIFO_SUFFIX, is_legal_queue_name, queue_from_sqs_name
+from bridge.messaging.names import is_legal_queue_name, queue_from_sqs_name
 from bridge.messaging.ownership import require_owner
 from bridge.messaging.ports import Queue
 
@@ -154,7 +154,7 @@ def _check_name(name: str, attributes: dict[str, str]) -> None:
     fifo = attributes.get("FifoQueue") == "true"
     if is_legal_queue_name(name, fifo=fifo):
         return
-    if fifo and not name.endswith(FIFO_SUFFIX):
+    if fifo:
         raise INVALID_PARAMETER_VALUE(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or"
             " underscores, must end with .fifo suffix and be 1 to 80 in length."
