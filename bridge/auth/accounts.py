@@ -109,6 +109,10 @@ class Accounts:
         """The configured users, by name."""
         return [account for _, account in sorted(self._book.accounts.items())]
 
+    def account(self, name: str) -> Account | None:
+        """One configured user."""
+        return self._book.accounts.get(name)
+
     def for_anonymous(self) -> Accounts:
         """The same users, for a listener that also lets in who gives no credentials."""
         view = copy(self)
@@ -118,22 +122,25 @@ class Accounts:
     def replace(self, accounts: Iterable[Account]) -> None:
         """Take other users; those who are connected stay, with what they may do now."""
         book = self._book
+        known, hashes = book.accounts, book.hashes
         book.accounts = {account.name: account for account in accounts}
         book.hashes = {
-            name: parse_password_hash(account.password_hash)
-            if account.password_hash is not None
-            else None
+            name: hashes[name]
+            if name in known and known[name].password_hash == account.password_hash
+            else _parsed(account.password_hash)
             for name, account in book.accounts.items()
         }
-        for name, known in book.permissions.items():
-            if name not in book.accounts:
-                known.become(NOTHING)
+        for name in book.permissions.keys() - book.accounts.keys():
+            if book.permissions[name].grants != NOTHING:
+                book.permissions[name].become(NOTHING)
         for name, account in book.accounts.items():
-            if name in book.permissions:
-                book.permissions[name].become(account.grants)
-            else:
+            permissions = book.permissions.get(name)
+            if permissions is None:
                 book.permissions[name] = Permissions(name, account.grants)
-        book.decoy = next((known for known in book.hashes.values() if known is not None), None)
+            elif permissions.grants != account.grants:
+                # What has not changed is not compiled anew: others may be many.
+                permissions.become(account.grants)
+        book.decoy = next((each for each in book.hashes.values() if each is not None), None)
 
     def close(self) -> None:
         """Let go of the threads; logins under way are refused."""
@@ -197,6 +204,10 @@ class Accounts:
             return True
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(book.threads, book.verify_slowly, key, password, stored)
+
+
+def _parsed(password_hash: str | None) -> PasswordHash | None:
+    return None if password_hash is None else parse_password_hash(password_hash)
 
 
 class _Book:

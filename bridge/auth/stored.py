@@ -6,6 +6,7 @@ over a stored one of the same name.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -15,6 +16,8 @@ from bridge.messaging.ports import StateStore
 
 KIND_USER: Final = "user"
 KIND_NAMESPACE: Final = "namespace"
+_REMEMBERED_MAX: Final = 10_000
+"""Users that are kept decoded."""
 
 
 class StoredNamespace(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,8 +34,9 @@ def encode_account(account: Account) -> bytes:
     return msgspec.msgpack.encode(account, order="deterministic")
 
 
+@lru_cache(_REMEMBERED_MAX)
 def decode_account(value: bytes) -> Account:
-    """What `encode_account` wrote."""
+    """What `encode_account` wrote; remembered, since one change has all users read again."""
     return msgspec.msgpack.decode(value, type=Account)
 
 

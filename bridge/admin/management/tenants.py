@@ -34,8 +34,7 @@ class Tenants:
 
     def account(self, name: str) -> Account | None:
         """A user, whoever has it."""
-        known = self._sources.accounts.accounts
-        return next((each for each in known if each.name == name), None)
+        return self._sources.accounts.account(name)
 
     def stored(self, name: str) -> Account | None:
         """A user of the store."""

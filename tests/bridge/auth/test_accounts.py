@@ -9,7 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.auth import Account, Accounts, User, make_password_hash
+from bridge.auth import (
+    Account,
+    Accounts,
+    Grants,
+    NamespacePermission,
+    User,
+    make_password_hash,
+)
 from bridge.auth.password_hashes import Argon2Hash
 from bridge.messaging.errors import AuthenticationFailed
 
@@ -143,3 +150,22 @@ async def test_replaced_users_take_effect_in_all_views(users: Accounts) -> None:
         with pytest.raises(AuthenticationFailed):
             await accounts.authenticate("orders", b"secret", loopback=True)
         assert await accounts.authenticate("orders", b"other", loopback=True) == User("orders")
+
+
+async def test_a_change_of_one_user_leaves_what_is_known_of_others() -> None:
+    narrow = Grants(permissions=(NamespacePermission("/", "^a", "^a", "^a"),))
+    one, two = Account("one", FAST, narrow), Account("two", FAST)
+    accounts = accounts_of(one, two)
+    user = await accounts.authenticate("one", b"secret", loopback=True)
+    version = user.permissions.version
+    accounts.replace([one, two, Account("three", FAST)])
+    assert user.permissions.version == version
+    accounts.replace([one])
+    assert user.permissions.version == version
+    assert accounts.account("two") is None
+    accounts.replace([Account("one", FAST)])
+    assert user.permissions.version > version
+    assert user.may_read("/", "b")
+    accounts.replace([])
+    assert not user.may_open("/")
+    accounts.close()
