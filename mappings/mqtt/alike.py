@@ -53,7 +53,7 @@ def deliver_alike(gateway: MqttGateway, deliveries: Sequence[Delivery]) -> int:
             message = deliveries[index].message
             if message.original is not original or message.subject != subject:
                 break
-            if version_5 and _has_properties(message):
+            if version_5 and has_properties(message):
                 break
             payloads.append(message.body)
         count = len(payloads)
@@ -70,6 +70,11 @@ def deliver_alike(gateway: MqttGateway, deliveries: Sequence[Delivery]) -> int:
     return done
 
 
+def has_properties(message: Message) -> bool:
+    """Whether MQTT 5 has a property for something that became of a message on its way."""
+    return message.expires_at is not None or bool(message.headers)
+
+
 def _match_of(gateway: MqttGateway, message: Message) -> Match | None:
     """What a session's filters make of a message; None where that is not QoS 1 without
     properties.
@@ -81,7 +86,7 @@ def _match_of(gateway: MqttGateway, message: Message) -> Match | None:
     match = gateway.session.filters.match(subject)
     if match is None or flags & ONLY_IN_FULL or min(flags & QOS, match.qos) != 1:
         return None
-    if gateway.version_5 and (match.identifiers or _has_properties(message)):
+    if gateway.version_5 and (match.identifiers or has_properties(message)):
         return None
     return match
 
@@ -89,8 +94,3 @@ def _match_of(gateway: MqttGateway, message: Message) -> Match | None:
 def _retained(match: Match, message: Message) -> bool:
     """Whether a message with a match is sent with RETAIN."""
     return match.retain_as_published and flags_of(message) & RETAIN != 0
-
-
-def _has_properties(message: Message) -> bool:
-    """Whether MQTT 5 has a property for something that became of a message on its way."""
-    return message.expires_at is not None or bool(message.headers)

@@ -17,7 +17,7 @@ from adapters.mqtt.publishes import encode_publishes
 from bridge.messaging.model import Delivery, Message, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.mqtt.addresses import begins_with_wildcard, hidden_from_wildcards
-from mappings.mqtt.alike import deliver_alike, deliver_one
+from mappings.mqtt.alike import deliver_alike, deliver_one, has_properties
 from mappings.mqtt.consumer import MqttConsumer
 from mappings.mqtt.filters import Filter, Match
 from mappings.mqtt.live import LiveWriter
@@ -123,14 +123,12 @@ class Outbound(LiveWriter):
     def _deliver_each(self, consumer: MqttConsumer, deliveries: Sequence[Delivery]) -> None:
         """Send what is not alike, and find out what is to be settled or sent again."""
         gateway, session = self.gateway, self._session
-        shared = consumer.shared
-        special = bool(session.resumed or session.discarded)
         version_5 = gateway.version_5
+        may_repeat = consumer.shared is None and not (session.resumed or session.discarded)
         now_ms = gateway.services.clock.epoch_ms()
         settled: list[Delivery] = []
         ready: list[Publish] = []
         tokens: list[Delivery] = []
-        match_of = session.filters.match
         known: Message | None = None
         model = _NO_PUBLISH
         for delivery in deliveries:
@@ -139,49 +137,52 @@ class Outbound(LiveWriter):
                 known is not None
                 and message.subject == known.subject
                 and message.original is known.original
-                and not (version_5 and (message.headers or message.expires_at is not None))
+                and not (version_5 and has_properties(message))
             ):
                 # All but its payload is as in the one before.
-                if not model.qos:
-                    settled.append(delivery)
-                ready.append(Publish(model.topic, message.body, model.qos, model.retain))
-                tokens.append(delivery)
-                continue
-            if shared is not None:
-                match = _match_of_shared(shared, message)
-                if match is None:
-                    settled.append(delivery)
-                    continue
+                publish = Publish(model.topic, message.body, model.qos, model.retain)
             else:
-                match = None if message.subject is None else match_of(message.subject)
-                if special and self._resending.take(delivery, match, settled):
+                found = self._publish(consumer, delivery, settled, now_ms)
+                if found is None:
                     continue
-                if match is None and message.subject is not None and not _is_fixed(message):
-                    settled.append(delivery)
-                    continue
-            publish = publish_from_message(message, match, version_5=version_5, now_ms=now_ms)
-            if publish.qos == 2 and shared is not None:
-                self._transfer(delivery, publish, consumer)
-                continue
+                publish = found
+                if may_repeat and _can_be_repeated(publish, message):
+                    known, model = message, publish
             if not publish.qos:
                 settled.append(delivery)
             ready.append(publish)
             tokens.append(delivery)
-            if (
-                shared is None
-                and not special
-                and publish.properties is NO_PROPERTIES
-                and message.subject is not None
-                and message.original is not None
-                and message.original[0] == PROTOCOL
-            ):
-                known, model = message, publish
         if ready:
             if self._unreleased is not None:
                 ready, tokens = self._unreleased.set_aside(ready, tokens)
             self._send_behind(ready, tokens)
         if settled:
             consumer.settle_written(settled)
+
+    def _publish(
+        self, consumer: MqttConsumer, delivery: Delivery, settled: list[Delivery], now_ms: int
+    ) -> Publish | None:
+        """What is sent for a delivery; None where it is `settled`, sent again or moved instead."""
+        session, message, shared = self._session, delivery.message, consumer.shared
+        if shared is not None:
+            match = _match_of_shared(shared, message)
+            unwanted = match is None
+        else:
+            match = None if message.subject is None else session.filters.match(message.subject)
+            if (session.resumed or session.discarded) and self._resending.take(
+                delivery, match, settled
+            ):
+                return None
+            unwanted = match is None and message.subject is not None and not _is_fixed(message)
+        if unwanted:
+            settled.append(delivery)
+            return None
+        version_5 = self.gateway.version_5
+        publish = publish_from_message(message, match, version_5=version_5, now_ms=now_ms)
+        if publish.qos == 2 and shared is not None:
+            self._transfer(delivery, publish, consumer)
+            return None
+        return publish
 
     def _send(self, publishes: list[Publish], deliveries: list[Delivery]) -> None:
         """Send what the quota allows, in order; hold the rest."""
@@ -427,6 +428,16 @@ class Outbound(LiveWriter):
         """The lists of what waits to be sent."""
         unreleased = self._unreleased
         return [self._held, *(() if unreleased is None else unreleased.waiting())]
+
+
+def _can_be_repeated(publish: Publish, message: Message) -> bool:
+    """Whether a message that differs in its payload alone is sent in the same way."""
+    return (
+        publish.properties is NO_PROPERTIES
+        and message.subject is not None
+        and message.original is not None
+        and message.original[0] == PROTOCOL
+    )
 
 
 def _is_fixed(message: Message) -> bool:
