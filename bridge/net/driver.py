@@ -191,7 +191,7 @@ class Driver(asyncio.Protocol):
         if self._flush_due:
             self._out += data
         elif self._writes_at_once:
-            # As `_send_all`, without the calls.
+            # As `_send_all`, whose calls would cost 1 % of a message that is alone in its chunk.
             try:
                 self._transport.write(data[0] if len(data) == 1 else b"".join(data))
                 if self._writing_paused:
