@@ -95,8 +95,13 @@ class AwsBackend:
         return not node.sqs.failing and not node.dynamodb.failing
 
     def figures(self) -> dict[str, float]:
-        """Calls by service and action, what AWS charges for them, and by the million messages."""
-        return self.counters.figures()
+        """Calls by service and action, what AWS charges for them, and by the million messages; and
+        how many nodes there are.
+        """
+        figures = self.counters.figures()
+        if self._state is not None:
+            figures["aws_nodes"] = self._state.membership.count
+        return figures
 
     async def open(self) -> None:
         urls = {service: self._options.endpoint_of(service) for service in (SQS, SNS, DYNAMODB)}

@@ -10,6 +10,7 @@ change of the catalogue is answered when every live node is there.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ from bridge.backends.aws.table import Table, item_key
 from bridge.messaging.clock import MessageIds
 
 KIND_NODE: Final = "#node"
+
+_log = logging.getLogger("landbridge.aws")
 
 
 class Peer(NamedTuple):
@@ -100,6 +103,7 @@ class Membership:
             raise AwsError("PutItem", 0, "", "this node lost its place while it joined")
         self._ready = True
         self._lapse_in_time()
+        _log.info("the other nodes know this one as %s", self.id)
 
     async def leave(self) -> None:
         """Let the others take over at once."""
@@ -165,6 +169,11 @@ class Membership:
             self._lapsing.cancel()
         if self._ready:
             self._ready = False
+            _log.warning(
+                "this node, %s, was not heard of in time: others may go on for it, and it takes"
+                " nothing until it has joined them again",
+                self.id,
+            )
             self.on_lapse()
 
     async def _put(self, *, ready: bool) -> None:
@@ -212,7 +221,17 @@ class Membership:
         """Delete the item of a node, unless it beats after all."""
         if await self._table.delete(KIND_NODE, peer.id, "beat = :beat", beat=peer.beat):
             del self._seen[peer.id]
+            _log.warning(
+                "node %s was not heard of for %g s and is taken for dead: others go on for it",
+                peer.id,
+                self._node.limits.lease_seconds,
+            )
             self.on_gone(peer.id)
+
+    @property
+    def count(self) -> int:
+        """How many nodes serve, as far as it was seen."""
+        return sum(each.ready for each in self.peers.values())
 
     async def is_live(self, node_id: str) -> bool:
         """Whether a node has its place still; asks the table where that is not known."""

@@ -102,6 +102,33 @@ async def test_a_beat_for_a_former_place_says_nothing_of_the_next(node: OpenNode
     assert membership.held
 
 
+async def test_the_log_tells_of_nodes_that_come_and_die(
+    node: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "landbridge.aws")
+    quick = replace(AT_MOTO, lease_seconds=0.5, lease_beat_seconds=0.05)
+    first, second = await node(quick), await node(quick)
+    membership = membership_of(first)
+    async with asyncio.timeout(60):
+        while second.figures()["aws_nodes"] != 2:
+            await asyncio.sleep(0.01)
+        dead = membership.id
+        assert f"the other nodes know this one as {dead}" in caplog.messages
+        # It beats no more, and comes back later.
+        lapsed, membership.on_lapse = membership.on_lapse, lambda: None
+        membership._joined = False
+        said = f"node {dead} was not heard of for 0.5 s and is taken for dead: others go on for it"
+        while said not in caplog.messages:
+            await asyncio.sleep(0.01)
+        lapsed()
+        while not membership.held:
+            await asyncio.sleep(0.01)
+    own = f"this node, {dead}, was not heard of in time: others may go on for it, and it takes"
+    (warning,) = [each for each in caplog.records if each.message.startswith(own)]
+    assert warning.levelname == "WARNING"
+    assert f"the other nodes know this one as {membership.id}" in caplog.messages
+
+
 async def test_a_mistake_ends_neither_the_beat_nor_the_following(node: OpenNode) -> None:
     reported: list[str] = []
 
