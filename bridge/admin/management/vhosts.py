@@ -33,6 +33,7 @@ from bridge.auth.stored import (
 )
 from bridge.messaging.errors import QueueDoesNotExist, TopicDoesNotExist
 from bridge.messaging.model import DEFAULT_NAMESPACE, StateChange
+from bridge.routing.catalogue import Topic
 from bridge.routing.changing import again_after_conflict
 from bridge.routing.policies import KIND_POLICY, Policies
 
@@ -115,24 +116,34 @@ class VirtualHosts:
     async def _empty(self, name: str) -> None:
         """Delete all that is in a virtual host, and then itself."""
         await self._delete_contents(name)
-        await self._tenants.commit([StateChange(KIND_NAMESPACE, name, None)])
+        await self._free(name)
         # What connections had begun before they were told to go.
         await self._delete_contents(name)
 
+    @again_after_conflict
+    async def _free(self, name: str) -> None:
+        stored = stored_namespace(self._state, name)
+        if stored is not None and stored.leaving:
+            await self._tenants.commit([StateChange(KIND_NAMESPACE, name, None)])
+
     async def _delete_contents(self, name: str) -> None:
-        topology = self._sources.topology
+        """Delete what is there, unless somebody makes another one of that name meanwhile."""
+        topology, there = self._sources.topology, self._sources.namespaces
         for queue in list(self._sources.store.queues()):
-            if queue.name.namespace == name:
+            if queue.name.namespace == name and name not in there:
                 with suppress(QueueDoesNotExist):
                     await topology.remove_queue(queue)
         for topic in list(topology.topics()):
-            if topic.name.namespace != name:
-                continue
-            for subscription in list(topology.subscriptions_of(topic.name)):
-                await topology.unsubscribe(subscription.id)
-            if not topic.built_in:
-                with suppress(TopicDoesNotExist):
-                    await topology.delete_topic(topic.name)
+            if topic.name.namespace == name and name not in there:
+                await self._delete_topic(topic)
+
+    async def _delete_topic(self, topic: Topic) -> None:
+        topology = self._sources.topology
+        for subscription in list(topology.subscriptions_of(topic.name)):
+            await topology.unsubscribe(subscription.id)
+        if not topic.built_in:
+            with suppress(TopicDoesNotExist):
+                await topology.delete_topic(topic.name)
 
 
 def description_of(name: str, namespace: StoredNamespace) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from bridge.admin.management.access import Viewer
@@ -22,14 +24,19 @@ VIEWER = Viewer(User("guest"), frozenset({"administrator"}))
 
 
 class FailingStore(MemoryStore):
-    """Deletes no queue while `failing`."""
+    """Deletes no queue while `failing`; `meanwhile` happens once with a deletion."""
 
     failing = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def delete_queue(self, queue: Queue) -> int:
         if self.failing:
             raise StoreUnavailable("the store takes nothing")
-        return await super().delete_queue(queue)
+        count = await super().delete_queue(queue)
+        if self.meanwhile is not None:
+            happening, self.meanwhile = self.meanwhile, None
+            await happening()
+        return count
 
 
 class Place:
@@ -51,6 +58,12 @@ class Place:
         await topology.subscribe(
             TopicName("v", "amq.topic"), destination=TopicName("v", "amq.fanout"), pattern="k"
         )
+
+    async def store_vhost(self, namespace: StoredNamespace) -> None:
+        """Have another node say so of `v`."""
+        unit = UnitOfWork(state=[StateChange(KIND_NAMESPACE, "v", encode_namespace(namespace))])
+        await committed(self.store, unit)
+        self.sources.tenants_changed()
 
     @property
     def left(self) -> set[str]:
@@ -97,12 +110,27 @@ async def test_a_deletion_that_failed_is_asked_for_again() -> None:
 async def test_a_deletion_that_was_interrupted_goes_on_at_a_start() -> None:
     place = Place()
     await place.fill()
-    leaving = encode_namespace(StoredNamespace(leaving=True))
-    unit = UnitOfWork(state=[StateChange(KIND_NAMESPACE, "v", leaving)])
-    await committed(place.store, unit)
+    await place.store_vhost(StoredNamespace(leaving=True))
     await place.vhosts.finish_deletions()
     assert not place.left
     assert (await place.vhosts.put("v", Body(b""), VIEWER)).status == 201
+
+
+async def test_a_virtual_host_that_is_made_again_keeps_what_is_in_it() -> None:
+    """Another node has finished the deletion first."""
+    place = Place()
+    await place.fill()
+    await place.store_vhost(StoredNamespace(leaving=True))
+
+    async def made_again() -> None:
+        await place.store_vhost(StoredNamespace())
+        await place.store.create_queue(QueueName("v", "new"), QueueSettings())
+
+    place.store.meanwhile = made_again
+    await place.vhosts.finish_deletions()
+    assert "new" in place.left
+    assert "v" in place.sources.namespaces
+    assert (await place.vhosts.put("v", Body(b""), VIEWER)).status == 204
 
 
 @pytest.mark.parametrize(
