@@ -164,6 +164,15 @@ def test_a_listener_on_the_network_starts_with_the_users_that_were_made(tmp_path
         assert Api(program, "guest", "guest").get("whoami")["name"] == "guest"
 
 
+def test_who_came_over_the_network_is_kept_for_it(tmp_path: Path) -> None:
+    listener = "listeners.management={bind: 0.0.0.0, anonymous: true, port: 0}"
+    with running("--set", listener, directory=tmp_path) as program:
+        api = Api(program, "root", "toor")
+        api.put("users/shop", USER)
+        assert api.get("whoami") == {"name": "root", "tags": ["administrator"]}
+        assert Api(program, "root", "wrong").ask("/api/whoami")[0] == 401
+
+
 def test_the_configuration_wins_and_is_not_changed(tmp_path: Path) -> None:
     with running(directory=tmp_path) as program:
         api = Api(program, "guest", "guest")
