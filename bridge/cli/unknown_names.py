@@ -4,6 +4,7 @@ management API make queues, exchanges and namespaces later, and often a slip of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -17,6 +18,8 @@ from bridge.stored import has_queue, has_topic
 
 TAGS: Final = ("administrator", "monitoring", "policymaker", "management")
 """RabbitMQ's user tags that the management API goes by."""
+FILTER_PLACEHOLDERS: Final = ("{user}", "{client_id}")
+_PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_]+\}|%[uc](?![0-9A-Za-z])")
 _RESERVED: Final = "amq."
 _COMPARED_MAX: Final = 1_000
 """Names up to which one is looked for that was meant."""
@@ -27,6 +30,7 @@ def unknown_names(loaded: Loaded) -> Iterator[Mistake]:
     yield from _namespaces(loaded)
     yield from _tags(loaded)
     yield from _exchanges(loaded)
+    yield from _placeholders(loaded)
     queues = _Queues(loaded)
     for index, queue in enumerate(loaded.config.queues):
         path = ("queues", index)
@@ -79,6 +83,20 @@ def _exchanges(loaded: Loaded) -> Iterator[Mistake]:
                     f"{name!r} is no exchange{_meant(name, BUILT_IN)}, and clients cannot declare"
                     f" names that begin with {_RESERVED}",
                 )
+
+
+def _placeholders(loaded: Loaded) -> Iterator[Mistake]:
+    """RabbitMQ's and Mosquitto's placeholders where others hold, as text permitting nothing."""
+    for index, user in enumerate(loaded.config.users):
+        for key in ("publish", "subscribe"):
+            for at, text in enumerate(getattr(user.topics, key) or ()):
+                found = _PLACEHOLDER.findall(text)
+                other = [each for each in found if each not in FILTER_PLACEHOLDERS]
+                if other:
+                    yield loaded.mistake(
+                        ("users", index, "topics", key, at),
+                        f"{other[0]} stands for itself; known: {', '.join(FILTER_PLACEHOLDERS)}",
+                    )
 
 
 class _Queues:

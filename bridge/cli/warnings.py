@@ -51,6 +51,8 @@ def _access(loaded: Loaded) -> list[str]:
     users = loaded.user_names
     named = [each for each in loaded.listeners if PROTOCOLS[each.protocol].authenticated]
     clients = [each for each in named if each.protocol != "aws"]
+    if not named:
+        warnings.append("there are no listeners for clients: nobody can connect")
     if clients and not users and any(each.loopback for each in clients):
         warnings.append(
             "there are no users: every program on this machine may connect, with any credentials"

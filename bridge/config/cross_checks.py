@@ -35,6 +35,10 @@ def doubles(config: Config) -> Iterator[Finding]:
                 yield Finding((section, index), f"{name} is given twice", namespaces)
             elif (section, name) == ("namespaces", repr(DEFAULT_NAMESPACE)):
                 yield Finding((section, index), f"{name} is there without being named")
+    keys = [key.id for key in config.aws_api.access_keys]
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            yield Finding(("aws_api", "access_keys", index), f"{key!r} is given twice")
 
 
 def data_directories(config: Config) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ have their unit last. What a listener leaves out (protocol, port) is completed i
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -27,6 +29,8 @@ from bridge.messaging.model import DEFAULT_NAMESPACE
 from bridge.messaging.names import FIFO_SUFFIX
 
 _LIMITS: Final = Limits()
+_HOST_NAME: Final = re.compile(r"([A-Za-z0-9_-]+\.)*[0-9]*[A-Za-z_-][A-Za-z0-9_-]*\.?")
+"""Without a number at its end, which would be that of a mistyped address."""
 NOT_SPOKEN: Final = {
     "openwire": "openwire is not spoken yet; ActiveMQ clients can use stomp",
     "amqp10": "amqp 1.0 is not spoken yet",
@@ -64,15 +68,25 @@ class Tls(Section):
         return value
 
 
+def _bind(value: str) -> str:
+    if value == "*" or _HOST_NAME.fullmatch(value):
+        return value
+    try:
+        ip_address(value.partition("%")[0])
+    except ValueError:
+        reason = "must be an address of this machine, without a port (`127.0.0.1`, `::`, `*`)"
+        raise PydanticCustomError("refused", "{reason}", {"reason": reason}) from None
+    return value
+
+
 class Listener(Section):
     """One address on which clients of one protocol are answered."""
 
     protocol: str | None = Field(
         None, description="The protocol spoken; by default the listener's own name."
     )
-    bind: str = Field(
+    bind: Annotated[str, AfterValidator(_bind)] = Field(
         "127.0.0.1",
-        min_length=1,
         description="Address of this machine: `127.0.0.1` for programs on it, `0.0.0.0` or `::` for"
         " all its interfaces of IPv4 or IPv6, `*` for both.",
     )
@@ -234,6 +248,19 @@ class Queue(Section):
             raise PydanticCustomError(
                 "refused", "names of FIFO queues, and only they, end in .fifo"
             )
+        return value
+
+    @field_validator("redrive")
+    @classmethod
+    def _of_its_type(cls, value: Redrive | None, info: ValidationInfo) -> Redrive | None:
+        name = info.data.get("name")
+        if value is None or name is None:
+            return value
+        if value.queue == name:
+            raise PydanticCustomError("refused", "goes to another queue than its own")
+        if value.queue.endswith(FIFO_SUFFIX) is not name.endswith(FIFO_SUFFIX):
+            message = "goes to a FIFO queue (.fifo) from a FIFO queue, and only from one"
+            raise PydanticCustomError("refused", message)
         return value
 
 

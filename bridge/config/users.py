@@ -25,7 +25,10 @@ def _password_hash(value: str) -> str:
     try:
         parse_password_hash(value)
     except PasswordHashInvalid as error:
-        raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from None
+        reason = str(error)
+        if value.startswith("$argon2") and "," not in value:
+            reason += " (between braces it goes in quotes, since commas end it there)"
+        raise PydanticCustomError("refused", "{reason}", {"reason": reason}) from None
     return value
 
 

@@ -23,6 +23,7 @@ PROTOCOLS: Final = ("mqtt", "amqp", "stomp", "sqs", "sns")
 ADDRESS_LENGTH_MAX: Final = 1024
 """Characters of an address that a template may come to."""
 
+_NO_NAMES: Final = ("arn:", "http:", "https:")
 _ONE_LEVEL = {"mqtt": "+", "amqp": "*", "stomp": "*", "sqs": "*", "sns": "*"}
 _MANY_LEVELS = {"mqtt": "#", "amqp": "#", "stomp": "#>", "sqs": "", "sns": ""}
 _CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -57,6 +58,8 @@ def split_protocol(address: str) -> tuple[str, str]:
         raise InvalidAddress(f"address {address!r} does not begin with one of {expected}")
     if not rest:
         raise InvalidAddress(f"address {address!r} has nothing after {protocol}:")
+    if protocol in {"sqs", "sns"} and rest.startswith(_NO_NAMES):
+        raise InvalidAddress(f"address {address!r}: {protocol}: takes a name, no ARN or URL")
     if protocol == "amqp":
         exchange, slash, key = rest.partition("/")
         rest = f"{'' if exchange == DEFAULT_EXCHANGE else exchange}{slash}{key}"

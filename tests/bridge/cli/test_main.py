@@ -73,6 +73,7 @@ def test_the_file_may_be_given_alone(tmp_path: Path) -> None:
     ("override", "warning"),
     [
         ("backend.durability=memory", "every start deletes"),
+        ("listeners={}", "there are no listeners for clients: nobody can connect"),
         ("backend.durability=os", "can be lost with the machine"),
         ("listeners.stomp={bind: 0.0.0.0, anonymous: true}", "may connect with any credentials"),
     ],

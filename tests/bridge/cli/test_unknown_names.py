@@ -56,6 +56,14 @@ def warnings_of(directory: Path, text: str) -> list[str]:
             ),
         ),
         (
+            USER + "    topics: {publish: ['p/{user}/{username}'], subscribe: ['{client_id}/#']}\n",
+            "f.yaml:5: users[0].topics.publish[0]: {username} stands for itself; known: {user}",
+        ),
+        (
+            USER + "    topics: {subscribe: ['p/%c/#']}\n",
+            "f.yaml:5: users[0].topics.subscribe[0]: %c stands for itself; known: {user}",
+        ),
+        (
             "queues:\n  - {name: orders, dead_letter: faild}\n  - {name: failed}\n",
             (
                 "f.yaml:2: queues[0].dead_letter: there is no queue 'faild' in namespace '/' (did"

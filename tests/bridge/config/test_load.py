@@ -228,6 +228,34 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
         ),
         ("listeners:", "f.yaml:1: listeners: has no value: write one, or leave the option out"),
         ("backend: {path: f.yaml}", "f.yaml:1: backend.path: f.yaml is not a directory"),
+        (
+            "listeners: {stomp: {bind: 'localhost:61613'}}",
+            "f.yaml:1: listeners.stomp.bind: must be an address of this machine, without a port",
+        ),
+        ("listeners: {stomp: {bind: 10.0.0.300}}", "f.yaml:1: listeners.stomp.bind: must be an a"),
+        (
+            "aws_api: {access_keys: [{id: abc, secret: abcdefgh}, {id: abc, secret: abcdefgi}]}",
+            "f.yaml:1: aws_api.access_keys[1]: 'abc' is given twice",
+        ),
+        (
+            "queues: [{name: a.fifo, fifo: true, redrive: {queue: b, receive_count_max: 1}}]",
+            "f.yaml:1: queues[0].redrive: goes to a FIFO queue (.fifo) from a FIFO queue, and only",
+        ),
+        (
+            "queues: [{name: a, redrive: {queue: a, receive_count_max: 1}}]",
+            "f.yaml:1: queues[0].redrive: goes to another queue than its own",
+        ),
+        (
+            "routes: [{from: 'stomp:/queue/a', to: 'sqs:arn:aws:sqs:eu-west-1:1:a'}]",
+            "f.yaml:1: routes[0].to[0]: address 'sqs:arn:aws:sqs:eu-west-1:1:a': sqs: takes a name",
+        ),
+        (
+            "users: [{name: a, password_hash: $argon2id$v=19$m=65536,t=3,p=4$c2FsdA$abc}]",
+            (
+                "f.yaml:1: users[0].password_hash: is cut off or damaged: not a whole argon2 hash"
+                " (between braces it goes in quotes, since commas end it there)"
+            ),
+        ),
         ("backend:", "f.yaml:1: backend: has no value; it must be a mapping of options (kind,"),
         (
             "queues: [orders]",
@@ -298,6 +326,14 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
 def test_a_mistake(loaded: Load, text: str, message: str) -> None:
     found = mistakes_of(loaded, text)
     assert any(line.startswith(message) for line in found), found
+
+
+@pytest.mark.parametrize(
+    "bind", ["*", "::", "localhost", "node-01", "a.example.com.", "fe80::1%lo"]
+)
+def test_addresses_and_names_to_bind(loaded: Load, bind: str) -> None:
+    text = f"listeners: {{stomp: {{bind: '{bind}', anonymous: true}}}}"
+    assert loaded(text).listeners[0].bind == bind
 
 
 def test_what_a_variable_leaves_empty_is_not_given(loaded: Load) -> None:
