@@ -39,6 +39,7 @@ from mappings.amqp091.collected import Collected
 from mappings.amqp091.consumer import AmqpConsumer
 from mappings.amqp091.details import connection_details
 from mappings.amqp091.errors import amqp_error_from
+from mappings.amqp091.messages import PROTOCOL
 from mappings.amqp091.publishing import Publishing
 from mappings.amqp091.requests import Requests
 from mappings.amqp091.settling import Settling
@@ -48,7 +49,6 @@ from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ConnectionDetails
 from mappings.gateway import Barrier, ListenerSettings, Services, StopReason, Transport
 
-PROTOCOL = "amqp"
 VERSION = version("landbridge")
 DIALECT = "3.13.7"
 """The RabbitMQ whose dialect is spoken."""

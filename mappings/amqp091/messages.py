@@ -39,8 +39,8 @@ from bridge.messaging.subjects import dotted_from_subject
 if TYPE_CHECKING:
     from mappings.amqp091.consumer import AmqpConsumer
 
-ORIGINAL: Final = "amqp"
-"""The protocol in `Message.original`."""
+PROTOCOL: Final = "amqp"
+"""Also in `Message.original`, and in a publish's origin."""
 DIRECT_REPLY: Final = "amq.rabbitmq.reply-to"
 """RabbitMQ's pseudo-queue for replies without a queue."""
 AT_ONCE_MS: Final = 10
@@ -70,7 +70,7 @@ class Translation:
     )
 
     def __init__(self, source: Properties) -> None:
-        self.original = (ORIGINAL, source.raw)
+        self.original = (PROTOCOL, source.raw)
         self.headers: dict[str, Value] = source.headers or {}
         self.priority = source.priority
         self.expiration_ms: int | None = None
@@ -155,7 +155,7 @@ _known: dict[bytes, dict[str, Value]] = {}
 def raw_properties_of(message: Message) -> bytes:
     """What the content header carries: the publisher's own octets while they still hold."""
     original = message.original
-    if original is not None and original[0] == ORIGINAL:
+    if original is not None and original[0] == PROTOCOL:
         raw = original[1]
         if raw and not raw[0] & _HEADERS_FLAG:
             if not message.headers:
@@ -214,7 +214,7 @@ def _header_octets(message: Message) -> dict[str, EncodedValue]:
     A table has more types than the model: what was a long integer is to stay one.
     """
     original = message.original
-    if original is None or original[0] != ORIGINAL or not message.headers:
+    if original is None or original[0] != PROTOCOL or not message.headers:
         return {}
     then = _headers_in(original[1])
     if not then:

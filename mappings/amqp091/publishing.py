@@ -22,7 +22,7 @@ from mappings.amqp091.channel import GatewayChannel
 from mappings.amqp091.errors import access_refused, not_found_exchange, precondition_failed
 from mappings.amqp091.messages import (
     DIRECT_REPLY,
-    ORIGINAL,
+    PROTOCOL,
     Translation,
     translation_of,
     with_changes,
@@ -156,7 +156,7 @@ class Publishing:
 
     def _target(self, exchange: str, key: str) -> tuple[Origin, str | None, str | None]:
         """Origin, topic and subject of an exchange and key; without topic the key is a queue."""
-        origin = Origin(ORIGINAL, f"{exchange}/{key}", self._client, self._user)
+        origin = Origin(PROTOCOL, f"{exchange}/{key}", self._client, self._user)
         target: tuple[Origin, str | None, str | None] = (origin, None, None)
         namespace = self._namespace
         if not exchange:

@@ -40,12 +40,12 @@ from mappings.connection_gateway import ConnectionGateway
 from mappings.connections import ChannelDetails, ConnectionDetails, ConsumerDetails
 from mappings.gateway import Barrier, ListenerSettings, Services, StopReason, Transport
 from mappings.stomp.errors import frame_error_from
+from mappings.stomp.messages import PROTOCOL
 from mappings.stomp.publishing import Publishing
 from mappings.stomp.settling import Settling
 from mappings.stomp.subscriptions import Subscriptions
 from mappings.stomp.transactions import Transactions
 
-PROTOCOL = "stomp"
 SERVER = f"Landbridge/{version('landbridge')}"
 _GOODBYES: Final = {
     StopReason.BROKER_STOPS: "the broker is shutting down",

@@ -32,6 +32,8 @@ from bridge.messaging.properties import (
 from mappings.stomp.addresses import header_from_reply_to
 from mappings.text import text_from_value
 
+PROTOCOL: Final = "stomp"
+
 _PROPERTIES: Final = {
     "content-type": CONTENT_TYPE,
     "content-encoding": CONTENT_ENCODING,

@@ -31,7 +31,7 @@ from mappings.stomp.addresses import (
     address_from_destination,
     reply_to_from_temporary,
 )
-from mappings.stomp.messages import DELAY, Content, content_from_send
+from mappings.stomp.messages import DELAY, PROTOCOL, Content, content_from_send
 from mappings.stomp.permissions import require_publish
 from mappings.stomp.queues import require_dead_letters, settings_from_headers
 
@@ -134,7 +134,7 @@ class Publishing:
         size_bytes = 0
         for send in sends:
             size_bytes += len(send.body)
-        gateway.services.counters.published("stomp", len(sends), size_bytes)
+        gateway.services.counters.published(PROTOCOL, len(sends), size_bytes)
         answer = partial(self._answered, sends, routed)
         count = max(len(sends), len(unit.sends))
         gateway.submit(unit, answer, messages=count, size_bytes=size_bytes)
@@ -250,7 +250,7 @@ class Publishing:
 
     def _target(self, destination: str) -> Target | None:
         address = address_from_destination(destination)
-        origin = Origin("stomp", destination, self._client, self._user)
+        origin = Origin(PROTOCOL, destination, self._client, self._user)
         if isinstance(address, TempTopicAddress):
             address = address.topic(self._gateway.session)
         match address:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from adapters.stomp.events import AckReceived, NackReceived
 from bridge.messaging.model import DeadLetterReason, Delivery, QueueName, UnitOfWork
 from mappings.stomp.consumer import StompConsumer
+from mappings.stomp.messages import PROTOCOL
 
 if TYPE_CHECKING:
     from mappings.gateway import Barrier
@@ -43,7 +44,7 @@ class Settling:
         gateway = self._gateway
         unit = UnitOfWork()
         unit.deletes, self._acked = self._acked, []
-        gateway.services.counters.settled("stomp", len(unit.deletes))
+        gateway.services.counters.settled(PROTOCOL, len(unit.deletes))
         gateway.submit(unit, partial(self._settled, None), in_order=False)
         settled, self._credits = self._credits, {}
         for consumer, count in settled.items():
@@ -96,7 +97,7 @@ class Settling:
     def credit(self, event: AckReceived | NackReceived) -> None:
         """The subscription may get as many messages as were settled."""
         count = len(event.deliveries)
-        self._gateway.services.counters.settled("stomp", count)
+        self._gateway.services.counters.settled(PROTOCOL, count)
         consumer = self._gateway.subscriptions.consumers.get(event.subscription)
         if consumer is not None:
             consumer.add_credit(count)

@@ -13,6 +13,7 @@ from adapters.stomp.events import AckReceived, NackReceived, SendReceived, Trans
 from adapters.stomp.frames import FrameError
 from bridge.messaging.errors import MessagingError
 from bridge.messaging.model import Publish, QueueName, UnitOfWork
+from mappings.stomp.messages import PROTOCOL
 from mappings.stomp.publishing import first_refused
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Transactions:
     ) -> None:
         gateway = self._gateway
         size_bytes = sum(len(send.body) for send in sends)
-        gateway.services.counters.published("stomp", len(sends), size_bytes)
+        gateway.services.counters.published(PROTOCOL, len(sends), size_bytes)
         answer = partial(self._committed, event)
         gateway.submit(unit, answer, messages=len(sends), size_bytes=size_bytes)
         for action in event.actions:
