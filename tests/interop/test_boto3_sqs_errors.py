@@ -295,15 +295,6 @@ def test_receiving(sqs: Any, queue_url: str) -> None:
     assert receive(VisibilityTimeout=43201).code == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize("bad", ["no-suffix", f"{'x' * 76}.fifo", "a b.fifo"])
-def test_names_of_fifo_queues(sqs: Any, bad: str) -> None:
-    found = refusal(sqs.create_queue, QueueName=bad, Attributes={"FifoQueue": "true"})
-    assert found == invalid(
-        "The name of a FIFO queue can only include alphanumeric characters, hyphens, or"
-        " underscores, must end with .fifo suffix and be 1 to 80 in length."
-    )
-
-
 def test_handles_of_another_queue(sqs: Any, queue_url: str) -> None:
     other = sqs.create_queue(QueueName=name())["QueueUrl"]
     sqs.send_message(QueueUrl=other, MessageBody="x")

@@ -66,19 +66,34 @@ def check_delivery_policy(text: str, within: str) -> None:
         retries = msgspec.convert(policy.get("healthyRetryPolicy") or {}, RetryPolicy)
     except msgspec.ValidationError as error:
         raise invalid(f"{within}DeliveryPolicy: {error}") from error
-    phases = (
-        retries.num_no_delay_retries + retries.num_min_delay_retries + retries.num_max_delay_retries
-    )
-    if not 0 <= phases <= retries.num_retries <= RETRIES_MAX:
-        raise invalid(
-            f"{within}DeliveryPolicy: healthyRetryPolicy.numRetries must be at most {RETRIES_MAX},"
-            " and the sum of its phases at most numRetries"
+    if (reason := _fault_of(retries)) is not None:
+        raise invalid(f"{within}DeliveryPolicy: healthyRetryPolicy.{reason}")
+
+
+def _fault_of(retries: RetryPolicy) -> str | None:
+    """In SNS's words, with the member that is wrong in front."""
+    phases = {
+        "numNoDelayRetries": retries.num_no_delay_retries,
+        "numMinDelayRetries": retries.num_min_delay_retries,
+        "numMaxDelayRetries": retries.num_max_delay_retries,
+    }
+    for name, count in {"numRetries": retries.num_retries, **phases}.items():
+        if count < 0:
+            return f"{name} must be greater than or equal to 0"
+    if retries.num_retries > RETRIES_MAX:
+        return f"numRetries must be less than or equal to {RETRIES_MAX}"
+    if sum(phases.values()) > retries.num_retries:
+        return (
+            "numRetries must be greater than or equal to total of numMinDelayRetries,"
+            " numNoDelayRetries and numMaxDelayRetries"
         )
-    if not 1 <= retries.min_delay_target <= retries.max_delay_target <= DELAY_SECONDS_MAX:
-        raise invalid(
-            f"{within}DeliveryPolicy: healthyRetryPolicy.minDelayTarget must be at most"
-            f" maxDelayTarget, and that at most {DELAY_SECONDS_MAX}"
-        )
+    if retries.min_delay_target < 1:
+        return "minDelayTarget must be greater than or equal to 1"
+    if retries.max_delay_target > DELAY_SECONDS_MAX:
+        return f"maxDelayTarget must be less than or equal to {DELAY_SECONDS_MAX}"
+    if retries.max_delay_target < retries.min_delay_target:
+        return "maxDelayTarget must be greater than or equal to minDelayTarget"
+    return None
 
 
 def own_http_policy(topic: Topic) -> dict[str, Any]:

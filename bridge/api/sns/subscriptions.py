@@ -375,15 +375,21 @@ def _check_redrive(text: str, within: str, *, fifo: bool) -> None:
     """What a subscription may have for its dead letters: a `fifo` queue needs one of its kind."""
     try:
         policy = json.loads(text)
-        arn = policy["deadLetterTargetArn"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        raise invalid(f"{within}RedrivePolicy: failed to parse JSON.") from None
+    except (ValueError, RecursionError):
+        policy = None
+    if not isinstance(policy, dict):
+        raise invalid(f"{within}RedrivePolicy: failed to parse JSON.")
     for name in policy:
         if name != "deadLetterTargetArn":
             raise invalid(f"{within}RedrivePolicy: invalid JSON. Attribute {name} is unknown.")
+    arn = policy.get("deadLetterTargetArn")
+    if arn is None:
+        raise invalid(f"{within}RedrivePolicy: Missing deadLetterTargetArn attribute")
     parts = arn.split(":") if isinstance(arn, str) else []
-    if len(parts) != 6 or parts[2] != "sqs":
+    if len(parts) < ARN_PARTS_MIN:
         raise invalid(f"{within}RedrivePolicy: deadLetterTargetArn is an invalid arn")
+    if len(parts) != ARN_PARTS_MIN or parts[2] != "sqs":
+        raise invalid(f"{within}RedrivePolicy: deadLetterTargetArn must be a SQS queue")
     if fifo and not parts[5].endswith(FIFO_SUFFIX):
         raise invalid(
             f"{within}RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO"

@@ -275,29 +275,17 @@ def _in_plain_case(name: str, value: str) -> str:
 
 
 def _check_attribute(name: str, value: str, *, fifo: bool, within: str) -> None:
-    if name not in SETTABLE and not _FEEDBACK.fullmatch(name):
+    known = name in SETTABLE or _FEEDBACK.fullmatch(name)
+    if not known or (name in _FIFO_ONLY and not fifo):
         raise (
             invalid(within)
             if within == "AttributeName"
-            else invalid(within, f"Unknown attribute: {name}")
+            else invalid(within, f"Unknown attribute {name}")
         )
-    if name in _FIFO_ONLY and not fifo:
-        raise invalid(name, f"{name} is not valid for standard topics")
-    if name == "ArchivePolicy" and value not in ("", "{}"):
-        raise invalid(name, "message archiving is not supported")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise invalid(name)
-    reason = _fault_in_text(name, value)
+    reason = _fault_in_text(name, value) or _fault_in_json(name, value)
     if reason is not None:
         # What creates a topic has them in a map, and SNS names the map first.
         raise invalid(reason) if within == "AttributeName" else invalid(within, reason)
-    if name in _JSON and value:
-        try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
-            raise invalid(name, "failed to parse JSON.") from None
-        if not isinstance(parsed, dict):
-            raise invalid(name, "must be a JSON object")
 
 
 def _fault_in_text(name: str, value: str) -> str | None:
@@ -307,7 +295,27 @@ def _fault_in_text(name: str, value: str) -> str | None:
         low, high = MESSAGE_SIZE_RANGE
         if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
             return f"{name}: {value} is not an integer between {low} and {high} bytes"
-    return None
+    if name not in _CHOICES or value in _CHOICES[name]:
+        return None
+    match name:
+        case "SignatureVersion":
+            return "SignatureVersion: Invalid value. Must be 1 or 2."
+        case "TracingConfig":
+            return f"Invalid tracing config value: {value}"
+        case _:
+            return name
+
+
+def _fault_in_json(name: str, value: str) -> str | None:
+    if name == "ArchivePolicy" and value not in ("", "{}"):
+        return "ArchivePolicy: message archiving is not supported"
+    if name not in _JSON or not value:
+        return None
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return f"{name}: failed to parse JSON."
+    return None if isinstance(parsed, dict) else f"{name}: must be a JSON object"
 
 
 def takes_large_messages(topic: Topic) -> bool:

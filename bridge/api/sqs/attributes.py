@@ -191,6 +191,10 @@ def first_difference(
     return None
 
 
+_REDRIVE_MEMBERS = ("maxReceiveCount", "deadLetterTargetArn")
+"""In the order in which SQS misses them."""
+
+
 def redrive_policy_from(text: str, fifo: bool, targets: TargetRule) -> RedrivePolicy | None:
     """Parse and check a RedrivePolicy; the empty text removes it."""
     if not text:
@@ -204,7 +208,7 @@ def redrive_policy_from(text: str, fifo: bool, targets: TargetRule) -> RedrivePo
     policy = _json_object(text)
     if policy is None:
         raise refused("Redrive policy is not a valid JSON map.")
-    for mandatory in ("deadLetterTargetArn", "maxReceiveCount"):
+    for mandatory in _REDRIVE_MEMBERS:
         if mandatory not in policy:
             raise refused(f"Redrive policy does not contain mandatory attribute: {mandatory}.")
     try:
@@ -219,6 +223,10 @@ def redrive_policy_from(text: str, fifo: bool, targets: TargetRule) -> RedrivePo
     arn = policy["deadLetterTargetArn"]
     if not isinstance(arn, str) or arn.count(":") != 5 or not arn.startswith("arn:"):
         raise refused("Invalid value for deadLetterTargetArn.")
+    if arn.split(":")[2] != "sqs":
+        raise refused("Only SQS queues are valid resources for deadLetterTargetArn.")
+    if not policy.keys() <= set(_REDRIVE_MEMBERS):
+        raise refused(f"Only following attributes are supported: [{', '.join(_REDRIVE_MEMBERS)}].")
     return RedrivePolicy(targets.resolve(text, arn, fifo), count)
 
 
@@ -261,7 +269,8 @@ def _check_throughput(kept: Mapping[str, str]) -> None:
     per_group = kept.get("FifoThroughputLimit") == "perMessageGroupId"
     if per_group and kept.get("DeduplicationScope") != "messageGroup":
         raise INVALID_ATTRIBUTE_VALUE(
-            "The perMessageGroupId value is allowed only when the value for DeduplicationScope is"
+            "Invalid value for the parameter FifoThroughputLimit. Reason: To set"
+            " FifoThroughputLimit to perMessageGroupId, the DeduplicationScope must be"
             " messageGroup."
         )
 
@@ -309,29 +318,39 @@ def _checked_allow_policy(text: str) -> str:
     if not text:
         return ""
 
+    cannot = "Amazon SQS can't create the redrive allow policy"
+
     def refused(reason: str) -> ApiError:
         return INVALID_PARAMETER_VALUE(
-            f"Value {text} for parameter RedriveAllowPolicy is invalid. Reason: {reason}"
+            f"Value {text} for parameter RedriveAllowPolicy is invalid. Reason: {cannot}. {reason}"
         )
 
-    policy = _json_object(text)
-    if policy is None:
-        raise refused(
-            "Amazon SQS can't create the redrive allow policy, as it's in an unsupported format."
+    policy = _json_object(text) or {}
+    permission, sources = policy.get("redrivePermission"), policy.get("sourceQueueArns")
+    if permission not in ("allowAll", "denyAll", "byQueue") or not _is_list_of_arns(sources):
+        raise INVALID_ATTRIBUTE_VALUE(
+            "Invalid value for the parameter RedriveAllowPolicy."
+            f" Reason: {cannot}, as it's in an unsupported format."
         )
-    permission = policy.get("redrivePermission")
-    if permission not in ("allowAll", "denyAll", "byQueue"):
-        raise refused("The redrivePermission must be allowAll, denyAll or byQueue.")
-    sources = policy.get("sourceQueueArns")
-    if (permission == "byQueue") != (sources is not None):
-        raise refused("sourceQueueArns goes with the redrivePermission byQueue, and only with it.")
-    if sources is None:
-        return text
-    if not isinstance(sources, list) or not 1 <= len(sources) <= REDRIVE_SOURCES_MAX:
-        raise refused("The number of sourceQueueArns must be from 1 to 10.")
-    if not all(isinstance(source, str) and source.startswith("arn:") for source in sources):
-        raise refused("sourceQueueArns must be queue ARNs.")
+    if permission != "byQueue":
+        if sources is not None:
+            raise refused(
+                "You can specify source queue ARNs only when the permission type is byQueue."
+            )
+    elif not 1 <= len(sources or ()) <= REDRIVE_SOURCES_MAX:
+        raise refused(
+            "When you specify the byQueue permission type, you must also specify between 1 and 10"
+            " source queue ARNs."
+        )
     return text
+
+
+def _is_list_of_arns(value: Any) -> bool:
+    """Also when there is none."""
+    return value is None or (
+        isinstance(value, list)
+        and all(isinstance(each, str) and each.startswith("arn:") for each in value)
+    )
 
 
 def allows_redrive_from(settings: QueueSettings, source_arn: str | None) -> bool:
