@@ -299,10 +299,15 @@ _MAPS = {
     "MessageAttribute": ("MessageAttributes", "Name", "Value"),
     "MessageSystemAttribute": ("MessageSystemAttributes", "Name", "Value"),
     "Tag": ("Tags", "Key", "Value"),
+    # So the Java SDKs write it.
+    "Tags": ("Tags", "Key", "Value"),
 }
+_LOWER_TAGS = ("tags", "Key", "Value")
 
 NAMES = Names(lists=_REQUEST_LISTS, maps=_MAPS)
-CREATE_QUEUE_NAMES = Names(lists=_REQUEST_LISTS, maps={**_MAPS, "Tag": ("tags", "Key", "Value")})
+CREATE_QUEUE_NAMES = Names(
+    lists=_REQUEST_LISTS, maps={**_MAPS, "Tag": _LOWER_TAGS, "Tags": _LOWER_TAGS}
+)
 
 
 def rendering_of(action: str) -> Rendering:

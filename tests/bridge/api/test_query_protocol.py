@@ -357,6 +357,18 @@ def test_a_map_of_one_needs_no_number(queue_url: str) -> None:
     assert answer.find("GetQueueAttributesResult/Attribute/Value") == "35"
 
 
+@pytest.mark.parametrize("written", ["Tag", "Tags"])
+def test_tags_as_the_sdks_write_them(api: RunningApi, queue_url: str, written: str) -> None:
+    tags = {f"{written}__1__Key": "team", f"{written}__1__Value": "blue"}
+    assert query(queue_url, "POST", None, Action="TagQueue", **tags).status == 200
+    answer = query(queue_url, Action="ListQueueTags")
+    assert answer.find("ListQueueTagsResult/Tag/Key") == "team"
+    created = query(api.url, "POST", None, Action="CreateQueue", QueueName=name(), **tags)
+    url = created.find("CreateQueueResult/QueueUrl") or ""
+    answer = query(url, Action="ListQueueTags")
+    assert answer.find("ListQueueTagsResult/Tag/Value") == "blue"
+
+
 def test_topics_as_json_for_old_clients(api: RunningApi) -> None:
     def ask(action: str, **parameters: str) -> dict[str, Any]:
         parameters |= {"Version": "2010-03-31", "ContentType": "JSON"}
