@@ -58,7 +58,8 @@ class Users:
         for name in names:
             if self._tenants.is_configured(name):
                 raise set_in_file("users")
-        await self._remove(names)
+        if names:
+            await self._remove(names)
         return NO_CONTENT
 
     def require_known(self, name: str) -> None:
