@@ -133,8 +133,8 @@ LOSSES: Final = (
         Emulated("sixteen bands", "priorities above 15 are one"),
         Emulated(
             "up to four bands, each a queue in SQS",
-            "fixed when the queue is made; a lower one is asked when the higher ones have been"
-            " silent for 50 ms; FIFO, pinned and found queues have one",
+            "fixed when the queue is made; who waits gets what comes to a lower one once"
+            " the higher ones have been silent for 50 ms; FIFO, pinned and found queues have one",
         ),
         "tests/bridge/backends/aws/test_bands.py::test_the_higher_comes_first_to_a_consumer",
         "queues.priority_max",

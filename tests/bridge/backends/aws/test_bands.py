@@ -75,6 +75,22 @@ async def test_the_higher_comes_first_to_a_consumer(opened_at_moto: Open) -> Non
     assert came == ["3", "3", "2", "2", "1", "1", "0", "0"]
 
 
+async def test_who_begins_to_consume_gets_what_is_there_at_once(opened_at_moto: Open) -> None:
+    # By the polls alone, a band would be asked when the one above it has waited for that long.
+    store = (await opened_at_moto(band_patience_seconds=1_000.0, poll_wait_seconds=20)).store
+    queue = await make_queue(store, priority_max=3)
+    for _ in range(2):
+        await send_all(store, queue, 0, 3, 2, 0)
+        collector = await consume(store, queue, credit=10)
+        async with asyncio.timeout(10):
+            deliveries = await collector.expect(4)
+        assert collector.bodies == ["3", "2", "0", "0"]
+        for each in deliveries:
+            await delete(store, each)
+        assert collector.subscription is not None
+        collector.subscription.cancel()
+
+
 @pytest.mark.parametrize("patience", [0.0, 0.05, 1_000.0])
 async def test_all_bands_are_waited_at(opened_at_moto: Open, patience: float) -> None:
     store = (await opened_at_moto(band_patience_seconds=patience)).store
