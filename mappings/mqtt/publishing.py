@@ -79,7 +79,7 @@ class Publishing:
         message_id, now_ms = services.message_ids.next(), services.clock.epoch_ms()
         message = message_from_publish(publish, target.subject, message_id, now_ms, gateway.user)
         unit = UnitOfWork()
-        unit.sends.append((queue, message))
+        unit.sends = [(queue, message)]
         answer = partial(self._answered_one, publishes)
         gateway.submit(unit, answer, messages=1, size_bytes=size_bytes)
         return True
