@@ -244,3 +244,11 @@ def test_attributes_that_a_new_topic_cannot_have(
 ) -> None:
     found = refusal(sns.create_topic, Name=name("topic"), Attributes=attributes)
     assert found == sns_invalid(f"Attributes Reason: {reason}")
+
+
+@pytest.mark.parametrize("protocol", ["http", "sms", "email"])
+def test_fifo_topics_go_to_queues_only(sns: Any, protocol: str) -> None:
+    fifo = make_topic(sns, FifoTopic="true")
+    endpoint = {"http": "http://127.0.0.1:9/", "sms": "+15550100", "email": "a@example.org"}
+    found = refusal(sns.subscribe, TopicArn=fifo, Protocol=protocol, Endpoint=endpoint[protocol])
+    assert found == sns_invalid(f"Invalid protocol type: {protocol}")

@@ -293,6 +293,8 @@ def _not_offered(protocol: str) -> ApiError:
 def _checked_endpoint(
     service: SnsService, topic: Topic, protocol: str, endpoint: str
 ) -> QueueName | None:
+    if topic.fifo and protocol != "sqs":
+        raise invalid(f"Invalid protocol type: {protocol}")
     if protocol not in PROTOCOLS:
         if protocol == "sms" and not _PHONE_NUMBER.fullmatch(endpoint):
             raise SNS_INVALID_PARAMETER(f"Invalid SMS endpoint: {endpoint}")
@@ -301,11 +303,6 @@ def _checked_endpoint(
         split = urlsplit(endpoint)
         if split.scheme != protocol or not split.hostname:
             raise invalid("Endpoint must match the specified protocol")
-        if topic.fifo:
-            raise invalid(
-                f"Invalid parameter: Invalid protocol type: {protocol} (FIFO topics can only have"
-                " Amazon SQS endpoints)"
-            )
         return None
     parts = endpoint.split(":")
     if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs":
