@@ -210,7 +210,7 @@ class _Reader:
         place = self._place(node)
         text = self._substituted(node.value, place, path)
         tag = str(node.tag)
-        if not node.value and node.style is None:
+        if path and not node.value and node.style is None:
             self._document.empty.append(path)
         bare = _WITHOUT_BRACES.fullmatch(text)
         if bare and self._environment and bare[1] in self._environment and text == node.value:

@@ -143,8 +143,9 @@ def _fill_listeners(document: Document) -> None:
         named = [path for path in document.empty if len(path) == 2 and path[0] == "listeners"]
         for path in named:
             document.empty.remove(path)
-            # What `<<` brings in may have been said more about.
-            listeners[path[1]] = listeners[path[1]] or {}
+            # What `<<` brings in may have been said more about, what is given twice is not there.
+            if path[1] in listeners:
+                listeners[path[1]] = listeners[path[1]] or {}
 
 
 def _seed_listeners(document: Document, override: str, sources: Sources) -> None:

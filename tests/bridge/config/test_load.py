@@ -35,8 +35,9 @@ def test_no_file_at_all_is_valid(loaded: Load) -> None:
     assert limits_of(result.config) == Limits()
 
 
-def test_an_empty_file_is_the_defaults(loaded: Load) -> None:
-    assert loaded("# nothing\n").listeners == loaded().listeners
+@pytest.mark.parametrize("text", ["# nothing\n", "---\n", "null\n"])
+def test_an_empty_file_is_the_defaults(loaded: Load, text: str) -> None:
+    assert loaded(text).listeners == loaded().listeners
 
 
 def test_listeners_of_the_file_replace_the_defaults(loaded: Load) -> None:

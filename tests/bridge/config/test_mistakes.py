@@ -114,6 +114,10 @@ def test_all_mistakes_are_reported_at_once_with_their_places(loaded: Load) -> No
             "listeners: {stomp: {tls: , certificate: a}}",
             "f.yaml:1: listeners.stomp.tls: has no value: write one, or leave the option out",
         ),
+        (
+            "listeners: {stomp:}\nlisteners: {aws: {}}",
+            "f.yaml:2: listeners: is given twice, first in line 1",
+        ),
         ("listeners:", "f.yaml:1: listeners: has no value: write one, or leave the option out"),
         ("backend: {path: f.yaml}", "f.yaml:1: backend.path: f.yaml is not a directory"),
         (
