@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.backends.embedded.arrivals import Arrivals
 from bridge.backends.embedded.committer import RETRY_SECONDS, Committer
 from bridge.backends.embedded.departures import Departures
-from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, WRITING, Entry
+from bridge.backends.embedded.entry import GONE, MEMORY, NEW, STORED, Entry
 from bridge.backends.embedded.expiry import Expiry
 from bridge.backends.embedded.fifo import FifoQueue
 from bridge.backends.embedded.handed import Handed
@@ -326,7 +326,8 @@ class Engine:
         queue = entry.queue
         if entry.refused or queue.deleted or entry.id <= queue.lane_of_entry(entry.id).floor:
             return
-        entry.status = STORED if status == WRITING else status
+        # WRITING stays: where its own commit was refused as well, it is to be tried again.
+        entry.status = status
         entry.held = True
         queue.held[entry.id] = entry
         if entry.received_at:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NEW: Final = 0
 """In the next commit, unless it is settled before (elision)."""
 WRITING: Final = 1
-"""In the commit that is being written."""
+"""With the writer; stored since, perhaps, where its settling was given back."""
 STORED: Final = 2
 MEMORY: Final = 3
 """Never written: its queue is transient."""

@@ -442,6 +442,53 @@ async def test_what_follows_a_refused_commit_is_refused_with_it(reopen: Reopen) 
     assert await drain(backend.store, found(backend.store, "other")) == ["x"]
 
 
+async def test_what_is_given_back_while_it_is_written_is_written(reopen: Reopen) -> None:
+    backend, queue = await with_queue(reopen)
+    store = backend.store
+    with slow_to_write(backend):
+        sent = asyncio.ensure_future(send(store, queue, message("x")))
+        bad = asyncio.ensure_future(send(store, queue, message("bad", expires_at=2**70)))
+        await handed_over(sent, bad)
+        unit = UnitOfWork(atomic=True)
+        unit.deletes += await store.receive(queue, count=1)
+        unit.sends.append((queue, message("bad", expires_at=2**70)))
+        as_bad = asyncio.ensure_future(commit(store, unit))
+        await handed_over(as_bad)
+    await asyncio.wait([sent, bad, as_bad])
+    assert isinstance(as_bad.exception(), InvalidParameter)
+    sent.result()
+    backend = await reopen()
+    assert await drain(backend.store, found(backend.store)) == ["x"]
+
+
+async def test_a_dead_letter_given_back_while_it_is_written_is_written(reopen: Reopen) -> None:
+    backend = await reopen()
+    store = backend.store
+    dead = await make_queue(store, "dead")
+    queue = await make_queue(store, redrive=RedrivePolicy("dead", 1))
+    await send(store, queue, message("x"))
+    await store.receive(queue, count=1, visibility_seconds=0)
+    # Then all of that has been written.
+    await make_queue(store, "other")
+    with refusing(backend, "INSERT ON state"):
+        with slow_to_write(backend):
+            change = UnitOfWork(state=[StateChange("kind", "key", b"")])
+            changed = asyncio.ensure_future(commit(store, change))
+            # Nobody waits for the dead letter, so it is tried again.
+            assert await store.receive(queue, count=1, wait_seconds=0) == []
+            await handed_over(changed)
+            settle = UnitOfWork(atomic=True)
+            settle.deletes += await store.receive(dead, count=1)
+            settled = asyncio.ensure_future(commit(store, settle))
+            await handed_over(settled)
+        await asyncio.wait([changed, settled])
+        assert isinstance(settled.exception(), StoreUnavailable)
+    await healthy(backend)
+    backend = await reopen()
+    assert await drain(backend.store, found(backend.store)) == []
+    assert await drain(backend.store, found(backend.store, "dead")) == ["x"]
+
+
 async def test_a_state_change_that_cannot_be_stored_harms_no_other(reopen: Reopen) -> None:
     backend, queue = await with_queue(reopen)
     store = backend.store
