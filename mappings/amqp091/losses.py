@@ -19,6 +19,7 @@ _GATEWAY: Final = "tests/mappings/amqp091/test_gateway.py::"
 _PUBLISHING: Final = "tests/mappings/amqp091/test_publishing.py::"
 _SETTLING: Final = "tests/mappings/amqp091/test_settling.py::"
 _MANAGEMENT: Final = "tests/interop/test_management_changes.py::"
+_DEFINITIONS: Final = "tests/scenarios/test_management_definitions.py::"
 _PROVISIONING: Final = "tests/interop/test_management_provisioning.py::"
 _TOPOLOGY: Final = "tests/mappings/amqp091/test_topology.py::"
 _MESSAGES: Final = "tests/mappings/amqp091/test_messages.py::"
@@ -261,8 +262,12 @@ LOSSES: Final = (
         "refused with 400",
         "tests/bridge/admin/management/test_vhosts.py::test_what_is_not_offered_is_refused",
     ),
+    _ROWS.kept(
+        "management API: upload definitions without policies and parameters",
+        f"{_DEFINITIONS}test_what_is_uploaded_is_there_and_may_come_again",
+    ),
     _ROWS.lost(
-        "management API: change policies, definitions, limits, and what the configuration file has",
+        "management API: change policies, limits, and what the configuration file has",
         "refused with 405, which says where they are set; what is there already may be put",
         "tests/scenarios/test_management_access.py::test_what_the_configuration_owns_is_refused",
     ),

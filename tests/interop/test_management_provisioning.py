@@ -196,7 +196,7 @@ def test_a_password_changes_for_logins_and_a_deleted_user_goes(program: Program,
 
 
 @pytest.mark.skipif(ADMIN is None, reason="rabbitmqadmin is not installed: rabbitmq-server has it")
-def test_rabbitmqadmin(program: Program, api: Api) -> None:
+def test_rabbitmqadmin(program: Program, api: Api, tmp_path: Path) -> None:
     def run(*arguments: str, fails: bool = False) -> str:
         assert ADMIN is not None
         done = subprocess.run(
@@ -209,6 +209,8 @@ def test_rabbitmqadmin(program: Program, api: Api) -> None:
         assert bool(done.returncode) is fails, done.stderr
         return done.stdout + done.stderr
 
+    (tmp_path / "made.json").write_text(json.dumps({"vhosts": [{"name": "shop"}]}))
+    run("import", str(tmp_path / "made.json"))
     run("declare", "vhost", "name=shop")
     run("declare", "user", "name=shop", "password=sells", "tags=management")
     run(

@@ -213,7 +213,6 @@ def test_what_is_there_already_may_be_put(admin: Api, path: str, body: object) -
             "this user's topic permissions are set",
         ),
         ("PUT", "policies/%2F/p", {"pattern": "", "definition": {}}, "policies are not changed"),
-        ("POST", "definitions", {"queues": []}, "`landbridge import rabbitmq`"),
         ("PUT", "parameters/shovel/%2F/s", {"value": {}}, "shovels"),
         ("PUT", "vhost-limits/%2F/max-queues", {"value": 1}, "see `limits`"),
         ("PUT", "cluster-name", {"name": "n"}, "that of the node"),

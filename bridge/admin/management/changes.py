@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
+
+import msgspec
 
 from adapters.amqp091 import events
 from bridge.admin.management.access import AccessRefused, Viewer
@@ -32,6 +35,8 @@ from bridge.admin.management.refusals import (
 )
 from bridge.admin.management.settings import Settings
 from bridge.admin.management.sources import ManagementSources
+from bridge.admin.management.uploading import uploads_in
+from bridge.auth import User
 from bridge.messaging.model import QueueName, TopicName
 from mappings.amqp091.topology import Declarations
 
@@ -101,6 +106,8 @@ class Changes:
                 return await self._bind(vhost, _exchange(source), to, target, text)
             case "DELETE", ["bindings", vhost, "e", source, to, target, key]:
                 return await self._unbind(vhost, _exchange(source), to, target, key)
+            case "POST", ["definitions", *rest] if len(rest) <= 1:
+                return await self._upload(next(iter(rest), None), text)
             case "DELETE", ["connections", "username", user]:
                 return self._close_all(user, reason)
             case "DELETE", ["connections", name]:
@@ -261,6 +268,24 @@ class Changes:
         left = self._catalogue.subscription(source, to, target, given)
         if left is not None:
             await self._sources.topology.unsubscribe(left.id)
+
+    # -- definitions
+
+    async def _upload(self, vhost: str | None, text: bytes) -> Done:
+        """Make what is not there, whatever the administrator is permitted himself."""
+        if not self._viewer.administrator:
+            raise access_refused("Not administrator user")
+        unrestricted = replace(self._viewer, user=User(self._viewer.user.name))
+        changes = Changes(self._sources, unrestricted)
+        for method, path, body in uploads_in(text, vhost, self._sources):
+            try:
+                await changes._make(method, path, Query(""), msgspec.json.encode(body), None)
+            except Refused as refused:
+                if refused.status != 405:
+                    raise
+                # The method is allowed here; what it asks for is not.
+                raise bad_request(refused.reason) from refused
+        return NO_CONTENT
 
     # -- connections
 

@@ -33,7 +33,7 @@ def methods_of(path: Sequence[str]) -> Methods:
             return _EMPTIED
         case ["queues", _, _, "get"] | ["exchanges", _, _, "publish"]:
             return _DONE
-        case ["bindings", _, "e", _, "q" | "e", _]:
+        case ["bindings", _, "e", _, "q" | "e", _] | ["definitions"] | ["definitions", _]:
             return _ADDED_TO
         case ["bindings", _, "e", _, "q" | "e", _, _] | ["connections", _]:
             return _ENDED

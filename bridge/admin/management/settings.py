@@ -22,9 +22,6 @@ _ELSEWHERE: Final = {
     "operator-policies": (
         "policies are not changed by this API: they are imported with `landbridge import rabbitmq`"
     ),
-    "definitions": (
-        "definitions are not taken by this API: they are imported with `landbridge import rabbitmq`"
-    ),
     "user-limits": "users have no limits here: see `limits` in the configuration file",
     "vhost-limits": "virtual hosts have no limits here: see `limits` in the configuration file",
     "parameters": "there are no runtime parameters here: shovels and federation are not offered",
