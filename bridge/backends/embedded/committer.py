@@ -3,8 +3,7 @@
 What a consumer has settled before its commit is handed over is never written, and its publisher is
 answered then. So a commit of which every message is already with a consumer waits up to
 `Limits.elision_delay_seconds`; any other one that somebody waits for leaves as soon as the writer
-is idle, and while it is not where waiting could not spare the writing: what is with the writer when
-it has time is one transaction, and it never waits for the loop. Deletes and receive counts that
+is idle, or before, where waiting could not spare the writing. Deletes and receive counts that
 nobody waits for ride along, or leave unforced after `Limits.lazy_commit_delay_seconds`. Receive
 counts and visibility timeouts join no commit before half of that has passed: most messages are
 settled by then, and nothing has to be written.
