@@ -75,6 +75,10 @@ class ResourceLocked(MessagingError):
     """The queue is exclusive to another connection or consumer."""
 
 
+class QueueElsewhere(ResourceLocked):
+    """The queue is in the memory of another node, at which alone it can be used."""
+
+
 class StoreUnavailable(MessagingError):
     """The store did not take the unit of work; nothing of it was confirmed."""
 

@@ -10,7 +10,7 @@ from adapters.amqp091 import events
 from adapters.amqp091.errors import AmqpError
 from adapters.amqp091.methods import NUMBER_OF
 from adapters.amqp091.names import name_of
-from bridge.messaging.errors import MessagingError, ResourceLocked
+from bridge.messaging.errors import MessagingError, QueueElsewhere, ResourceLocked
 from bridge.messaging.model import Delivery, UnitOfWork
 from bridge.messaging.ports import Queue
 from mappings.amqp091.arguments import type_name
@@ -188,6 +188,8 @@ class Requests:
         exclusive = event.exclusive
         try:
             await consumer.open(priority=priority, exclusive=exclusive)
+        except QueueElsewhere:
+            raise
         except ResourceLocked as error:
             name = queue.name
             raise access_refused(

@@ -7,7 +7,7 @@ node counts at the others as soon as it is answered.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,34 @@ def test_consumers_at_one_node_keep_an_exclusive_one_out_at_the_other(
         with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
             here.basic_consume("work", lambda *_: None)
         assert refused.value.reply_code == 403
+
+
+def test_what_is_in_the_memory_of_one_node_is_not_used_at_the_other(
+    moto_url: str, tmp_path: Path
+) -> None:
+    with (
+        brokers(moto_url, tmp_path, "memory") as (first, second),
+        amqp(first) as here,
+    ):
+        here.queue_declare("mine", auto_delete=True)
+        uses: list[Callable[[Any], object]] = [
+            lambda there: there.basic_consume("mine", lambda *_: None),
+            lambda there: there.basic_get("mine"),
+            lambda there: there.queue_purge("mine"),
+        ]
+        for use in uses:
+            with (
+                amqp(second) as there,
+                pytest.raises(
+                    pika.exceptions.ChannelClosedByBroker,
+                    match=r"405.*'mine' is in the memory of another node",
+                ),
+            ):
+                use(there)
+        with amqp(second) as there:
+            assert there.queue_declare("mine", passive=True).method.message_count == 0
+            there.basic_publish("", "mine", b"sent from there", mandatory=True)
+        assert next_body(here, "mine") == b"sent from there"
 
 
 def test_retained_messages_and_subscriptions_are_shared(moto_url: str, tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ from bridge.backends.aws.transient import RemoteQueue, TransientQueues
 from bridge.messaging.errors import (
     MessagingError,
     QueueDoesNotExist,
+    QueueElsewhere,
     QueueFull,
     ReceiptHandleInvalid,
-    ResourceLocked,
     StoreUnavailable,
 )
 from bridge.messaging.model import (
@@ -487,9 +487,9 @@ def _parsed(queue: AwsQueue, text: str) -> tuple[AwsQueue, Handle]:
 
 
 def _require_here(queue: Queue) -> None:
-    """Raise `ResourceLocked` for a transient queue of another node."""
+    """Raise `QueueElsewhere` for a transient queue of another node."""
     if isinstance(queue, RemoteQueue):
-        raise ResourceLocked(
+        raise QueueElsewhere(
             f"queue '{queue.name.name}' is in the memory of another node, at which alone it can be"
             " used"
         )
