@@ -66,6 +66,10 @@ class Owner(Protocol):
         """These entries have been committed."""
         ...
 
+    def read_on(self) -> None:
+        """Rows that were on their way to the disk can be read now, or never will."""
+        ...
+
     def refused(self, entry: Entry, error: MessagingError) -> None:
         """The entry was not stored, and its publisher has been told so."""
         ...
@@ -175,7 +179,7 @@ class Committer:
             self.hand_over()
         elif self.idle:
             # Who waits for a commit to read on waits for nothing: no receive had to be written.
-            self._owner.stored([])
+            self._owner.read_on()
 
     def _join_receives(self, ripe: list[Sequence[Entry]]) -> None:
         receives = self._next.receives
@@ -363,6 +367,7 @@ class Committer:
             self._outage.goes_on(error)
             self._arm(RETRY_SECONDS)
             self._doubt(commit, error)
+            self._owner.read_on()
             self._owner.wake_up()
 
     def _doubt(self, commit: Commit, cause: Exception) -> None:
@@ -431,6 +436,8 @@ class Committer:
         live = [entry for entry in self.pending if entry.status == NEW]
         self._live = len(live)
         self.unheld = sum(not entry.held for entry in live)
+        # Not before: until all that is kept is collected again, there seems to be nothing of it.
+        self._owner.read_on()
 
     def _refuse(
         self, commit: Commit, refused: dict[int, UnitOfWork], error: MessagingError

@@ -295,6 +295,10 @@ class Engine:
                 if isinstance(queue, FifoQueue):
                     queue.uncommitted.pop(entry.sequence_number or "", None)
                     self.arrivals.end_followers(entry, None)
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Look again for rows that were on their way to the disk."""
         self.loader.committed()
 
     def refused(self, entry: Entry, error: MessagingError) -> None:
@@ -319,7 +323,6 @@ class Engine:
             if entry.away:
                 queue.lane_of_entry(entry.id).tail_count -= 1
         queue.settled(entry)
-        self.loader.committed()
 
     def restore(self, entry: Entry, status: int) -> None:
         """An entry whose settling failed is held by nobody and becomes visible again."""

@@ -411,6 +411,29 @@ async def test_a_message_that_cannot_be_stored_harms_no_later_commit(reopen: Reo
     assert await drain(backend.store, found(backend.store, "other")) == []
 
 
+async def test_a_tail_beside_what_cannot_be_stored_is_read(reopen: Reopen) -> None:
+    backend, queue = await with_queue(
+        reopen, limits=Limits(queue_head_messages_max=2, queue_refill_messages=2)
+    )
+    store, database = backend.store, backend.database
+    collector = await consume(store, queue)
+    call = asyncio.get_running_loop().call_soon_threadsafe
+    with slow_to_write(backend):
+        sent = asyncio.ensure_future(send(store, queue, *[message(text) for text in "abcd"]))
+        bad = asyncio.ensure_future(send(store, queue, message("bad", expires_at=2**70)))
+        await handed_over(sent, bad)
+        # Reads are answered in their order, so the tail's was before this one: there was nothing.
+        read = asyncio.Event()
+        database.query("SELECT 1", (), lambda *_: call(read.set))
+        await asyncio.wait_for(read.wait(), 60)
+    await asyncio.wait([sent, bad])
+    assert isinstance(bad.exception(), InvalidParameter)
+    sent.result()
+    await collector.expect(4)
+    assert collector.bodies == ["a", "b", "c", "d"]
+    assert backend.corrections == 0
+
+
 async def test_what_follows_a_refused_commit_is_refused_with_it(reopen: Reopen) -> None:
     backend, queue = await with_queue(reopen)
     store = backend.store
