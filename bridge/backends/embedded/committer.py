@@ -445,7 +445,7 @@ class Committer:
         for unit in refused.values():
             unit.error = error
         kept = self._keep_entries(commit, refused, error)
-        self._keep_settles(commit, refused)
+        self._keep_settles(commit, refused, error)
         self._keep_rest(commit, refused, kept)
         self.pending = kept + self.pending
 
@@ -481,7 +481,9 @@ class Committer:
                 following.joined[index] = (entry, NEW, unit)
                 following.elided.append(entry)
 
-    def _keep_settles(self, commit: Commit, refused: dict[int, UnitOfWork]) -> None:
+    def _keep_settles(
+        self, commit: Commit, refused: dict[int, UnitOfWork], error: MessagingError
+    ) -> None:
         """Give back what refused units settled; the other settles are tried again."""
         following = self._next
         restored = set()
@@ -499,6 +501,8 @@ class Committer:
             if entry.status == NEW:
                 continue
             if entry.unit is not None and id(entry.unit) in refused:
+                # It stays away, though what it was settled with may still be refused.
+                self._owner.refused(entry, error)
                 self._end_wait(entry)
             else:
                 following.elided.append(entry)

@@ -24,6 +24,7 @@ from bridge.messaging.ports import Queue
 from bridge.storage import database
 from tests.bridge.backends.embedded.conftest import Reopen, refusing, slow_to_write, with_queue
 from tests.support.stores import (
+    Collector,
     commit,
     consume,
     delete,
@@ -417,14 +418,18 @@ async def test_a_tail_beside_what_cannot_be_stored_is_read(reopen: Reopen) -> No
     )
     store, database = backend.store, backend.database
     collector = await consume(store, queue)
-    call = asyncio.get_running_loop().call_soon_threadsafe
+    loop = asyncio.get_running_loop()
     with slow_to_write(backend):
         sent = asyncio.ensure_future(send(store, queue, *[message(text) for text in "abcd"]))
         bad = asyncio.ensure_future(send(store, queue, message("bad", expires_at=2**70)))
         await handed_over(sent, bad)
         # Reads are answered in their order, so the tail's was before this one: there was nothing.
         read = asyncio.Event()
-        database.query("SELECT 1", (), lambda *_: call(read.set))
+
+        def done(_: list[Any], __: Exception | None) -> None:
+            loop.call_soon_threadsafe(read.set)
+
+        database.query("SELECT 1", (), done)
         await asyncio.wait_for(read.wait(), 60)
     await asyncio.wait([sent, bad])
     assert isinstance(bad.exception(), InvalidParameter)
@@ -432,6 +437,38 @@ async def test_a_tail_beside_what_cannot_be_stored_is_read(reopen: Reopen) -> No
     await collector.expect(4)
     assert collector.bodies == ["a", "b", "c", "d"]
     assert backend.corrections == 0
+
+
+async def test_what_was_refused_beside_what_cannot_be_stored_stays_away(reopen: Reopen) -> None:
+    backend, queue = await with_queue(reopen)
+    store = backend.store
+    other = await make_queue(store, "other")
+    move = UnitOfWork(atomic=True)
+    answered: asyncio.Future[UnitOfWork] = asyncio.get_running_loop().create_future()
+    move.done = answered.set_result
+
+    class Mover(Collector):
+        def deliver(self, deliveries: Sequence[Delivery]) -> None:
+            super().deliver(deliveries)
+            if not move.deletes:
+                move.deletes += deliveries
+                move.sends.append((other, message("moved")))
+                store.submit(move)
+
+    mover = Mover()
+    await store.consume(queue, mover, credit=10)
+    published = UnitOfWork()
+    published.sends += [(queue, message("x")), (other, message("bad", expires_at=2**70))]
+    with refusing(backend):
+        with pytest.raises(InvalidParameter):
+            await commit(store, published)
+        # Its settling was tried once more, and is given back only now.
+        await asyncio.wait_for(answered, 60)
+    assert isinstance(move.error, StoreUnavailable)
+    await healthy(backend)
+    await send(store, other, message("after"))
+    assert mover.bodies == ["x"]
+    assert await store.counts(queue) == (0, 0, 0)
 
 
 async def test_what_follows_a_refused_commit_is_refused_with_it(reopen: Reopen) -> None:
