@@ -235,6 +235,11 @@ class Committer:
         under_way = [*self._doubtful, *self._syncing, *self._refused, *self._handed]
         return [entry for commit in under_way for entry in commit.entries]
 
+    def settled_jointly(self) -> list[Entry]:
+        """What is given back if the units that settled it are refused."""
+        commits = [*self._refused, *self._handed, self._next]
+        return [entry for commit in commits for entry, _, _ in commit.joined]
+
     def wait(self, unit: UnitOfWork) -> None:
         """Answer `unit` not before everything collected so far is durable."""
         unit.remaining += 1

@@ -327,7 +327,7 @@ class Engine:
     def restore(self, entry: Entry, status: int) -> None:
         """An entry whose settling failed is held by nobody and becomes visible again."""
         queue = entry.queue
-        if entry.refused or queue.deleted or entry.id <= queue.lane_of_entry(entry.id).floor:
+        if entry.refused or queue.deleted:
             return
         # WRITING stays: where its own commit was refused as well, it is to be tried again.
         entry.status = status
@@ -396,6 +396,9 @@ class Engine:
             if isinstance(queue, FifoQueue):
                 queue.uncommitted.pop(entry.sequence_number or "", None)
                 self.arrivals.end_followers(entry, None)
+        for entry in self.committer.settled_jointly():
+            if entry.queue is queue:
+                entry.refused = True
         if not queue.transient or queue.spilled:
             for lane in queue.lanes:
                 for first, last in _ranges_between(lane.first_id, lane.next_id - 1, kept):

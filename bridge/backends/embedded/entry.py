@@ -42,8 +42,9 @@ class Entry(Delivery, kw_only=True, gc=False, eq=False):
     `held` while a receiver has it; `deadline` is then the end of its visibility timeout (epoch ms),
     or None where a connection holds it. `blocked` until its atomic unit has committed. `away`: the
     queue knows it by a count only, since it is on disk or on its way there. `refused`: it was not
-    stored, and its publisher knows. `visible_at` and `counted` are what the disk knows. `ticket` is
-    what its receipt handles begin with, once it was received under a visibility timeout.
+    stored, and its publisher knows, or was purged while it was being settled: it never comes back.
+    `visible_at` and `counted` are what the disk knows. `ticket` is what its receipt handles begin
+    with, once it was received under a visibility timeout.
 
     The collector does not look at entries, so every circle through one is opened by hand: a queue
     that goes lets go of all its entries, and `unit` is None again once the entry is stored.

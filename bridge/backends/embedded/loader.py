@@ -110,6 +110,8 @@ class Loader:
 
     def _read(self, queue: EmbeddedQueue, lane: Lane) -> None:
         generation = lane.generation
+        # It may stand there from before a purge, and would be read a second time.
+        self._hungry.pop(lane, None)
         committer = self._owner.committer
         # What the reader sees depends on when it looks, so the state is noted before it is asked.
         complete, answered = committer.idle, committer.answered
