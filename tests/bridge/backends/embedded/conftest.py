@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +71,17 @@ async def with_queue(
     """What most tests begin with: an open backend with one queue."""
     backend = await reopen(durability, limits)
     return backend, await make_queue(backend.store, text, **settings)
+
+
+async def healthy(backend: EmbeddedBackend) -> None:
+    """Wait until the store has noticed that it can write again."""
+    async with asyncio.timeout(60):
+        while not backend.healthy:
+            await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(lambda: None))])
+
+
+async def handed_over(*tasks: asyncio.Future[Any]) -> None:
+    """Let the tasks begin, and the store have its turn after that."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in tasks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -22,9 +21,15 @@ from bridge.messaging.model import (
 )
 from bridge.messaging.ports import Queue
 from bridge.storage import database
-from tests.bridge.backends.embedded.conftest import Reopen, refusing, slow_to_write, with_queue
+from tests.bridge.backends.embedded.conftest import (
+    Reopen,
+    handed_over,
+    healthy,
+    refusing,
+    slow_to_write,
+    with_queue,
+)
 from tests.support.stores import (
-    Collector,
     commit,
     consume,
     delete,
@@ -36,20 +41,6 @@ from tests.support.stores import (
     release,
     send,
 )
-
-
-async def healthy(backend: EmbeddedBackend) -> None:
-    """Wait until the store has noticed that it can write again."""
-    async with asyncio.timeout(60):
-        while not backend.healthy:
-            await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(lambda: None))])
-
-
-async def handed_over(*tasks: asyncio.Future[Any]) -> None:
-    """Let the tasks begin, and the store have its turn after that."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert not any(task.done() for task in tasks)
 
 
 async def test_counts_stay_right_when_sends_are_refused(reopen: Reopen) -> None:
@@ -412,65 +403,6 @@ async def test_a_message_that_cannot_be_stored_harms_no_later_commit(reopen: Reo
     assert await drain(backend.store, found(backend.store, "other")) == []
 
 
-async def test_a_tail_beside_what_cannot_be_stored_is_read(reopen: Reopen) -> None:
-    backend, queue = await with_queue(
-        reopen, limits=Limits(queue_head_messages_max=2, queue_refill_messages=2)
-    )
-    store, database = backend.store, backend.database
-    collector = await consume(store, queue)
-    loop = asyncio.get_running_loop()
-    with slow_to_write(backend):
-        sent = asyncio.ensure_future(send(store, queue, *[message(text) for text in "abcd"]))
-        bad = asyncio.ensure_future(send(store, queue, message("bad", expires_at=2**70)))
-        await handed_over(sent, bad)
-        # Reads are answered in their order, so the tail's was before this one: there was nothing.
-        read = asyncio.Event()
-
-        def done(_: list[Any], __: Exception | None) -> None:
-            loop.call_soon_threadsafe(read.set)
-
-        database.query("SELECT 1", (), done)
-        await asyncio.wait_for(read.wait(), 60)
-    await asyncio.wait([sent, bad])
-    assert isinstance(bad.exception(), InvalidParameter)
-    sent.result()
-    await collector.expect(4)
-    assert collector.bodies == ["a", "b", "c", "d"]
-    assert backend.corrections == 0
-
-
-async def test_what_was_refused_beside_what_cannot_be_stored_stays_away(reopen: Reopen) -> None:
-    backend, queue = await with_queue(reopen)
-    store = backend.store
-    other = await make_queue(store, "other")
-    move = UnitOfWork(atomic=True)
-    answered: asyncio.Future[UnitOfWork] = asyncio.get_running_loop().create_future()
-    move.done = answered.set_result
-
-    class Mover(Collector):
-        def deliver(self, deliveries: Sequence[Delivery]) -> None:
-            super().deliver(deliveries)
-            if not move.deletes:
-                move.deletes += deliveries
-                move.sends.append((other, message("moved")))
-                store.submit(move)
-
-    mover = Mover()
-    await store.consume(queue, mover, credit=10)
-    published = UnitOfWork()
-    published.sends += [(queue, message("x")), (other, message("bad", expires_at=2**70))]
-    with refusing(backend):
-        with pytest.raises(InvalidParameter):
-            await commit(store, published)
-        # Its settling was tried once more, and is given back only now.
-        await asyncio.wait_for(answered, 60)
-    assert isinstance(move.error, StoreUnavailable)
-    await healthy(backend)
-    await send(store, other, message("after"))
-    assert mover.bodies == ["x"]
-    assert await store.counts(queue) == (0, 0, 0)
-
-
 async def test_what_follows_a_refused_commit_is_refused_with_it(reopen: Reopen) -> None:
     backend, queue = await with_queue(reopen)
     store = backend.store
@@ -500,53 +432,6 @@ async def test_what_follows_a_refused_commit_is_refused_with_it(reopen: Reopen) 
     backend = await reopen()
     assert await drain(backend.store, found(backend.store)) == ["c"]
     assert await drain(backend.store, found(backend.store, "other")) == ["x"]
-
-
-async def test_what_is_given_back_while_it_is_written_is_written(reopen: Reopen) -> None:
-    backend, queue = await with_queue(reopen)
-    store = backend.store
-    with slow_to_write(backend):
-        sent = asyncio.ensure_future(send(store, queue, message("x")))
-        bad = asyncio.ensure_future(send(store, queue, message("bad", expires_at=2**70)))
-        await handed_over(sent, bad)
-        unit = UnitOfWork(atomic=True)
-        unit.deletes += await store.receive(queue, count=1)
-        unit.sends.append((queue, message("bad", expires_at=2**70)))
-        as_bad = asyncio.ensure_future(commit(store, unit))
-        await handed_over(as_bad)
-    await asyncio.wait([sent, bad, as_bad])
-    assert isinstance(as_bad.exception(), InvalidParameter)
-    sent.result()
-    backend = await reopen()
-    assert await drain(backend.store, found(backend.store)) == ["x"]
-
-
-async def test_a_dead_letter_given_back_while_it_is_written_is_written(reopen: Reopen) -> None:
-    backend = await reopen()
-    store = backend.store
-    dead = await make_queue(store, "dead")
-    queue = await make_queue(store, redrive=RedrivePolicy("dead", 1))
-    await send(store, queue, message("x"))
-    await store.receive(queue, count=1, visibility_seconds=0)
-    # Then all of that has been written.
-    await make_queue(store, "other")
-    with refusing(backend, "INSERT ON state"):
-        with slow_to_write(backend):
-            change = UnitOfWork(state=[StateChange("kind", "key", b"")])
-            changed = asyncio.ensure_future(commit(store, change))
-            # Nobody waits for the dead letter, so it is tried again.
-            assert await store.receive(queue, count=1, wait_seconds=0) == []
-            await handed_over(changed)
-            settle = UnitOfWork(atomic=True)
-            settle.deletes += await store.receive(dead, count=1)
-            settled = asyncio.ensure_future(commit(store, settle))
-            await handed_over(settled)
-        await asyncio.wait([changed, settled])
-        assert isinstance(settled.exception(), StoreUnavailable)
-    await healthy(backend)
-    backend = await reopen()
-    assert await drain(backend.store, found(backend.store)) == []
-    assert await drain(backend.store, found(backend.store, "dead")) == ["x"]
 
 
 async def test_a_state_change_that_cannot_be_stored_harms_no_other(reopen: Reopen) -> None:
