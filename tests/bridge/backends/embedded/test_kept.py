@@ -10,7 +10,7 @@ import pytest
 
 from bridge.messaging.errors import InvalidParameter, StoreUnavailable
 from bridge.messaging.limits import Limits
-from bridge.messaging.model import Delivery, RedrivePolicy, StateChange, UnitOfWork
+from bridge.messaging.model import Delivery, UnitOfWork
 from tests.bridge.backends.embedded.conftest import (
     Reopen,
     handed_over,
@@ -107,31 +107,3 @@ async def test_what_is_given_back_while_it_is_written_is_written(reopen: Reopen)
     sent.result()
     backend = await reopen()
     assert await drain(backend.store, found(backend.store)) == ["x"]
-
-
-async def test_a_dead_letter_given_back_while_it_is_written_is_written(reopen: Reopen) -> None:
-    backend = await reopen()
-    store = backend.store
-    dead = await make_queue(store, "dead")
-    queue = await make_queue(store, redrive=RedrivePolicy("dead", 1))
-    await send(store, queue, message("x"))
-    await store.receive(queue, count=1, visibility_seconds=0)
-    # Then all of that has been written.
-    await make_queue(store, "other")
-    with refusing(backend, "INSERT ON state"):
-        with slow_to_write(backend):
-            change = UnitOfWork(state=[StateChange("kind", "key", b"")])
-            changed = asyncio.ensure_future(commit(store, change))
-            # Nobody waits for the dead letter, so it is tried again.
-            assert await store.receive(queue, count=1, wait_seconds=0) == []
-            await handed_over(changed)
-            settle = UnitOfWork(atomic=True)
-            settle.deletes += await store.receive(dead, count=1)
-            settled = asyncio.ensure_future(commit(store, settle))
-            await handed_over(settled)
-        await asyncio.wait([changed, settled])
-        assert isinstance(settled.exception(), StoreUnavailable)
-    await healthy(backend)
-    backend = await reopen()
-    assert await drain(backend.store, found(backend.store)) == []
-    assert await drain(backend.store, found(backend.store, "dead")) == ["x"]
