@@ -155,6 +155,7 @@ class FifoQueue(EmbeddedQueue):
         limits = self._limits
         if (
             lane.tail_count > 0
+            or lane.loading
             or self._loaded >= limits.fifo_head_messages_max
             or self._loaded_bytes >= limits.fifo_head_bytes_max
         ):

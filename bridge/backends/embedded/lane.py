@@ -63,6 +63,7 @@ class Lane:
         ready = self.ready
         if (
             self.tail_count
+            or self.loading
             or len(ready) + len(entries) > limits.queue_head_messages_max
             or self.head_bytes + size_bytes > limits.queue_head_bytes_max
         ):

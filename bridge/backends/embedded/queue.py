@@ -203,6 +203,7 @@ class EmbeddedQueue:
         ready, limits = lane.ready, self._limits
         if (
             lane.tail_count
+            or lane.loading
             or len(ready) >= limits.queue_head_messages_max
             or lane.head_bytes >= limits.queue_head_bytes_max
         ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -107,3 +107,31 @@ async def test_what_is_given_back_while_it_is_written_is_written(reopen: Reopen)
     sent.result()
     backend = await reopen()
     assert await drain(backend.store, found(backend.store)) == ["x"]
+
+
+async def test_what_comes_behind_a_refused_tail_is_delivered_once(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, queue = await with_queue(
+        reopen, limits=Limits(queue_head_messages_max=2, queue_refill_messages=2)
+    )
+    store, database = backend.store, backend.database
+    collector = await consume(store, queue)
+    answers: list[Callable[[], None]] = []
+
+    def slow_query(sql: str, parameters: Sequence[Any], done: Any, **_: Any) -> None:
+        answers.append(lambda: done(database.query_now(sql, parameters), None))
+
+    monkeypatch.setattr(database, "query", slow_query)
+    with refusing(backend), pytest.raises(StoreUnavailable):
+        await send(store, queue, *[message(text) for text in "abc"])
+    await send(store, queue, message("d"))
+    # The tail was asked for before it was refused, and is read after what came behind it.
+    monkeypatch.undo()
+    for answer in answers:
+        answer()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await send(store, queue, message("e"))
+    await collector.expect(4)
+    assert collector.bodies == ["a", "b", "d", "e"]
