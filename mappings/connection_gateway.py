@@ -149,7 +149,7 @@ class ConnectionGateway(Submitter, Generic[Event]):
     def connection_lost(self, reason: str) -> None:
         if self.lost:
             return
-        self.lost = self._finishing = True
+        self.lost = True
         self.services.connections.discard(self)
         if self.greeted:
             self.services.log.disconnected(
@@ -160,8 +160,11 @@ class ConnectionGateway(Submitter, Generic[Event]):
                 reason=self._reason or reason,
             )
         self.stop_deliveries()
-        self._discard_backlog()
         self._end_waiting()
+        if not (self._waiting and self.greeted and not self._stopping):
+            self._finishing = True
+            self._discard_backlog()
+        # Else what came before is carried out: over TLS, who says all and goes is lost at once.
         if not self._waiting:
             self.services.spawn(self.dispose())
 
@@ -292,8 +295,7 @@ class ConnectionGateway(Submitter, Generic[Event]):
 
     def _after_barrier(self) -> None:
         if self.lost:
-            self.stop_deliveries()
-            self.services.spawn(self.dispose())
+            self._end_lost()
             return
         self._backlog_bytes = 0
         if self._stopping:
@@ -309,6 +311,16 @@ class ConnectionGateway(Submitter, Generic[Event]):
         self._check_flow()
         self._end_half_closed()
         self.transport.deadline_changed()
+
+    def _end_lost(self) -> None:
+        """Carry out what the client had sent when it went, and let go of what it leaves."""
+        events, self._backlog = self._backlog, []
+        if events:
+            self._handle(events)
+        if not self._waiting:
+            self._finishing = True
+            self.stop_deliveries()
+            self.services.spawn(self.dispose())
 
     def _stop(self) -> None:
         """Go on with `shut_down`, which had to wait."""

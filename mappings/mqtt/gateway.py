@@ -312,7 +312,8 @@ class MqttGateway(ConnectionGateway[Event]):
 
     def connection_lost(self, reason: str) -> None:
         super().connection_lost(reason)
-        self.leave_session()
+        if self.finishing:
+            self.leave_session()
 
     def stop_deliveries(self) -> None:
         self.outbound.stop()

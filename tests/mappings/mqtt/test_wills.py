@@ -35,6 +35,18 @@ async def test_a_lost_connection_publishes_the_will(
     assert (publish.topic, publish.payload, publish.qos) == ("will/c", b"gone", 1)
 
 
+async def test_a_disconnect_that_came_before_the_loss_deletes_the_will(broker: Broker) -> None:
+    watching = await watcher(broker)
+    client = await broker.client("c", version=ProtocolVersion.V3_1_1, will=WILL)
+    # The subscription is still being made when the client has gone.
+    subscribe, publish = b"\x82\x06\x00\x01\x00\x01t\x00", b"\x30\x09\x00\x06will/dx"
+    client.transmit(subscribe + publish + b"\xe0\x00")
+    client.cut()
+    await broker.at_rest()
+    await (await broker.client("d")).publish("will/e", b"y")
+    assert await watching.payloads(2) == [b"x", b"y"]
+
+
 async def test_a_disconnect_deletes_the_will(broker: Broker) -> None:
     watching = await watcher(broker)
     await (await broker.client("c", will=WILL)).leave()

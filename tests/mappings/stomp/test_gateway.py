@@ -130,6 +130,20 @@ async def test_losing_the_connection_during_a_barrier_leaves_nothing(broker: Bro
     assert not broker.topology.subscriptions_to(queue_name("a"))
 
 
+async def test_what_a_client_sent_before_it_went_is_carried_out(broker: Broker) -> None:
+    client = await broker.client()
+    sends = [send("/queue/a", str(number)) for number in range(3)]
+    client.push(*sends, subscribe("/queue/a"), send("/queue/b", "3"))
+    client.gateway.connection_lost("closed by the client")
+    await client.read()
+    assert broker.bodies("a") == ["0", "1", "2"]
+    assert broker.bodies("b") == ["3"]
+    assert client.gateway.lost
+    other = await broker.client()
+    got = await other.messages(subscribe("/queue/a"))
+    assert [each["body"] for each in got] == ["0", "1", "2"]
+
+
 async def test_shutting_down_answers_and_says_so(broker: Broker) -> None:
     client = await broker.client()
     await client.send(subscribe("/queue/a", "0", "ack:client"), send("/queue/a", "1"))
