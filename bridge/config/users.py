@@ -97,7 +97,9 @@ class Topics(Section):
 
 
 class User(Section):
-    """Somebody who may connect. Without the options below the hash, the user may do everything."""
+    """Somebody who may connect. Without the options below the hash, the user may publish, consume
+    and declare everywhere; who changes users and virtual hosts needs the tag `administrator`.
+    """
 
     name: Name = Field(description="The name that clients log in with, or their certificate's CN.")
     password_hash: Annotated[str, AfterValidator(_password_hash)] | None = Field(
