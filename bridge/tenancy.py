@@ -1,7 +1,8 @@
 """Who may come in, and into which namespaces: what the configuration says, and what is stored.
 
 The store's share is the import's and the management API's, and changes while connections live on:
-those of a user or in a namespace that is deleted are ended, at whichever node they are.
+those of a user or in a namespace that is deleted are ended, at whichever node they are, as are those
+of a user that a reload takes out of the configuration.
 """
 
 from __future__ import annotations
@@ -35,16 +36,23 @@ class Tenancy:
 
     def use(self, loaded: Loaded) -> None:
         """Go by another configuration, whose namespaces are the same."""
+        users = self._users()
         self._loaded = loaded
-        self.look()
+        self._look_again(users)
 
     def look(self) -> None:
         """Go by what the store says now."""
-        users, namespaces = self._stored_users, set(self.namespaces)
+        self._look_again(self._users())
+
+    def _users(self) -> frozenset[str]:
+        return self.configured().users | self._stored_users
+
+    def _look_again(self, users: frozenset[str]) -> None:
+        stored, namespaces = self._stored_users, set(self.namespaces)
         self._follow()
-        self._log_changes("user", users, self._stored_users)
+        self._log_changes("user", stored, self._stored_users)
         self._log_changes("namespace", namespaces, self.namespaces)
-        gone_users = users - self._stored_users - self.configured().users
+        gone_users = users - self._users()
         gone_namespaces = namespaces - self.namespaces
         for connection in self.connections:
             if connection.namespace in gone_namespaces:

@@ -46,9 +46,10 @@ One YAML file. It is the first of: `-c FILE`, `$LANDBRIDGE_CONFIG`, `./landbridg
 - `--port-offset N` moves every port, except 0.
 - `SIGHUP` reads the file again. A file with mistakes changes nothing and is logged. A good one
   applies users, routes, queues, certificates, the log level, and listeners that were added,
-  removed or changed; the others keep their connections. `backend`, `namespaces`, `limits`,
-  `aws_api`, `dead_letters` and the log format need a restart, and a reload that changes them is
-  refused.
+  removed or changed; the others keep their connections, but those of users that are gone. What
+  clients consume already goes on when a user's permissions shrink. `backend`, `namespaces`,
+  `limits`, `aws_api`, `dead_letters` and the log format need a restart, and a reload that changes
+  them is refused.
 """
 
 _PORTS: Final = """\

@@ -82,6 +82,30 @@ def test_users_are_applied_and_connections_live_on(configured: Configured) -> No
         assert kept.sock is connected
 
 
+def test_connections_of_a_removed_user_end(configured: Configured) -> None:
+    user = f"{{name: %s, password_hash: '{SECRET}'}}"
+    configured.reload(LISTENERS % "" + f"users: [{user % 'orders'}, {user % 'other'}]\n")
+    stomp = configured.program.port("stomp")
+    with (
+        socket.create_connection(("127.0.0.1", stomp), timeout=60) as gone,
+        socket.create_connection(("127.0.0.1", stomp), timeout=60) as kept,
+    ):
+        for client, name in ((gone, b"orders"), (kept, b"other")):
+            head = b"CONNECT\naccept-version:1.2\nhost:/\n"
+            client.sendall(head + b"login:" + name + b"\npasscode:secret\n\n\0")
+            assert client.recv(4096).startswith(b"CONNECTED")
+            client.sendall(b"SUBSCRIBE\nid:0\ndestination:/queue/a\nreceipt:0\n\n\0")
+            assert client.recv(4096).startswith(b"RECEIPT")
+        configured.reload(LISTENERS % "" + f"users: [{user % 'other'}]\n")
+        said = b""
+        while data := gone.recv(4096):
+            said += data
+        assert said.startswith(b"ERROR")
+        assert b"user 'orders' is deleted" in said
+        kept.sendall(b"SEND\ndestination:/queue/a\n\nhello\0")
+        assert kept.recv(4096).startswith(b"MESSAGE")
+
+
 def test_listeners_come_and_go(configured: Configured) -> None:
     program = configured.program
     port = free_port()
