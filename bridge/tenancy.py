@@ -1,7 +1,7 @@
 """Who may come in, and into which namespaces: what the configuration says, and what is stored.
 
 The store's share is the import's and the management API's, and changes while connections live on:
-those of a user or in a namespace that is deleted are ended, at whichever node they are, as are those
+those of a user or in a namespace that is deleted are ended, at whichever node they are, and those
 of a user that a reload takes out of the configuration.
 """
 
